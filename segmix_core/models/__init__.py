@@ -1,0 +1,7 @@
+"""The networks: encoder, source separator, and how a stored one is opened."""
+
+from segmix_core.models.encoder import BACKBONES, Encoder, load_encoder
+from segmix_core.models.separation import SourceSeparation
+from segmix_core.models.stored import load_model, read_checkpoint
+
+__all__ = ["BACKBONES", "Encoder", "SourceSeparation", "load_encoder", "load_model", "read_checkpoint"]
