@@ -24,7 +24,9 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
-        raise InputError(path.parent, f"cannot write here ({error.strerror})", "name another folder") from error
+        raise InputError(
+            path.parent, f"cannot write here ({error.strerror})", "name another folder"
+        ) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -36,7 +38,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
-        raise WorkError(f"{path}: could not be written ({error.strerror or error}); the file of before is unchanged") from error
+        raise WorkError(
+            f"{path}: could not be written ({error.strerror or error}); the file of before is unchanged"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -53,7 +53,9 @@ class Method:
 
     def __post_init__(self) -> None:
         """Refuse combinations that mean nothing."""
-        if (self.pairing == "none") != (self.blend == "none") or (self.blend == "none") != (self.delta is None):
+        if (self.pairing == "none") != (self.blend == "none") or (self.blend == "none") != (
+            self.delta is None
+        ):
             raise ValueError("pairing, blend and delta come together: a blend needs partners and a weight")
         if self.head == "plain" and self.finetune == "denoise":
             raise ValueError("the plain head has no phantom branch to silence")

@@ -25,7 +25,13 @@ def _table1() -> tuple[Row, ...]:
         "ResNet-50": (75.1, 73.6, 75.1, 75.7, 76.2),
         "ResNet-101": (77.1, 76.2, 76.7, 77.9, 78.9),
     }
-    names = ("DeepLabv3", "DeepLabv3 + Mixup", "DeepLabv3 + CutMix", "DeepLabv3 + SourceSep-CC", "DeepLabv3 + SourceSep-CM")
+    names = (
+        "DeepLabv3",
+        "DeepLabv3 + Mixup",
+        "DeepLabv3 + CutMix",
+        "DeepLabv3 + SourceSep-CC",
+        "DeepLabv3 + SourceSep-CM",
+    )
     return tuple(
         Row(table=1, row=name, column=column, experiment=experiment, metric="mIoU", printed=value)
         for column, values in printed.items()

@@ -23,11 +23,27 @@ DEMO = Scale(
 """Two cores, minutes. It shows that every part works; it resolves no difference between methods."""
 
 SMOKE = replace(
-    DEMO, name="smoke", weights=None, crop=48, eval_crop=64, stage1_steps=4, stage2_steps=2, batch_size=8, silhouettes=(48, 24, 64)
+    DEMO,
+    name="smoke",
+    weights=None,
+    crop=48,
+    eval_crop=64,
+    stage1_steps=4,
+    stage2_steps=2,
+    batch_size=8,
+    silhouettes=(48, 24, 64),
 )
 """Seconds, on random weights: exercises the code path of a chapter and nothing else."""
 
-MINI = replace(DEMO, name="mini", crop=128, eval_crop=256, stage1_steps=3000, stage2_steps=600, silhouettes=(2400, 1000, 128))
+MINI = replace(
+    DEMO,
+    name="mini",
+    crop=128,
+    eval_crop=256,
+    stage1_steps=3000,
+    stage2_steps=600,
+    silhouettes=(2400, 1000, 128),
+)
 """One GPU for minutes, or two cores for an hour or so."""
 
 PAPER = Scale(

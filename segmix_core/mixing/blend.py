@@ -34,9 +34,7 @@ def cap_delta(
     return torch.where(beyond_B, torch.full_like(delta_B, capped), delta_B)
 
 
-def draw_delta(
-    delta: Delta, cap: Cap | None, total_B: Tensor, *, rng: np.random.Generator
-) -> Tensor:
+def draw_delta(delta: Delta, cap: Cap | None, total_B: Tensor, *, rng: np.random.Generator) -> Tensor:
     """Delta for a batch as a method declares it: draw, then cap. float32 (B,), on the device of `total_B`.
 
     Args:
@@ -101,9 +99,7 @@ def draw_boxes(
         box_height, box_width = round(side * height), round(side * width)
         middle_y, middle_x = rng.integers(0, height), rng.integers(0, width)
         top, left = middle_y - box_height // 2, middle_x - box_width // 2
-        boxes.append(
-            (max(0, top), min(height, top + box_height), max(0, left), min(width, left + box_width))
-        )
+        boxes.append((max(0, top), min(height, top + box_height), max(0, left), min(width, left + box_width)))
     return boxes
 
 

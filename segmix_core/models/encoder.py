@@ -108,7 +108,9 @@ def load_encoder(encoder: Encoder, backbone: str, source: str | Path) -> None:
         encoder.load_state_dict(state, strict=True)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise InputError(source, f"weights do not fit {backbone} ({first})", "name weights of this backbone") from error
+        raise InputError(
+            source, f"weights do not fit {backbone} ({first})", "name weights of this backbone"
+        ) from error
 
 
 def _imagenet(backbone: str) -> Mapping[str, Tensor]:
@@ -116,7 +118,9 @@ def _imagenet(backbone: str) -> Mapping[str, Tensor]:
         weights = torchvision.models.get_model_weights(backbone).IMAGENET1K_V1
         state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except ValueError as error:
-        raise InputError(f"backbone {backbone}", "has no ImageNet weights", "choose resnet50 or another") from error
+        raise InputError(
+            f"backbone {backbone}", "has no ImageNet weights", "choose resnet50 or another"
+        ) from error
     except OSError as error:
         raise InputError(
             f"ImageNet weights of {backbone}",

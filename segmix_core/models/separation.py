@@ -21,7 +21,9 @@ class _PooledNorm(nn.BatchNorm2d):
 
     def forward(self, pooled_BC11: Tensor) -> Tensor:
         if self.training and pooled_BC11.numel() == self.num_features:
-            return F.batch_norm(pooled_BC11, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+            return F.batch_norm(
+                pooled_BC11, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
         return super().forward(pooled_BC11)
 
 
@@ -96,7 +98,9 @@ class SourceSeparation(nn.Module):
 
         branches = 1 if head == "plain" else 2
         pyramids = 1 if shared_aspp else branches
-        self.pyramids = nn.ModuleList(_aspp(self.encoder.channels, aspp_channels, rates) for _ in range(pyramids))
+        self.pyramids = nn.ModuleList(
+            _aspp(self.encoder.channels, aspp_channels, rates) for _ in range(pyramids)
+        )
         self.classifiers = nn.ModuleList(_classifier(aspp_channels, num_categories) for _ in range(branches))
         self.joiner = None
         if head == "full":  # SSH: 2N -> 2N -> N, ReLU between, none on the logits (R11)
@@ -117,7 +121,9 @@ class SourceSeparation(nn.Module):
         ]
         if self.joiner is not None:
             scores.append(self.joiner(torch.cat(scores, dim=1)))
-        logits = [F.interpolate(score.float(), size, mode="bilinear", align_corners=False) for score in scores]
+        logits = [
+            F.interpolate(score.float(), size, mode="bilinear", align_corners=False) for score in scores
+        ]
         return Separation(*logits)
 
     def phase2_frozen(self) -> list[nn.Parameter]:

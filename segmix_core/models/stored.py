@@ -56,4 +56,6 @@ def build(architecture: dict[str, Any]) -> SourceSeparation:
     """The network that `SourceSeparation.architecture` describes, with random weights."""
     options = dict(architecture)
     rates = options.pop("aspp_rates")
-    return SourceSeparation(options.pop("num_categories"), aspp_rates=(rates[0], rates[1], rates[2]), **options)
+    return SourceSeparation(
+        options.pop("num_categories"), aspp_rates=(rates[0], rates[1], rates[2]), **options
+    )

@@ -1,0 +1,81 @@
+"""The integer confusion matrix, and the metrics that are read off it."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segmix_core.errors import LabelError
+from segmix_core.records import IGNORE_INDEX
+
+
+class ConfusionMatrix:
+    """Counts pixels by label (rows) and prediction (columns), exactly, over a whole data set.
+
+    Args:
+        num_categories: N, background counted.
+        ignore_index: the label, 0..255, of pixels that count nowhere.
+    """
+
+    def __init__(self, num_categories: int, *, ignore_index: int = IGNORE_INDEX) -> None:
+        if not 1 <= num_categories <= 255 or not 0 <= ignore_index <= 255:
+            raise ValueError("num_categories must be in 1..255 and ignore_index in 0..255")
+        self.num_categories = num_categories
+        self.ignore_index = ignore_index
+        self.matrix = np.zeros((num_categories, num_categories), dtype=np.int64)
+
+    def update(self, prediction: Tensor | np.ndarray, label: Tensor | np.ndarray) -> None:
+        """Count a batch: integer maps of any leading shape, the same for both.
+
+        Raises:
+            ValueError: the shapes differ, or a prediction is outside 0..N-1.
+            LabelError: a label is neither in 0..N-1 nor the ignored one.
+        """
+        predicted, labelled = torch.as_tensor(prediction), torch.as_tensor(label)
+        if predicted.shape != labelled.shape:
+            raise ValueError(
+                f"prediction {tuple(predicted.shape)} and label {tuple(labelled.shape)} differ in shape"
+            )
+        if predicted.numel() == 0:
+            return
+        number = self.num_categories
+        if not (int(predicted.min()) >= 0 and int(predicted.max()) < number):
+            raise ValueError(f"a prediction is outside 0..{number - 1}")
+        if labelled.dtype != torch.uint8 and not (int(labelled.min()) >= 0 and int(labelled.max()) <= 255):
+            raise self._label_error(int(labelled.max() if labelled.max() > 255 else labelled.min()))
+        # One code a pixel, label * N + prediction, in the narrowest type that holds 256 * N codes: all 256
+        # label values get a row, so ignored and invalid labels need no pass of their own.
+        narrow = torch.int16 if 256 * number <= 2**15 else torch.int32
+        code = labelled.to(narrow).mul_(number).add_(predicted)
+        rows = torch.bincount(code.flatten(), minlength=256 * number).view(256, number).cpu().numpy().copy()
+        rows[self.ignore_index] = 0
+        beyond = np.flatnonzero(rows[number:].any(1))
+        if len(beyond):
+            raise self._label_error(number + int(beyond[0]))
+        self.matrix += rows[:number]
+
+    def _label_error(self, label: int) -> LabelError:
+        return LabelError(
+            "label map",
+            f"label {label} is outside 0..{self.num_categories - 1}",
+            f"only {self.ignore_index} may mark ignored pixels",
+        )
+
+    def iou(self) -> np.ndarray:
+        """Intersection over union of each category: float64 (N,), 0..1.
+
+        NaN where a category has no pixel in label or prediction: it counts in no mean.
+        """
+        hit = np.diag(self.matrix)
+        union = self.matrix.sum(0) + self.matrix.sum(1) - hit
+        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+
+    def miou(self, categories: list[int] | None = None) -> float:
+        """Mean IoU, 0..1, over `categories` or all, without those that have no pixel; NaN if none has one."""
+        iou = self.iou() if categories is None else self.iou()[categories]
+        counted = iou[~np.isnan(iou)]
+        return float(counted.mean()) if len(counted) else float("nan")
+
+    def aacc(self) -> float:
+        """Share of pixels that are right, 0..1 (aAcc); NaN without a pixel."""
+        total = self.matrix.sum()
+        return float(np.diag(self.matrix).sum() / total) if total else float("nan")

@@ -1,0 +1,99 @@
+"""How a network is read over a data set: each output, under protocol `crop` or `full` (R16)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.transforms import center_crop
+from segmix_core.evaluation.confusion import ConfusionMatrix
+from segmix_core.models import SourceSeparation
+
+Protocol = Literal["crop", "full"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metrics of one output."""
+
+    confusion: ConfusionMatrix
+    categories: tuple[str, ...]
+    mean_over: tuple[str, ...] | None = None  # the mean is restricted to these; None: every category
+
+    def as_json(self) -> dict[str, Any]:
+        """`mIoU`, `aAcc` and `iou_per_category`, in percent; null where a category has no pixel."""
+        chosen = None if self.mean_over is None else [self.categories.index(name) for name in self.mean_over]
+        iou = dict(zip(self.categories, map(_percent, self.confusion.iou()), strict=True))
+        return {
+            "mIoU": _percent(self.confusion.miou(chosen)),
+            "aAcc": _percent(self.confusion.aacc()),
+            "iou_per_category": iou,
+        }
+
+
+def _percent(value: float) -> float | None:
+    return None if math.isnan(value) else round(100 * float(value), 4)
+
+
+def evaluate(
+    model: SourceSeparation,
+    dataset: SegmentationDataset,
+    *,
+    protocol: Protocol = "crop",
+    crop: int = 513,
+    batch_size: int = 16,
+    device: str = "cpu",
+    mean_over: tuple[str, ...] | None = None,
+    perturb: Callable[[Tensor], Tensor] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Scores]:
+    """Score every output of `model` that segments the dominant image, over the whole data set.
+
+    Protocol `crop` cuts (or pads, with 255) each image to the centre `crop` x `crop` pixels, as section 4.1
+    does with 513; `full` takes each image as it is, one at a time.
+
+    Args:
+        mean_over: restrict mIoU to these categories.
+        perturb: image_BCHW in 0..1 -> image_BCHW in 0..1, applied before the network: an attack is only
+            another way of looking at an image.
+
+    Returns:
+        `{"dominant": Scores}` and, with the SSH, `"final"`.
+    """
+    was_training = model.training
+    model.eval()
+    confusions: dict[str, ConfusionMatrix] = {}
+    done = 0
+    with torch.inference_mode():
+        for image_BHWC, label_BHW in _batches(dataset, protocol, crop, batch_size):
+            image_BCHW = image_BHWC.to(device).permute(0, 3, 1, 2).float().div_(255)
+            if perturb is not None:
+                image_BCHW = perturb(image_BCHW)
+            for name, logits in model(image_BCHW).outputs().items():
+                confusion = confusions.setdefault(name, ConfusionMatrix(len(dataset.categories)))
+                confusion.update(logits.argmax(1), label_BHW.to(device))
+            done += len(label_BHW)
+            if progress is not None:
+                progress(done, len(dataset))
+    model.train(was_training)
+    return {name: Scores(confusion, dataset.categories, mean_over) for name, confusion in confusions.items()}
+
+
+def _batches(
+    dataset: SegmentationDataset, protocol: Protocol, crop: int, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """uint8 images (B, H, W, 3) and label maps (B, H, W), in the order of the data set."""
+    size = batch_size if protocol == "crop" else 1
+    for start in range(0, len(dataset), size):
+        pairs = [dataset.pair(index) for index in range(start, min(start + size, len(dataset)))]
+        if protocol == "crop":
+            pairs = [center_crop(image, label, crop) for image, label in pairs]
+        images, labels = zip(*pairs, strict=True)
+        yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))

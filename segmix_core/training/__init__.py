@@ -1,0 +1,18 @@
+"""The training loop: stage 1 on blends, stage 2 on plain images, and the checkpoints between."""
+
+from segmix_core.training.checkpoint import Progress
+from segmix_core.training.pretrain import Pretraining, pretrain, write_encoder
+from segmix_core.training.samples import TrainingBatches
+from segmix_core.training.stages import Plan, learning_rate, poly, train
+
+__all__ = [
+    "Plan",
+    "Pretraining",
+    "Progress",
+    "TrainingBatches",
+    "learning_rate",
+    "poly",
+    "pretrain",
+    "train",
+    "write_encoder",
+]

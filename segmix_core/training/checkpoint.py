@@ -1,0 +1,67 @@
+"""Checkpoints: atomic, strict, openable without running code, and enough to go on exactly."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segmix_core.errors import InputError
+from segmix_core.files import replacing
+from segmix_core.models import SourceSeparation, read_checkpoint
+from segmix_core.models.stored import CHECKPOINT_FORMAT
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all there is, as schedule and random streams are functions of seed and step."""
+
+    step: int = 0  # steps done, over both stages
+    seconds: float = 0.0  # of training, over all sittings
+    scores: dict[str, Any] = field(default_factory=dict)  # metrics measured on the way, by stage
+    best: dict[str, Any] | None = None  # the best of them; recorded, never used to pick
+    losses: list[dict[str, float]] = field(default_factory=list)  # the curve, one entry each few steps
+
+
+def save(
+    path: Path,
+    model: SourceSeparation,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    identity: dict[str, Any],
+) -> None:
+    """Write a checkpoint in one step: a process killed while writing leaves the one of before."""
+    content = {
+        "format": CHECKPOINT_FORMAT,
+        "architecture": model.architecture,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+        "identity": identity,
+    }
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def restore(
+    path: Path, model: SourceSeparation, optimizer: torch.optim.Optimizer, identity: dict[str, Any]
+) -> Progress:
+    """Load a checkpoint into model and optimizer.
+
+    Raises:
+        InputError: the file is damaged, or belongs to another run than `identity` names.
+    """
+    content = read_checkpoint(path)
+    differing = [key for key in identity if content["identity"].get(key) != identity[key]]
+    if differing:
+        key = differing[0]
+        raise InputError(
+            path,
+            f"belongs to another run: its {key} is {content['identity'].get(key)}, not {identity[key]}",
+            "resume with the options of that run, or choose another --out",
+        )
+    if content["architecture"] != model.architecture:
+        raise InputError(path, "was written by another architecture", "resume with the options of that run")
+    model.load_state_dict(content["model"], strict=True)
+    optimizer.load_state_dict(content["optimizer"])
+    return Progress(**content["progress"])

@@ -1,0 +1,220 @@
+"""The two stages: source separation on blends (section 3.2.2), then feature denoising (section 3.3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segmix_core.errors import WorkError
+from segmix_core.experiments import Method, Scale
+from segmix_core.losses import mixed_label_loss, segmentation_loss, stage1_loss, stage2_loss
+from segmix_core.mixing import mix, unmixed
+from segmix_core.models import SourceSeparation
+from segmix_core.records import MixedBatch, Separation
+from segmix_core.rng import stream
+from segmix_core.training.checkpoint import Progress, restore, save
+from segmix_core.training.samples import TrainingBatches
+
+CHECK_EVERY = 10
+"""Steps between two looks at the losses: each look waits for the device."""
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that decides the numbers of a run, apart from the images themselves."""
+
+    method: Method
+    scale: Scale
+    seed: int
+    stage1_steps: int
+    stage2_steps: int  # 0 without fine-tuning
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    workers: int = 0
+    save_every: int = 500  # steps
+
+    @property
+    def steps(self) -> int:
+        """Steps of both stages."""
+        return self.stage1_steps + self.stage2_steps
+
+    def stage(self, step: int) -> int:
+        """1 or 2: the stage that step number `step` (from 0) belongs to."""
+        return 1 if step < self.stage1_steps else 2
+
+    def identity(self) -> dict[str, Any]:
+        """What must agree for a run to be resumed."""
+        kept = ("method", "scale", "seed", "stage1_steps", "stage2_steps", "precision")
+        return {key: _plain(asdict(self)[key]) for key in kept}
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as a checkpoint and JSON give them back."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def poly(start: float, step: int, steps: int, power: float = 0.9) -> float:
+    """The "poly" learning rate of step number `step` out of `steps` (section 4.1)."""
+    return float(start * (1 - step / steps) ** power)
+
+
+def learning_rate(plan: Plan, step: int) -> float:
+    """The encoder's rate at a step: each stage has its own start and its own decay to zero."""
+    if plan.stage(step) == 1:
+        return poly(plan.scale.stage1_lr, step, plan.stage1_steps, plan.scale.poly_power)
+    return poly(plan.scale.stage2_lr, step - plan.stage1_steps, plan.stage2_steps, plan.scale.poly_power)
+
+
+def make_optimizer(model: SourceSeparation, scale: Scale) -> torch.optim.SGD:
+    """SGD with two groups: the encoder, and the new heads at `head_lr_factor` times its rate (R17)."""
+    heads = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.")]
+    groups = [
+        {"params": list(model.encoder.parameters()), "factor": 1.0},
+        {"params": heads, "factor": scale.head_lr_factor},
+    ]
+    return torch.optim.SGD(
+        groups, lr=scale.stage1_lr, momentum=scale.momentum, weight_decay=scale.weight_decay
+    )
+
+
+def objective(method: Method, stage: int, separation: Separation, mixed: MixedBatch) -> dict[str, Tensor]:
+    """The loss of a stage: Eq. 4 or the mixed labels in stage 1, Eq. 5 or plain cross-entropy in stage 2."""
+    if stage == 2 and method.finetune == "denoise":
+        return stage2_loss(separation, mixed.dominant_BHW, ppa=method.ppa)
+    mixing = method.blend != "none" and (stage == 1 or method.finetune == "mixed")
+    if separation.phantom is not None and mixing:
+        return stage1_loss(separation, mixed)
+    if method.blend == "linear" and mixing:
+        return mixed_label_loss(separation, mixed)
+    return segmentation_loss(separation, mixed.dominant_BHW)
+
+
+def train(
+    plan: Plan,
+    model: SourceSeparation,
+    batches: TrainingBatches,
+    cooccurrence_NN: np.ndarray,
+    *,
+    folder: Path,
+    resume: bool = False,
+    validate: Callable[[SourceSeparation], dict[str, Any]] | None = None,
+    report: Callable[[int, int, dict[str, float]], None] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Progress:
+    """Run what is left of both stages; checkpoints go to `folder`/checkpoint.pt.
+
+    Stopping after any step and resuming gives the same numbers as not stopping: every draw belongs to its
+    step. At the end of stage 1 the network is also kept as `folder`/stage1.pt.
+
+    Args:
+        cooccurrence_NN: matrix of the training set (Algorithm 1).
+        validate: called at the end of each stage; what it returns is kept in `Progress.scores`.
+        report: called every few steps with step, steps and the mean terms of the loss.
+        stopping: asked every few steps; once it says yes, a checkpoint is written and the run ends.
+
+    Raises:
+        WorkError: the loss is not finite; the last good checkpoint stays.
+        InputError: see `restore` and `TrainingBatches`.
+        KeyboardInterrupt: `stopping` said yes, and a checkpoint was written.
+    """
+    checkpoint = folder / "checkpoint.pt"
+    model.to(plan.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train()
+    optimizer = make_optimizer(model, plan.scale)
+    matrix_NN = torch.from_numpy(cooccurrence_NN).to(plan.device)
+    identity = plan.identity()
+    progress = (
+        restore(checkpoint, model, optimizer, identity) if resume and checkpoint.exists() else Progress()
+    )
+
+    began = time.monotonic() - progress.seconds
+    waiting: list[dict[str, Tensor]] = []
+    # Two iterators: a clustered stage 1 loads pairs, stage 2 single images.
+    plain = TrainingBatches(
+        batches.dataset,
+        batch_size=batches.batch_size,
+        crop=batches.crop,
+        scale_range=batches.scale_range,
+        seed=batches.seed,
+    )
+    for stage in (1, 2):
+        mixing = stage == 1 or plan.method.finetune == "mixed"
+        first = max(progress.step, 0 if stage == 1 else plan.stage1_steps)
+        last = plan.stage1_steps if stage == 1 else plan.steps
+        frozen = model.joiner if stage == 2 and plan.method.finetune == "denoise" else None
+        _freeze(frozen)
+        if stage == 2 and first == plan.stage1_steps:
+            optimizer.state.clear()  # fine-tuning starts from the weights alone
+        source = batches if mixing else plain
+        for batch in source.run(first, last, device=plan.device, workers=plan.workers):
+            step = progress.step
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(plan, step) * group["factor"]
+            rng = stream(plan.seed, "mix", step)
+            mixed = mix(plan.method, batch, matrix_NN, rng=rng) if mixing else unmixed(batch)
+            optimizer.zero_grad(set_to_none=True)
+            with _autocast(plan):
+                separation = model(mixed.image_BCHW)
+            terms = objective(plan.method, stage, separation, mixed)
+            terms["total"].backward()  # type: ignore[no-untyped-call]
+            waiting.append({name: term.detach() for name, term in terms.items()})
+            if len(waiting) == CHECK_EVERY or step + 1 == last:
+                # Looked at before the step is taken, so that a checkpoint never holds what a bad loss did.
+                _look(waiting, step, progress)
+                if report is not None:
+                    report(step + 1, plan.steps, progress.losses[-1])
+            optimizer.step()
+            progress.step = step + 1
+            if waiting or progress.step == last:
+                continue
+            if stopping() or progress.step % plan.save_every < CHECK_EVERY:
+                progress.seconds = time.monotonic() - began
+                save(checkpoint, model, optimizer, progress, identity)
+            if stopping():
+                raise KeyboardInterrupt
+        if first < last:
+            if validate is not None:
+                progress.scores[f"stage{stage}"] = validate(model)
+                model.train()
+            progress.seconds = time.monotonic() - began
+            if stage == 1:
+                save(folder / "stage1.pt", model, optimizer, progress, identity)
+            save(checkpoint, model, optimizer, progress, identity)
+    return progress
+
+
+def _freeze(frozen: nn.Module | None) -> None:
+    if frozen is not None:
+        frozen.requires_grad_(False)
+
+
+def _autocast(plan: Plan) -> AbstractContextManager[None]:
+    device = torch.device(plan.device).type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=plan.precision == "bf16")
+
+
+def _look(waiting: list[dict[str, Tensor]], step: int, progress: Progress) -> None:
+    """Bring the losses of the last steps to the host, refuse any that is not finite, keep their mean."""
+    names = list(waiting[-1])
+    losses = torch.stack([torch.stack([terms[name] for name in names]) for terms in waiting]).cpu()
+    finite = losses.isfinite().all(1)
+    if not bool(finite.all()):
+        at = step + 1 - len(waiting) + int((~finite).nonzero()[0])
+        raise WorkError(
+            f"step {at}: the loss is not finite; the last checkpoint is unchanged, lower the learning rate"
+        )
+    means = losses.mean(0).tolist()
+    progress.losses.append({"step": step + 1} | dict(zip(names, means, strict=True)))
+    waiting.clear()

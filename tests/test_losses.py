@@ -1,0 +1,112 @@
+"""Eqs. 4 and 5 on tensors small enough to work out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from segmix_core.losses import cross_entropy_B, mixed_label_loss, phantom_activation, stage1_loss, stage2_loss
+from segmix_core.records import MixedBatch, Separation
+
+
+def close(value: float) -> object:
+    """Equal to float32 accuracy."""
+    return pytest.approx(value, rel=1e-4, abs=1e-6)
+
+
+def logits(*favoured: int, confidence: float = 4.0, categories: int = 3) -> torch.Tensor:
+    """(B, N, 1, 2) logits that favour one category in each sample."""
+    scores = torch.zeros(len(favoured), categories, 1, 2)
+    for sample, category in enumerate(favoured):
+        scores[sample, category] = confidence
+    return scores
+
+
+def labels(*categories: int) -> torch.Tensor:
+    """(B, 1, 2) label maps of one category each."""
+    return torch.tensor(categories)[:, None, None].expand(-1, 1, 2).contiguous()
+
+
+def cost(favoured: bool, confidence: float = 4.0, categories: int = 3) -> float:
+    """Cross-entropy of `logits` where the favoured category is the label, or is not."""
+    total = math.exp(confidence) + categories - 1
+    return math.log(total) - (confidence if favoured else 0.0)
+
+
+def mixed(dominant: torch.Tensor, phantom: torch.Tensor, delta: list[float]) -> MixedBatch:
+    size = len(dominant)
+    return MixedBatch(torch.zeros(size, 3, 1, 2), dominant, phantom, torch.tensor(delta), torch.arange(size))
+
+
+def test_stage1_weights_each_term_as_equation_4_does() -> None:
+    separation = Separation(dominant=logits(1, 2), phantom=logits(2, 2), final=logits(0, 2))
+    terms = stage1_loss(separation, mixed(labels(1, 2), labels(2, 0), [0.9, 0.6]))
+    right, wrong = cost(True), cost(False)
+    assert terms["final"].item() == close((wrong + right) / 2)
+    assert terms["dominant"].item() == close((0.9 * right + 0.6 * right) / 2)
+    assert terms["phantom"].item() == close((0.1 * right + 0.4 * wrong) / 2)
+    assert terms["total"].item() == pytest.approx(
+        sum(terms[name].item() for name in ("final", "dominant", "phantom"))
+    )
+
+
+def test_stage1_without_the_joining_head_has_no_final_term() -> None:
+    separation = Separation(dominant=logits(1), phantom=logits(2))
+    assert set(stage1_loss(separation, mixed(labels(1), labels(2), [0.7]))) == {
+        "dominant",
+        "phantom",
+        "total",
+    }
+
+
+def test_swapping_the_label_maps_changes_stage1() -> None:
+    separation = Separation(dominant=logits(1), phantom=logits(2), final=logits(1))
+    straight = stage1_loss(separation, mixed(labels(1), labels(2), [0.7]))["total"]
+    swapped = stage1_loss(separation, mixed(labels(2), labels(1), [0.7]))["total"]
+    assert straight < swapped
+
+
+def test_mixed_labels_weigh_both_maps_of_one_output() -> None:
+    terms = mixed_label_loss(Separation(dominant=logits(1)), mixed(labels(1), labels(2), [0.3]))
+    assert terms["dominant"].item() == close(0.3 * cost(True))
+    assert terms["phantom"].item() == close(0.7 * cost(False))
+
+
+def test_a_sample_without_valid_pixels_costs_nothing() -> None:
+    label_BHW = labels(255, 1)
+    loss_B = cross_entropy_B(logits(0, 1), label_BHW)
+    assert loss_B[0].item() == 0
+    assert loss_B[1].item() == close(cost(True))
+
+
+def test_ignored_pixels_do_not_dilute_the_mean() -> None:
+    label_BHW = labels(1)
+    half_BHW = label_BHW.clone()
+    half_BHW[0, 0, 1] = 255
+    torch.testing.assert_close(cross_entropy_B(logits(1), half_BHW), cross_entropy_B(logits(1), label_BHW))
+
+
+def test_stage2_sums_the_positive_phantom_activation() -> None:
+    phantom = torch.tensor([3.0, -5.0, 1.0, -1.0, 0.5, -2.0]).reshape(1, 3, 1, 2)
+    terms = stage2_loss(Separation(dominant=logits(1), phantom=phantom), labels(1))
+    assert terms["ppa"].item() == close(math.log(1 + 4.5))
+    assert terms["dominant"].item() == close(cost(True))
+    assert terms["total"].item() == close(math.log(5.5) + cost(True))
+    assert set(stage2_loss(Separation(dominant=logits(1), phantom=phantom), labels(1), ppa="off")) == {
+        "dominant",
+        "total",
+    }
+
+
+def test_a_silent_phantom_costs_nothing_and_the_printed_form_explodes() -> None:
+    silent = torch.full((1, 3, 1, 2), -1.0)
+    assert phantom_activation(silent).item() == 0
+    assert phantom_activation(silent, "log_eps").item() == close(math.log(1e-6), rel=1e-4)
+
+
+def test_the_plain_head_cannot_separate() -> None:
+    plain = Separation(dominant=logits(1))
+    with pytest.raises(ValueError, match="phantom branch"):
+        stage1_loss(plain, mixed(labels(1), labels(2), [0.7]))
+    with pytest.raises(ValueError, match="phantom branch"):
+        stage2_loss(plain, labels(1))
