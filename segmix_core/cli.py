@@ -1,0 +1,450 @@
+"""The command line, `segmix`. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from segmix_core import __version__
+from segmix_core.errors import InputError, WorkError
+
+if TYPE_CHECKING:
+    from segmix_core.run import Request
+
+Answer = tuple[Any, str]
+"""What a command returns: the JSON document of `--json`, and the text shown without it."""
+
+DATASETS = ("silhouettes", "voc2012")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status 0 done, 1 the work failed, 2 bad input or usage, 130 interrupted."""
+    options = _parser().parse_args(argv)
+    if options.debug:
+        return _answer(options)
+    try:
+        return _answer(options)
+    except InputError as error:
+        return _fail(f"{error}", 2)
+    except WorkError as error:
+        return _fail(f"{error}", 1)
+    except OSError as error:
+        return _fail(
+            f"{error.filename or options.command}: {error.strerror or error}; free space or check the path", 1
+        )
+    except KeyboardInterrupt:
+        resume = "; the checkpoint is whole, add --resume to go on" if hasattr(options, "resume") else ""
+        return _fail(f"{options.command}: interrupted{resume}", 130)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"segmix: error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _answer(options: argparse.Namespace) -> int:
+    run: Callable[[argparse.Namespace], Answer] = options.run
+    document, text = run(options)
+    print(json.dumps(document) if options.json else text)
+    return int(getattr(options, "status", 0))
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors in this project's one-line form."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"segmix: error: {self.prog}: {message}; see '{self.prog} --help'\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="segmix", description="Co-occurrence driven mixup and source separation (SegMix, IJCV 2023)."
+    )
+    parser.add_argument("--version", action="version", version=f"segmix {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(
+        group: Any, name: str, run: Callable[[argparse.Namespace], Answer], text: str
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = group.add_parser(name, parents=[common], help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    stats = command(
+        commands, "stats", _stats, "co-occurrence (Algorithm 1) and label statistics of a data set"
+    )
+    _data_options(stats, "voc2012")
+    stats.add_argument("--split", default="train_aug")
+    stats.add_argument(
+        "--write", action="store_true", help="update the committed table of VOC label statistics"
+    )
+
+    data = commands.add_parser("data", help="make or check a data set").add_subparsers(
+        dest="action", required=True, metavar="ACTION", parser_class=_Parser
+    )
+    make = command(data, "make", _data_make, "generate the silhouettes in the VOC layout")
+    make.add_argument("name", choices=["silhouettes"])
+    make.add_argument("--out", type=Path, required=True)
+    make.add_argument("--images", type=_positive, default=1000, help="training images (1000)")
+    make.add_argument("--val", type=_positive, default=400, help="validation images (400)")
+    make.add_argument("--size", type=_positive, default=128, help="side in pixels (128)")
+    make.add_argument("--seed", type=int, default=0)
+    check = command(data, "check", _data_check, "open and validate every file of a data set")
+    _data_options(check, "voc2012")
+
+    experiments = command(
+        commands, "experiments", _experiments, "the paper's tables as declared, and what was measured"
+    )
+    experiments.add_argument("--table", type=int)
+
+    pretrain = command(commands, "pretrain", _pretrain, "an encoder trained to name what an image shows")
+    pretrain.add_argument("--scale", default="demo")
+    _data_options(pretrain, "silhouettes")
+    pretrain.add_argument("--split", default="train")
+    pretrain.add_argument("--out", type=Path, required=True, help="a .safetensors file")
+    pretrain.add_argument("--images", type=_positive, default=12000, help="objects to generate (silhouettes)")
+    pretrain.add_argument("--epochs", type=_positive, default=12)
+    pretrain.add_argument("--backbone")
+    pretrain.add_argument("--seed", type=int, default=0)
+    pretrain.add_argument("--device", default="cpu")
+
+    train = command(commands, "train", _train, "train one experiment: stage 1, stage 2, evaluation, rows")
+    train.add_argument("experiment")
+    _training_options(train)
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--out", type=Path, required=True, help="folder of the checkpoints and rows")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    train.add_argument("--results", type=Path, help="also append the rows to this .jsonl file")
+
+    evaluate = command(commands, "evaluate", _evaluate, "measure every output of a checkpoint")
+    evaluate.add_argument("checkpoint", type=Path)
+    _data_options(evaluate, "silhouettes")
+    evaluate.add_argument("--split", default="val")
+    evaluate.add_argument("--protocol", choices=["crop", "full"], default="crop")
+    evaluate.add_argument("--crop", type=_positive, help="side in pixels; the scale's own by default")
+    evaluate.add_argument("--categories", type=_names, help="restrict the mean to these, comma-separated")
+    evaluate.add_argument("--device", default="cpu")
+
+    predict = command(commands, "predict", _predict, "label maps and overlays for photographs")
+    predict.add_argument("checkpoint", type=Path)
+    predict.add_argument("images", type=Path, nargs="+")
+    predict.add_argument("--out", type=Path, required=True)
+    predict.add_argument("--device", default="cpu")
+
+    run = command(commands, "run", _run, "run the missing rows of tables, most telling first")
+    run.add_argument("tables", nargs="+", metavar="TABLE", help="table1, ...")
+    _training_options(run)
+    run.add_argument("--seeds", type=_integers, default=(0,), help="comma-separated (0)")
+    run.add_argument("--budget", type=_seconds, help="stop before this much time has passed, such as 25m")
+    run.add_argument("--out", type=Path, help="results file; data/results/<dataset>-<scale>.jsonl by default")
+
+    report = command(commands, "report", _report, "printed beside measured")
+    report.add_argument("table", help="table1, ...")
+    report.add_argument("--scale")
+    report.add_argument("--dataset", choices=DATASETS)
+    report.add_argument("--format", choices=["json", "markdown"], default="markdown")
+
+    bench = command(commands, "bench", _bench, "speed and memory against named peers, as ratios of one run")
+    bench.add_argument("name", nargs="?")
+    bench.add_argument("--device", default="cpu")
+    return parser
+
+
+def _data_options(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--dataset", default=default, help=f"{', '.join(DATASETS)} (default {default})")
+    parser.add_argument(
+        "--root", type=Path, help="folder of the data set; silhouettes are generated without it"
+    )
+
+
+def _training_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scale", default="demo", help="smoke, demo, mini or paper (demo)")
+    _data_options(parser, "silhouettes")
+    parser.add_argument("--split", help="training list; train, or train_aug for voc2012")
+    parser.add_argument("--eval-split", default="val")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--backbone")
+    parser.add_argument(
+        "--pretrained", help="encoder weights: imagenet, none, or a file; the scale's by default"
+    )
+    parser.add_argument("--categories", type=_names, help="restrict the mean to these, comma-separated")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], help="bf16 on a GPU that has it by default")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load images (0)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in _names(text))
+
+
+def _seconds(text: str) -> float:
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    return float(text) if unit is None else float(text[:-1]) * unit
+
+
+class Progress:
+    """A bar with rate, loss and time left on a terminal; a plain line every half minute elsewhere."""
+
+    def __init__(self, what: str, unit: str) -> None:
+        self.what, self.unit = what, unit
+        self.bar: Any = None
+        self.began = self.said = time.monotonic()
+        self.first: int | None = None
+
+    def __call__(self, done: int, total: int, terms: dict[str, float] | None = None) -> None:
+        """Say that `done` of `total` is done, with the terms of the loss."""
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            if self.bar is None:
+                self.bar = tqdm(total=total, desc=self.what, unit=f" {self.unit}", initial=0, leave=False)
+            if terms:
+                self.bar.set_postfix(loss=f"{terms['total']:.3f}", refresh=False)
+            self.bar.update(done - self.bar.n)
+            if done >= total:
+                self.bar.close()
+            return
+        now = time.monotonic()
+        if self.first is None:
+            self.first, self.began = done, now
+        if now - self.said < 30 and done < total:
+            return
+        self.said = now
+        rate = (done - self.first) / (now - self.began) if now > self.began else 0.0
+        left = f", {(total - done) / rate / 60:.1f} min left" if rate else ""
+        loss = f", loss {terms['total']:.3f}" if terms else ""
+        print(
+            f"{self.what}: {done}/{total} {self.unit}, {rate:.2f}/s{loss}{left}", file=sys.stderr, flush=True
+        )
+
+
+def _stats(options: argparse.Namespace) -> Answer:
+    from segmix_core.data import open_dataset
+    from segmix_core.label_statistics import statistics, write_label_statistics
+
+    root = _root(options)
+    if options.write:
+        path = write_label_statistics(root)
+        print(f"wrote {path}", file=sys.stderr)
+    dataset = open_dataset(options.dataset, root, options.split, need_images=False)
+    document = statistics(dataset)
+    names, counts = document["categories"], document["images_per_category"]
+    lines = [
+        f"{document['images']} images of {options.dataset}, split {options.split}",
+        "",
+        "images per category",
+    ]
+    lines += [f"  {name:<14}{count:>7}" for name, count in zip(names[1:], counts[1:], strict=True)]
+    lines += ["", "pairs that occur together most often"]
+    lines += [f"  {first} + {second:<14}{count:>6}" for first, second, count in document["pairs"][:12]]
+    lines += ["", "images by number of categories"]
+    lines += [f"  {number:>2}{count:>7}" for number, count in document["unique_categories"].items()]
+    return document, "\n".join(lines)
+
+
+def _root(options: argparse.Namespace) -> Path:
+    if options.root is not None:
+        return Path(options.root)
+    if options.dataset != "silhouettes":
+        raise InputError(f"dataset {options.dataset}", "no --root given", "say where the data set lies")
+    from segmix_core.data import generated_root
+    from segmix_core.experiments import find_scale
+
+    return generated_root(find_scale(getattr(options, "scale", None) or "demo"))
+
+
+def _data_make(options: argparse.Namespace) -> Answer:
+    from segmix_core.data import silhouettes
+
+    made = silhouettes.make(
+        options.out,
+        images=options.images,
+        val=options.val,
+        size=options.size,
+        seed=options.seed,
+        progress=Progress("silhouettes", "images"),
+    )
+    document = {"images": made.images, "digest": made.digest}
+    return document, f"{made.images} images in {options.out}, digest {made.digest}"
+
+
+def _data_check(options: argparse.Namespace) -> Answer:
+    from segmix_core.data.check import check
+
+    report = check(options.dataset, _root(options), progress=Progress("check", "files"))
+    problems = [{"path": str(item.path), "problem": item.problem} for item in report.problems]
+    options.status = 2 if problems else 0
+    lines = [f"{item['path']}: {item['problem']}" for item in problems]
+    lines.append(f"{report.files} files, {report.bytes} bytes, {len(problems)} problems")
+    return {"files": report.files, "bytes": report.bytes, "problems": problems}, "\n".join(lines)
+
+
+def _experiments(options: argparse.Namespace) -> Answer:
+    from segmix_core.report import experiments_table
+
+    rows = experiments_table(options.table)
+    lines = [
+        f"table {row['table']}  {row['column']:<12}{row['row']:<28}{row['printed']}  {row['experiment']}"
+        for row in rows
+    ]
+    return {"rows": rows}, "\n".join(lines)
+
+
+def _pretrain(options: argparse.Namespace) -> Answer:
+    from segmix_core.experiments import find_scale
+    from segmix_core.run import pretrain_encoder
+
+    return _as_text(
+        pretrain_encoder(
+            find_scale(options.scale),
+            dataset=options.dataset,
+            root=options.root,
+            split=options.split,
+            out=options.out,
+            images=options.images,
+            epochs=options.epochs,
+            backbone=options.backbone,
+            seed=options.seed,
+            device=options.device,
+            report=Progress("pretrain", "steps"),
+        )
+    )
+
+
+def _as_text(document: dict[str, Any]) -> Answer:
+    return document, "\n".join(f"{name}: {value}" for name, value in document.items())
+
+
+def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request:
+    from segmix_core.experiments import find_experiment, find_scale
+    from segmix_core.run import Request
+
+    return Request(
+        experiment=find_experiment(experiment),
+        scale=find_scale(options.scale),
+        dataset=options.dataset,
+        root=options.root,
+        split=options.split or ("train_aug" if options.dataset == "voc2012" else "train"),
+        eval_split=options.eval_split,
+        seed=seed,
+        device=options.device,
+        precision=options.precision,
+        backbone=options.backbone,
+        pretrained=options.pretrained,
+        mean_over=options.categories,
+        workers=options.workers,
+    )
+
+
+def _train(options: argparse.Namespace) -> Answer:
+    from segmix_core.run import train_and_measure
+
+    request = _request(options, options.experiment, options.seed)
+    checkpoint, rows = train_and_measure(
+        request,
+        options.out,
+        resume=options.resume,
+        report=Progress(f"{options.experiment} seed {options.seed}", "steps"),
+        results_file=options.results,
+    )
+    lines = [
+        f"stage {row['stage']} {row['output']:<9} mIoU {row['metrics']['mIoU']}  aAcc {row['metrics']['aAcc']}"
+        + ("  <- reported" if row["reported"] else "")
+        for row in rows
+    ]
+    return {"checkpoint": str(checkpoint), "rows": rows}, "\n".join([f"checkpoint: {checkpoint}", *lines])
+
+
+def _evaluate(options: argparse.Namespace) -> Answer:
+    from segmix_core.run import evaluate_checkpoint
+
+    document = evaluate_checkpoint(
+        options.checkpoint,
+        dataset=options.dataset,
+        root=_root(options),
+        split=options.split,
+        protocol=options.protocol,
+        crop=options.crop,
+        mean_over=options.categories,
+        device=options.device,
+        progress=Progress("evaluate", "images"),
+    )
+    lines = [f"{document['images']} images, protocol {document['protocol']}"]
+    for name, scores in document["outputs"].items():
+        lines.append(f"{name}: mIoU {scores['mIoU']}  aAcc {scores['aAcc']}")
+        lines += [f"  {category:<14}{iou}" for category, iou in scores["iou_per_category"].items()]
+    return document, "\n".join(lines)
+
+
+def _predict(options: argparse.Namespace) -> Answer:
+    from segmix_core.run import predict
+
+    files = [
+        str(path) for path in predict(options.checkpoint, options.images, options.out, device=options.device)
+    ]
+    return {"files": files}, "\n".join(files)
+
+
+def _run(options: argparse.Namespace) -> Answer:
+    from segmix_core.run import run_tables
+
+    done, left = run_tables(
+        [_table(name) for name in options.tables],
+        lambda experiment, seed: _request(options, experiment, seed),
+        seeds=options.seeds,
+        budget=options.budget,
+        results_file=options.out,
+        reporter=lambda what: Progress(what, "steps"),
+    )
+    return {
+        "done": done,
+        "left": left,
+    }, f"done: {', '.join(done) or 'none'}\nleft: {', '.join(left) or 'none'}"
+
+
+def _table(name: str) -> int:
+    from segmix_core.experiments import TABLES, nearest
+
+    known = [f"table{number}" for number in TABLES]
+    if name not in known:
+        raise nearest("table", name, known)
+    return int(name.removeprefix("table"))
+
+
+def _report(options: argparse.Namespace) -> Answer:
+    from segmix_core.experiments import find_scale
+    from segmix_core.report import as_markdown, table_report
+
+    scale = None if options.scale is None else find_scale(options.scale).name
+    rows = table_report(_table(options.table), scale=scale, dataset=options.dataset)
+    return {"rows": rows}, json.dumps({"rows": rows}) if options.format == "json" else as_markdown(rows)
+
+
+def _bench(options: argparse.Namespace) -> Answer:
+    from segmix_core.bench import run_benchmarks
+
+    rows = [dataclasses.asdict(row) for row in run_benchmarks(options.name, device=options.device)]
+    lines = [
+        f"{row['name']:<24}{row['variant']:<34}{row['median']:>12.4g} {row['unit']:<8}{row['ratio']:>8.2f}x"
+        for row in rows
+    ]
+    return rows, "\n".join(lines)

@@ -1,0 +1,139 @@
+"""Result rows: append-only JSON lines, each with everything needed to know what it is worth."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from segmix_core.errors import InputError
+
+SCHEMA = 1
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RESULTS = REPOSITORY / "data" / "results"
+
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "schema": int,
+    "experiment": str,  # the declared name
+    "method": dict,  # its factors
+    "method_digest": str,
+    "scale": str,
+    "scale_digest": str,
+    "dataset": str,
+    "dataset_digest": str,  # of the images trained on
+    "split": str,
+    "images": int,
+    "eval_split": str,
+    "eval_images": int,
+    "eval_digest": str,
+    "seed": int,
+    "stage": int,  # the network after stage 1 or after stage 2
+    "output": str,  # "dominant" (S_t) or "final" (S_ss)
+    "reported": bool,  # whether the declaration names this stage and output as the method's result
+    "protocol": str,
+    "crop": (int, type(None)),
+    "mean_over": (list, type(None)),  # categories the mean is restricted to
+    "metrics": dict,  # percent
+    "steps": int,
+    "group": int,  # images among which Algorithm 2 looks for partners (R7)
+    "weights": (dict, type(None)),  # where the encoder started: null means random
+    "device": str,
+    "precision": str,
+    "torch": str,
+    "version": str,
+    "commit": str,
+    "seconds": (int, float),
+}
+"""What a row holds. Missing or misplaced fields are refused when a row is written and when it is read."""
+
+
+def problem_with(row: object) -> str | None:
+    """What is wrong with a row, or None."""
+    if not isinstance(row, dict):
+        return "not a JSON object"
+    missing = FIELDS.keys() - row.keys()
+    if missing:
+        return f"field '{min(missing)}' is missing"
+    for name, kind in FIELDS.items():
+        if not isinstance(row[name], kind):
+            return f"field '{name}' is {row[name]!r}"
+    if row["schema"] != SCHEMA:
+        return f"schema {row['schema']} is not {SCHEMA}"
+    if "printed" in row or "printed" in row["metrics"]:
+        return "a printed number may not enter a result row"
+    return None
+
+
+def append(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to a results file, all or none; several processes may do so at once.
+
+    Raises:
+        ValueError: a row is not valid.
+        InputError: the file cannot be written.
+    """
+    for row in rows:
+        problem = problem_with(row)
+        if problem is not None:
+            raise ValueError(f"result row: {problem}")
+    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            opened.write(text)
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})", "choose another place") from error
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a results file.
+
+    Raises:
+        InputError: no such file, or a broken line; the message names the line.
+    """
+    if not path.is_file():
+        raise InputError(
+            path, "no such results file", "name a .jsonl file written by 'segmix run' or 'train'"
+        )
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path}:{number}", f"broken line ({error.msg})", "remove the line or restore the file"
+            ) from error
+        problem = problem_with(row)
+        if problem is not None:
+            raise InputError(f"{path}:{number}", problem, "remove the line or restore the file")
+        rows.append(row)
+    return rows
+
+
+def read_all(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """The rows of every results file of a folder, by file name; none if there is no folder."""
+    return list(_each(folder))
+
+
+def _each(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.jsonl")):
+        yield from read(path)
+
+
+def commit() -> str:
+    """The commit the package stands at, with "+" where files differ from it; "unknown" outside git."""
+    git = ["git", "-C", str(REPOSITORY)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "segmix_core"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
