@@ -7,31 +7,35 @@ import hashlib
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors import safe_open
 
 import segmix_core
 from segmix_core import results
-from segmix_core.cooccurrence import cooccurrence_matrix
-from segmix_core.data import check_disjoint, open_dataset, silhouettes
-from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
+from segmix_core.data import check_disjoint, generated_root, open_dataset, silhouettes
+from segmix_core.data.dataset import SegmentationDataset, read_image
+from segmix_core.data.transforms import center_crop
+from segmix_core.data.voc import voc_palette
 from segmix_core.errors import InputError
-from segmix_core.evaluation import evaluate
-from segmix_core.experiments import Experiment, Scale, nearest
-from segmix_core.files import file_digest, write_text
-from segmix_core.models import SourceSeparation
+from segmix_core.evaluation import Protocol, evaluate
+from segmix_core.experiments import TABLES, Cap, Delta, Experiment, Method, Scale, nearest
+from segmix_core.files import file_digest, replacing, write_text
+from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.rng import stream
-from segmix_core.training import Plan, Progress, TrainingBatches, train
+from segmix_core.training import Plan, Pretraining, Progress, TrainingBatches, pretrain, train, write_encoder
 from segmix_core.training.stages import Precision
 
 WEIGHTS = results.REPOSITORY / "data" / "weights"
-GENERATED = results.REPOSITORY / "data" / "generated"
 CACHE = results.REPOSITORY / "data" / "cache"
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -88,8 +92,7 @@ def data_of(request: Request) -> tuple[SegmentationDataset, SegmentationDataset]
     if root is None:
         if request.dataset != "silhouettes":
             raise InputError(f"dataset {request.dataset}", "no --root given", "say where the data set lies")
-        images, val, size = request.scale.silhouettes
-        root = silhouettes.ensure(GENERATED, images=images, val=val, size=size, seed=0)
+        root = generated_root(request.scale)
     training = open_dataset(request.dataset, root, request.split)
     evaluation = open_dataset(request.dataset, root, request.eval_split)
     check_disjoint(training, evaluation)
@@ -335,3 +338,192 @@ def cached_run(request: Request, *, report: Report | None = None) -> tuple[Path,
     if (folder / "rows.jsonl").is_file():
         return folder / "checkpoint.pt", results.read(folder / "rows.jsonl")
     return train_and_measure(request, folder, resume=True, report=report)
+
+
+def pretrain_encoder(
+    scale: Scale,
+    *,
+    dataset: str,
+    root: Path | None,
+    split: str,
+    out: Path,
+    images: int,
+    epochs: int,
+    backbone: str | None,
+    seed: int,
+    device: str,
+    report: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Train an encoder on image-level categories and write it to `out`, with its making in the header.
+
+    From single generated objects (`silhouettes`), or from the categories that the label maps of a real data
+    set imply. A tenth of the images, 2,000 at most, is held out to measure accuracy.
+    """
+    check_device(device)
+    backbone = backbone or scale.backbone
+    if dataset == "silhouettes" and root is None:
+        size = scale.silhouettes[2]
+        pictures, labels = silhouettes.make_single_objects(images, size=size, seed=seed)
+        targets = np.eye(21, dtype=bool)[labels]
+        source = f"{images} single generated objects, {size} px, seed {seed}"
+    else:
+        if root is None:
+            raise InputError(f"dataset {dataset}", "no --root given", "say where the data set lies")
+        opened = open_dataset(dataset, root, split)
+        size = scale.crop
+        pairs = (opened.pair(index) for index in range(len(opened)))
+        pictures = np.stack([center_crop(image, label, scale.eval_crop)[0] for image, label in pairs])
+        targets = dataset_presence(opened)
+        shuffled = stream(seed, "pretrain", "held out").permutation(len(pictures))
+        pictures, targets = pictures[shuffled], targets[shuffled]
+        source = (
+            f"image-level categories of {dataset} {split}, {len(opened)} images, digest {opened.digest()}"
+        )
+    settings = Pretraining(backbone=backbone, epochs=epochs, seed=seed, device=device)
+    encoder, accuracy = pretrain(
+        settings,
+        pictures,
+        targets,
+        held_out=min(2000, len(pictures) // 10),
+        report=None if report is None else lambda step, steps, loss: report(step, steps, {"total": loss}),
+    )
+    made = {
+        "backbone": backbone,
+        "source": source,
+        "epochs": str(epochs),
+        "accuracy": f"{100 * accuracy:.1f}",
+        "version": segmix_core.__version__,
+        "commit": results.commit(),
+    }
+    write_encoder(encoder, out, made)
+    return {"weights": str(out), "accuracy": round(100 * accuracy, 2), "sha256": file_digest(out)} | made
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    *,
+    dataset: str,
+    root: Path,
+    split: str,
+    protocol: Protocol,
+    crop: int | None,
+    mean_over: tuple[str, ...] | None,
+    device: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure every output of a checkpoint: the document of `segmix evaluate`."""
+    check_device(device)
+    opened = open_dataset(dataset, root, split)
+    check_categories(mean_over, opened.categories)
+    model = load_model(checkpoint).to(device)
+    if model.architecture["num_categories"] != len(opened.categories):
+        raise InputError(
+            checkpoint,
+            f"knows {model.architecture['num_categories']} categories, {dataset} has {len(opened.categories)}",
+            "name a checkpoint trained on the same categories",
+        )
+    crop = crop or read_checkpoint(checkpoint)["identity"]["scale"]["eval_crop"]
+    scores = evaluate(
+        model, opened, protocol=protocol, crop=crop, device=device, mean_over=mean_over, progress=progress
+    )
+    return {
+        "images": len(opened),
+        "protocol": protocol,
+        "crop": crop if protocol == "crop" else None,
+        "mean_over": None if mean_over is None else list(mean_over),
+        "outputs": {name: score.as_json() for name, score in scores.items()},
+    }
+
+
+def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str = "cpu") -> list[Path]:
+    """Label maps (VOC palette) and overlays of photographs, at their own size.
+
+    Returns:
+        For each image, `<name>.png` and `<name>-overlay.jpg` in `out`.
+    """
+    check_device(device)
+    identity = read_checkpoint(checkpoint)["identity"]
+    output = Method(**_as_factors(identity["method"])).output()
+    model = load_model(checkpoint).to(device)
+    written = []
+    for path in images:
+        image = read_image(path)
+        image_BCHW = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float().div_(255)
+        with torch.inference_mode():
+            label = model(image_BCHW).outputs()[output].argmax(1)[0].to("cpu", torch.uint8).numpy()
+        drawn = Image.fromarray(label, mode=None)
+        drawn.putpalette(voc_palette().tobytes())
+        shown = voc_palette()[label]
+        overlay = np.where(label[..., None] > 0, (image.astype(np.uint16) + shown) // 2, image).astype(
+            np.uint8
+        )
+        for name, picture, kind in (
+            (f"{path.stem}.png", drawn, "PNG"),
+            (f"{path.stem}-overlay.jpg", Image.fromarray(overlay), "JPEG"),
+        ):
+            with replacing(out / name) as temporary:
+                picture.save(temporary, format=kind)
+            written.append(out / name)
+    return written
+
+
+def _as_factors(stored: dict[str, Any]) -> dict[str, Any]:
+    """The factors of a method as JSON or a checkpoint holds them, as declarations again."""
+    delta, cap = stored["delta"], stored["cap"]
+    return stored | {"delta": delta and Delta(**delta), "cap": cap and Cap(**cap)}
+
+
+def run_tables(
+    tables: Sequence[int],
+    request_for: Callable[[str, int], Request],
+    *,
+    seeds: Sequence[int],
+    budget: float | None = None,
+    results_file: Path | None = None,
+    reporter: Callable[[str], Report] = lambda what: lambda step, steps, terms: None,
+) -> tuple[list[str], list[str]]:
+    """Run what is missing of the tables' rows, one training run for each distinct method and seed.
+
+    Rows land in `results_file`; runs live in the cache, so that a stopped one goes on where it was.
+
+    Args:
+        budget: seconds; a run is only begun while it is likely to end in time, judged by the longest so far.
+
+    Returns:
+        What is done and what is left, as "experiment seed".
+    """
+    wanted: dict[tuple[str, int], Request] = {}
+    for seed in seeds:
+        for table in tables:
+            for row in TABLES[table]:
+                wanted.setdefault((row.experiment.digest(), seed), request_for(row.experiment.name, seed))
+    began, longest = time.monotonic(), 0.0
+    done, left = [], []
+    for request in wanted.values():
+        name = f"{request.experiment.name} {request.seed}"
+        spent = time.monotonic() - began
+        if budget is not None and spent + longest > budget:
+            left.append(name)
+            continue
+        path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
+        _, rows = cached_run(request, report=reporter(name))
+        present = {row_key(row) for row in results.read(path)} if path.exists() else set()
+        results.append(path, [row for row in rows if row_key(row) not in present])
+        longest = max(longest, time.monotonic() - began - spent)
+        done.append(name)
+    return done, left
+
+
+def row_key(row: dict[str, Any]) -> str:
+    """What makes two rows the same measurement."""
+    kept = (
+        "method_digest",
+        "scale_digest",
+        "dataset_digest",
+        "eval_digest",
+        "seed",
+        "stage",
+        "output",
+        "mean_over",
+    )
+    return json.dumps([row[name] for name in (*kept, "weights", "device", "precision")], sort_keys=True)

@@ -1,0 +1,181 @@
+"""Tables that set the printed value of a row beside what was measured here, at which scale and how often."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from segmix_core import results
+from segmix_core.experiments import TABLES, Row, nearest
+
+Rows = list[dict[str, Any]]
+
+# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond ten the normal one is near enough here.
+_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+def interval(values: list[float]) -> tuple[float, float | None]:
+    """Mean and half-width of its 95 % interval over seeds (Student's t); None for a single seed."""
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return mean, None
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    quantile = _T95[len(values) - 2] if len(values) - 2 < len(_T95) else 1.96
+    return mean, quantile * math.sqrt(variance / len(values))
+
+
+def paired_difference(
+    first: dict[int, float], second: dict[int, float]
+) -> tuple[float, float | None, int] | None:
+    """Mean of first - second over the seeds both have, its 95 % half-width, and the number of seeds."""
+    shared = sorted(first.keys() & second.keys())
+    if not shared:
+        return None
+    mean, half = interval([first[seed] - second[seed] for seed in shared])
+    return mean, half, len(shared)
+
+
+def verdict(difference: tuple[float, float | None, int] | None) -> str:
+    """What a paired difference allows to say: "higher", "lower" or "undecided"."""
+    if difference is None or difference[1] is None or difference[2] < 3:
+        return "undecided"
+    mean, half, _ = difference
+    if abs(mean) <= half:
+        return "undecided"
+    return "higher" if mean > 0 else "lower"
+
+
+def measured(rows: Rows, method_digest: str) -> list[dict[str, Any]]:
+    """The reported measurements of a method, one entry for each setting that may not be averaged across."""
+    groups: dict[tuple[str, ...], Rows] = defaultdict(list)
+    for row in rows:
+        if row["method_digest"] == method_digest and row["reported"]:
+            groups[setting(row)].append(row)
+    return [_summary(group) for group in groups.values()]
+
+
+def setting(row: dict[str, Any]) -> tuple[str, ...]:
+    """What must be equal for two rows to be compared: scale, data, start, protocol, precision."""
+    weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
+    names = (
+        "scale",
+        "scale_digest",
+        "dataset",
+        "dataset_digest",
+        "eval_digest",
+        "protocol",
+        "crop",
+        "mean_over",
+        "precision",
+    )
+    return (*(str(row[name]) for name in names), weights)
+
+
+def _summary(group: Rows) -> dict[str, Any]:
+    by_seed = {row["seed"]: row["metrics"]["mIoU"] for row in group}
+    mean, half = interval(list(by_seed.values()))
+    first = group[0]
+    return {
+        "scale": first["scale"],
+        "dataset": first["dataset"],
+        "mean_over": first["mean_over"],
+        "weights": "random" if first["weights"] is None else first["weights"]["name"],
+        "protocol": f"{first['protocol']} {first['crop']}",
+        "output": first["output"],
+        "mIoU": round(mean, 2),
+        "half_width_95": None if half is None else round(half, 2),
+        "by_seed": {str(seed): round(value, 2) for seed, value in sorted(by_seed.items())},
+        "seeds": sorted(by_seed),
+        "images": first["eval_images"],
+        "steps": first["steps"],
+        "devices": sorted({row["device"] for row in group}),
+        "commits": sorted({row["commit"] for row in group}),
+    }
+
+
+def experiments_table(table: int | None = None, folder: Path = results.RESULTS) -> Rows:
+    """Every declared row, of one table or of all, with its printed value and what was measured by scale.
+
+    Raises:
+        InputError: no such table, or a results file is broken.
+    """
+    if table is not None and table not in TABLES:
+        raise nearest("table", str(table), [str(number) for number in TABLES])
+    rows = results.read_all(folder)
+    return [_declared(row, rows) for number in ([table] if table else TABLES) for row in TABLES[number]]
+
+
+def _declared(row: Row, rows: Rows) -> dict[str, Any]:
+    by_scale: dict[str, Rows] = defaultdict(list)
+    for entry in measured(rows, row.experiment.digest()):
+        by_scale[entry["scale"]].append(entry)
+    return {
+        "table": row.table,
+        "row": row.row,
+        "column": row.column,
+        "experiment": row.experiment.name,
+        "metric": row.metric,
+        "printed": row.printed,
+        "measured": dict(by_scale),
+    }
+
+
+def table_report(
+    table: int, *, scale: str | None = None, dataset: str | None = None, folder: Path = results.RESULTS
+) -> Rows:
+    """Printed beside measured, for one table; optionally only what was measured at one scale or data set."""
+    rows = experiments_table(table, folder)
+    for row in rows:
+        row["measured"] = {
+            name: [entry for entry in entries if dataset in (None, entry["dataset"])]
+            for name, entries in row["measured"].items()
+            if scale in (None, name)
+        }
+    return rows
+
+
+def as_markdown(rows: Rows) -> str:
+    """A report as a Markdown table: one line for each printed value and setting.
+
+    Below paper scale there is one encoder, so the printed columns of a method share one measured value (R25).
+    """
+    lines = [
+        "| method | printed (%) | measured mIoU (%) | scale | data | start | seeds | images | device | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    methods: dict[str, Rows] = defaultdict(list)
+    for row in rows:
+        methods[row["row"]].append(row)
+    for name, columns in methods.items():
+        printed = ", ".join(f"{row['printed']} ({row['column']})" for row in columns)
+        entries = [entry for found in columns[0]["measured"].values() for entry in found]
+        if not entries:
+            lines.append(f"| {name} | {printed} | not measured | | | | | | | |")
+        for entry in entries:
+            spread = "" if entry["half_width_95"] is None else f" ± {entry['half_width_95']}"
+            over = "" if entry["mean_over"] is None else f", mean over {len(entry['mean_over'])} categories"
+            lines.append(
+                f"| {name} | {printed} | {entry['mIoU']}{spread} | {entry['scale']} | {entry['dataset']}{over} "
+                f"| {entry['weights']} | {len(entry['seeds'])} | {entry['images']} | {', '.join(entry['devices'])} "
+                f"| {', '.join(entry['commits'])} |"
+            )
+    lines += ["", "± is half of the 95 % interval of the mean over seeds (Student's t)."]
+    return "\n".join(lines)
+
+
+def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
+    """The numbers that prose may name, by key: never typed, always from rows.
+
+    Keys are `<dataset>_<scale>_<experiment>` with "-" as "_", for the mean over seeds, and the same with
+    `_seeds` for their number.
+    """
+    rows = results.read_all(folder)
+    values: dict[str, str] = {}
+    for digest, experiment in {row["method_digest"]: row["experiment"] for row in rows}.items():
+        for entry in measured(rows, digest):
+            key = f"{entry['dataset']}_{entry['scale']}_{experiment}".replace("-", "_").replace("/", "_")
+            values[key] = f"{entry['mIoU']:.1f}"
+            values[f"{key}_seeds"] = str(len(entry["seeds"]))
+    return values
