@@ -367,8 +367,8 @@ def _train(options: argparse.Namespace) -> Answer:
         results_file=options.results,
     )
     lines = [
-        f"stage {row['stage']} {row['output']:<9} mIoU {row['metrics']['mIoU']}  aAcc {row['metrics']['aAcc']}"
-        + ("  <- reported" if row["reported"] else "")
+        f"stage {row['stage']} {row['output']:<9}"
+        f" mIoU {row['metrics']['mIoU']}  aAcc {row['metrics']['aAcc']}{'  <- reported' * row['reported']}"
         for row in rows
     ]
     return {"checkpoint": str(checkpoint), "rows": rows}, "\n".join([f"checkpoint: {checkpoint}", *lines])

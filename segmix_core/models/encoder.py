@@ -1,5 +1,6 @@
 """f_enc: a torchvision ResNet whose last stages keep their resolution (DeepLabv3), and its weights."""
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -141,10 +142,8 @@ def _read_tensors(path: Path) -> Mapping[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         raise InputError(path, "not a readable weights file", advice) from error
-    except Exception as error:  # torch raises its own UnpicklingError for anything that would run code
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise InputError(path, "holds more than tensors, which could run code", advice) from error
+    except pickle.UnpicklingError as error:
+        raise InputError(path, "not a file of plain tensors; anything else could run code", advice) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(path, "does not hold a dictionary of tensors", advice)
     return state

@@ -1,4 +1,4 @@
-"""The source separation network (section 3.2): encoder, two branches (SSM) and the head that joins them (SSH)."""
+"""The source separation network (section 3.2): encoder, two branches (SSM), and the head that joins them."""
 
 from __future__ import annotations
 

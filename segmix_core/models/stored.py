@@ -1,5 +1,6 @@
 """Opening a checkpoint: strictly, and without ever running code from it."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a cut archive or a hostile pickle
         what = "the checkpoint is cut short or damaged"
-        if type(error).__name__ == "UnpicklingError":
-            what = "not a plain checkpoint: it holds more than tensors and numbers, and is not opened"
+        if isinstance(error, pickle.UnpicklingError):
+            what = "not a checkpoint of tensors and numbers alone; anything else could run code"
         raise InputError(path, what, advice) from error
     if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
         raise InputError(path, "not a checkpoint of this project", advice)

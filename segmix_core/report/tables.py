@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+from scipy.special import stdtrit
 
 from segmix_core import results
 from segmix_core.experiments import TABLES, Row, nearest
 
 Rows = list[dict[str, Any]]
-
-# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond ten the normal one is near enough here.
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 def interval(values: list[float]) -> tuple[float, float | None]:
@@ -21,9 +21,8 @@ def interval(values: list[float]) -> tuple[float, float | None]:
     mean = sum(values) / len(values)
     if len(values) < 2:
         return mean, None
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    quantile = _T95[len(values) - 2] if len(values) - 2 < len(_T95) else 1.96
-    return mean, quantile * math.sqrt(variance / len(values))
+    quantile = float(stdtrit(len(values) - 1, 0.975))
+    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def paired_difference(
@@ -59,18 +58,8 @@ def measured(rows: Rows, method_digest: str) -> list[dict[str, Any]]:
 def setting(row: dict[str, Any]) -> tuple[str, ...]:
     """What must be equal for two rows to be compared: scale, data, start, protocol, precision."""
     weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
-    names = (
-        "scale",
-        "scale_digest",
-        "dataset",
-        "dataset_digest",
-        "eval_digest",
-        "protocol",
-        "crop",
-        "mean_over",
-        "precision",
-    )
-    return (*(str(row[name]) for name in names), weights)
+    names = ("scale", "scale_digest", "dataset", "dataset_digest", "eval_digest", "protocol", "crop")
+    return (*(str(row[name]) for name in (*names, "mean_over", "precision")), weights)
 
 
 def _summary(group: Rows) -> dict[str, Any]:
@@ -142,7 +131,7 @@ def as_markdown(rows: Rows) -> str:
     Below paper scale there is one encoder, so the printed columns of a method share one measured value (R25).
     """
     lines = [
-        "| method | printed (%) | measured mIoU (%) | scale | data | start | seeds | images | device | commit |",
+        "| method | printed (%) | measured mIoU (%) | scale | data | start | seeds | n | device | commit |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     methods: dict[str, Rows] = defaultdict(list)
@@ -156,12 +145,20 @@ def as_markdown(rows: Rows) -> str:
         for entry in entries:
             spread = "" if entry["half_width_95"] is None else f" ± {entry['half_width_95']}"
             over = "" if entry["mean_over"] is None else f", mean over {len(entry['mean_over'])} categories"
-            lines.append(
-                f"| {name} | {printed} | {entry['mIoU']}{spread} | {entry['scale']} | {entry['dataset']}{over} "
-                f"| {entry['weights']} | {len(entry['seeds'])} | {entry['images']} | {', '.join(entry['devices'])} "
-                f"| {', '.join(entry['commits'])} |"
-            )
-    lines += ["", "± is half of the 95 % interval of the mean over seeds (Student's t)."]
+            cells = [
+                name,
+                printed,
+                f"{entry['mIoU']}{spread}",
+                entry["scale"],
+                f"{entry['dataset']}{over}",
+                entry["weights"],
+                str(len(entry["seeds"])),
+                str(entry["images"]),
+                ", ".join(entry["devices"]),
+                ", ".join(entry["commits"]),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "n: evaluation images. ±: half of the 95 % interval of the mean over seeds (Student's t)."]
     return "\n".join(lines)
 
 

@@ -1,0 +1,102 @@
+"""The network against torchvision, and what sets one head apart from another."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from segmix_core.errors import InputError
+from segmix_core.models import Encoder, SourceSeparation
+
+SMALL = {"backbone": "resnet18w32", "aspp_channels": 16, "aspp_rates": (2, 4, 6), "output_stride": 8}
+
+
+def image(size: int = 64, batch: int = 2) -> torch.Tensor:
+    return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("stride", "dilated"), [(8, [False, True, True]), (16, [False, False, True])])
+def test_dilated_encoder_is_torchvisions(stride: int, dilated: list[bool]) -> None:
+    torch.manual_seed(0)
+    reference = torchvision.models.resnet50(replace_stride_with_dilation=dilated).eval()
+    encoder = Encoder("resnet50", output_stride=stride).eval()
+    state = {name: value for name, value in reference.state_dict().items() if not name.startswith("fc.")}
+    encoder.load_state_dict(state, strict=True)
+    getter = torchvision.models._utils.IntermediateLayerGetter(reference, {"layer4": "out"})
+    with torch.inference_mode():
+        expected = getter((image() - encoder.mean) / encoder.std)["out"]
+        torch.testing.assert_close(encoder(image()), expected)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18w32", "resnet18", "resnet34"])
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_basic_encoders_keep_the_resolution_they_are_asked_for(backbone: str, stride: int) -> None:
+    encoder = Encoder(backbone, output_stride=stride).eval()
+    with torch.inference_mode():
+        assert encoder(image()).shape == (2, encoder.channels, 64 // stride, 64 // stride)
+
+
+def test_each_head_has_its_outputs_at_input_size() -> None:
+    for head, present in (("plain", (1, 0, 0)), ("no_ssh", (1, 1, 0)), ("full", (1, 1, 1))):
+        separation = SourceSeparation(5, head=head, **SMALL).eval()(image())
+        outputs = (separation.dominant, separation.phantom, separation.final)
+        assert tuple(output is not None for output in outputs) == tuple(map(bool, present))
+        assert all(output.shape == (2, 5, 64, 64) for output in outputs if output is not None)
+
+
+def test_the_joining_head_reads_both_branches() -> None:
+    model = SourceSeparation(5, head="full", **SMALL).eval()
+    before = model(image())
+    with torch.no_grad():
+        model.classifiers[1][-1].bias += 3.0
+    after = model(image())
+    torch.testing.assert_close(before.dominant, after.dominant)
+    torch.testing.assert_close(before.phantom + 3.0, after.phantom, rtol=1e-4, atol=1e-4)
+    assert (before.final - after.final).abs().max() > 1e-3
+
+
+def test_a_shared_pyramid_saves_its_twin() -> None:
+    apart = sum(parameter.numel() for parameter in SourceSeparation(5, **SMALL).parameters())
+    shared = SourceSeparation(5, shared_aspp=True, **SMALL)
+    pyramid = sum(parameter.numel() for parameter in shared.pyramids.parameters())
+    assert apart - sum(parameter.numel() for parameter in shared.parameters()) == pyramid
+
+
+def test_normalisation_happens_inside() -> None:
+    encoder = Encoder("resnet18w32").eval()
+    grey = encoder.mean.expand(3, 64, 64)[None]
+    seen = {}
+    encoder.conv1.register_forward_pre_hook(lambda module, inputs: seen.update(image=inputs[0]))
+    encoder(grey)
+    assert seen["image"].abs().max() < 1e-6
+
+
+def test_a_batch_of_one_trains() -> None:
+    model = SourceSeparation(5, **SMALL).train()
+    total = sum(output.sum() for output in model(image(batch=1)).outputs().values())
+    total.backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_encoder_weights_load_strictly(tmp_path: Path) -> None:
+    encoder = Encoder("resnet18w32")
+    good, bad, other = (tmp_path / name for name in ("good.safetensors", "bad.safetensors", "other.txt"))
+    state = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+    save_file(
+        {name: value.half() if value.is_floating_point() else value for name, value in state.items()}, good
+    )
+    loaded = SourceSeparation(5, pretrained=good, **SMALL).encoder
+    torch.testing.assert_close(loaded.conv1.weight, encoder.conv1.weight.half().float())
+    save_file({name: value for name, value in state.items() if name != "conv1.weight"}, bad)
+    other.write_text("no weights at all")
+    for path, message in (
+        (bad, "conv1.weight"),
+        (other, "plain tensors"),
+        (tmp_path / "none.pth", "no such"),
+    ):
+        with pytest.raises(InputError, match=message):
+            SourceSeparation(5, pretrained=path, **SMALL)
+    with pytest.raises(InputError, match="did you mean 'resnet50'"):
+        SourceSeparation(5, backbone="resnet5O")
