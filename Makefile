@@ -26,7 +26,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: lint
+test: setup
 	$(BIN)/pytest -n 2 --dist loadfile tests
 
 clean:
