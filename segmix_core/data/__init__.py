@@ -1,0 +1,40 @@
+"""The data sets, by name."""
+
+from pathlib import Path
+
+from segmix_core.data import silhouettes
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.voc import open_voc
+from segmix_core.errors import InputError
+from segmix_core.experiments import Scale, nearest
+
+DATASETS = ("silhouettes", "voc2012")
+GENERATED = Path(__file__).resolve().parents[2] / "data" / "generated"
+
+
+def open_dataset(name: str, root: Path, split: str, *, need_images: bool = True) -> SegmentationDataset:
+    """Open a list of a data set by its name.
+
+    Raises:
+        InputError: an unknown name, or see `open_voc`.
+    """
+    if name not in DATASETS:
+        raise nearest("dataset", name, DATASETS)
+    return open_voc(root, split, name=name, need_images=need_images)
+
+
+def generated_root(scale: Scale) -> Path:
+    """The folder of the silhouettes a scale asks for, generated on first use."""
+    images, val, size = scale.silhouettes
+    return silhouettes.ensure(GENERATED, images=images, val=val, size=size, seed=0)
+
+
+def check_disjoint(training: SegmentationDataset, evaluation: SegmentationDataset) -> None:
+    """Raise InputError where an image is on both lists."""
+    shared = sorted(set(training.ids) & set(evaluation.ids))
+    if shared:
+        raise InputError(
+            f"{training.root}",
+            f"{len(shared)} images are on both lists, {training.split} and {evaluation.split}, such as {shared[0]}",
+            "take them off the training list",
+        )

@@ -1,0 +1,116 @@
+"""Images and label maps on disk, by id; every file that is read is checked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segmix_core.errors import InputError, LabelError
+from segmix_core.records import IGNORE_INDEX
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationDataset:
+    """A list of images with their label maps."""
+
+    name: str  # "voc2012", "silhouettes"
+    root: Path
+    split: str
+    categories: tuple[str, ...]  # [0] is "background"
+    ids: tuple[str, ...]
+    image_paths: tuple[Path, ...]  # empty where the root holds label maps alone
+    label_paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.ids)
+
+    def image(self, index: int) -> np.ndarray:
+        """uint8 (H, W, 3), RGB. See `read_image`."""
+        return read_image(self.image_paths[index])
+
+    def label(self, index: int) -> np.ndarray:
+        """uint8 (H, W), 0..N-1 or 255. See `read_label`."""
+        return read_label(self.label_paths[index], len(self.categories))
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """An image and its label map.
+
+        Raises:
+            InputError: a file cannot be read, or the two differ in size.
+        """
+        image, label = self.image(index), self.label(index)
+        if image.shape[:2] != label.shape:
+            raise InputError(
+                self.label_paths[index],
+                f"label map of {label.shape[1]}x{label.shape[0]} pixels for an image of "
+                f"{image.shape[1]}x{image.shape[0]} ({self.image_paths[index].name})",
+                "give each image a label map of its own size",
+            )
+        return image, label
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits of SHA-256 over the ids and the bytes of all label maps and images."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for index, name in enumerate(self.ids):
+            digest.update(name.encode())
+            digest.update(self.label_paths[index].read_bytes())
+            if self.image_paths:
+                digest.update(self.image_paths[index].read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def read_image(path: Path) -> np.ndarray:
+    """uint8 (H, W, 3), RGB; grey, CMYK, palette and EXIF-rotated files are brought to that.
+
+    Raises:
+        InputError: no such file, or one that cannot be decoded to its end.
+    """
+    try:
+        with Image.open(path) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            return np.asarray(upright.convert("RGB"))
+    except FileNotFoundError as error:
+        raise InputError(path, "no such image", "restore the file or take its id off the list") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise InputError(path, "the image is cut short or damaged", "restore the file") from error
+
+
+def read_label(path: Path, num_categories: int) -> np.ndarray:
+    """uint8 (H, W) of a palette or 8-bit grey PNG, 0..N-1 or 255.
+
+    Raises:
+        InputError: no such file, or one that cannot be decoded.
+        LabelError: a colour or 16-bit image, or a label in N..254.
+    """
+    try:
+        with Image.open(path) as opened:
+            mode = opened.mode
+            label = np.asarray(opened) if mode in ("P", "L") else None
+    except FileNotFoundError as error:
+        raise InputError(path, "no such label map", "restore the file or take its id off the list") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise InputError(path, "the label map is cut short or damaged", "restore the file") from error
+    if label is None:
+        raise LabelError(
+            path,
+            f"a label map of mode {mode}",
+            "write it as an 8-bit palette or grey PNG of category numbers",
+        )
+    highest = int(label[label != IGNORE_INDEX].max(initial=0))
+    if highest >= num_categories:
+        raise LabelError(
+            path,
+            f"label {highest} is outside 0..{num_categories - 1}",
+            f"only {IGNORE_INDEX} may mark ignored pixels",
+        )
+    return label

@@ -1,0 +1,68 @@
+"""Augmentation and cropping of an image with its label map. Drawing and applying are apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from segmix_core.records import IGNORE_INDEX
+
+PADDING = (124, 116, 104)
+"""Colour beyond the image, RGB: ImageNet's mean, which the network's normalisation turns to about zero."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What was drawn for one sample. Offsets count pixels of the scaled image; negative ones leave a margin."""
+
+    scale: float
+    top: int
+    left: int
+    flip: bool
+
+
+def draw_augmentation(
+    shape: tuple[int, ...],
+    size: int,
+    *,
+    rng: np.random.Generator,
+    scale_range: tuple[float, float] = (0.5, 1.5),
+) -> Augmentation:
+    """Draw scale, crop and mirror for an image of `shape` (H, W) and a crop of `size` pixels."""
+    scale = float(rng.uniform(*scale_range))
+    offsets = []
+    for side in shape[:2]:
+        room = max(1, round(side * scale)) - size
+        offsets.append(int(rng.integers(min(room, 0), max(room, 0) + 1)))
+    return Augmentation(scale, offsets[0], offsets[1], bool(rng.random() < 0.5))
+
+
+def augment(
+    image: np.ndarray, label: np.ndarray, drawn: Augmentation, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Apply a drawn augmentation: uint8 (size, size, 3) and uint8 (size, size), 255 beyond the image.
+
+    Only the source pixels that end up in the crop are resized: bilinear for the image, nearest for labels.
+    """
+    height, width = label.shape
+    scaled_height, scaled_width = max(1, round(height * drawn.scale)), max(1, round(width * drawn.scale))
+    top, left = max(0, drawn.top), max(0, drawn.left)
+    bottom, right = min(scaled_height, drawn.top + size), min(scaled_width, drawn.left + size)
+    y, x = height / scaled_height, width / scaled_width
+    box = (left * x, top * y, right * x, bottom * y)
+    target = (right - left, bottom - top)
+    image_out = np.full((size, size, 3), PADDING, dtype=np.uint8)
+    label_out = np.full((size, size), IGNORE_INDEX, dtype=np.uint8)
+    window = (slice(top - drawn.top, bottom - drawn.top), slice(left - drawn.left, right - drawn.left))
+    image_out[window] = np.asarray(Image.fromarray(image).resize(target, Image.Resampling.BILINEAR, box=box))
+    label_out[window] = np.asarray(Image.fromarray(label).resize(target, Image.Resampling.NEAREST, box=box))
+    if drawn.flip:
+        image_out, label_out = image_out[:, ::-1], label_out[:, ::-1]
+    return np.ascontiguousarray(image_out), np.ascontiguousarray(label_out)
+
+
+def center_crop(image: np.ndarray, label: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The centre `size` x `size` pixels, padded (label 255) where the image is smaller."""
+    height, width = label.shape
+    drawn = Augmentation(1.0, (height - size) // 2, (width - size) // 2, False)
+    return augment(image, label, drawn, size)

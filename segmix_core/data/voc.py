@@ -1,0 +1,125 @@
+"""PASCAL VOC's published layout: JPEGImages, SegmentationClass, ImageSets/Segmentation."""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.errors import InputError
+
+VOC_CATEGORIES = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+
+_SPELLINGS = {"train_aug": ("train_aug", "trainaug"), "trainaug": ("trainaug", "train_aug")}
+
+
+def voc_palette() -> np.ndarray:
+    """VOC's colour map, uint8 (256, 3): the bits of a label dealt to red, green and blue, high bits first."""
+    label = np.arange(256)
+    colour = np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colour[:, channel] |= (((label >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colour
+
+
+def open_voc(
+    root: Path, split: str, *, name: str = "voc2012", need_images: bool = True
+) -> SegmentationDataset:
+    """Open a list of a VOC-layout folder: VOCdevkit, VOCdevkit/VOC2012 or VOC2012 itself.
+
+    `train_aug` is also found as `trainaug`, and takes its label maps from `SegmentationClassAug/` where
+    there is one. A line of a list is an id, or an image path and a label path.
+
+    Args:
+        need_images: False opens label maps alone, for statistics.
+
+    Raises:
+        InputError: a folder, list or file is missing, a list is empty or names an image twice.
+    """
+    root = _year_folder(Path(root))
+    lines = _read_list(root, split)
+    augmented = root / "SegmentationClassAug"
+    labels = augmented if augmented.is_dir() and split in _SPELLINGS else root / "SegmentationClass"
+    if not labels.is_dir() and augmented.is_dir():
+        labels = augmented
+    ids, image_paths, label_paths = [], [], []
+    for line in lines:
+        parts = line.split()
+        identifier = Path(parts[0]).stem
+        ids.append(identifier)
+        image_paths.append(root / "JPEGImages" / f"{identifier}.jpg")
+        given = root / parts[1].lstrip("/") if len(parts) > 1 else None
+        label_paths.append(given or labels / f"{identifier}.png")
+    _refuse_doubles(root, split, ids)
+    has_images = (root / "JPEGImages").is_dir()
+    if need_images and not has_images:
+        raise InputError(root, "has no folder JPEGImages", "give the folder that holds the images")
+    for path in label_paths + (image_paths if need_images else []):
+        if not path.is_file():
+            raise InputError(path, f"is on list {split} and does not exist", "restore it or take it off the list")
+    return SegmentationDataset(
+        name=name,
+        root=root,
+        split=split,
+        categories=VOC_CATEGORIES,
+        ids=tuple(ids),
+        image_paths=tuple(image_paths) if has_images else (),
+        label_paths=tuple(label_paths),
+    )
+
+
+def _year_folder(root: Path) -> Path:
+    if not root.is_dir():
+        raise InputError(root, "no such folder", "give --root the folder that holds ImageSets")
+    for candidate in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
+        if (candidate / "ImageSets").is_dir():
+            return candidate
+    raise InputError(root, "has no folder ImageSets", "give the folder in VOC layout")
+
+
+def _read_list(root: Path, split: str) -> list[str]:
+    folders = [root / "ImageSets" / name for name in ("Segmentation", "SegmentationAug")]
+    for folder in folders:
+        for spelling in _SPELLINGS.get(split, (split,)):
+            path = folder / f"{spelling}.txt"
+            if path.is_file():
+                lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+                lines = [line for line in lines if line]
+                if not lines:
+                    raise InputError(path, "the list is empty", "name at least one image")
+                return lines
+    known = sorted(path.stem for folder in folders for path in folder.glob("*.txt"))
+    close = difflib.get_close_matches(split, known, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    raise InputError(folders[0] / f"{split}.txt", "no such list", f"{hint}lists here: {', '.join(known) or 'none'}")
+
+
+def _refuse_doubles(root: Path, split: str, ids: list[str]) -> None:
+    seen: set[str] = set()
+    for identifier in ids:
+        if identifier in seen:
+            raise InputError(f"{root}, list {split}", f"names image {identifier} twice", "remove one of the lines")
+        seen.add(identifier)

@@ -1,0 +1,109 @@
+"""The rules of the house: import direction, what imports torch, and that the lists of packages agree."""
+
+import ast
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "segmix_core"
+
+# From the ground up: a room imports only from rooms before it (book/architecture.md draws this).
+ROOMS = (
+    "errors",
+    "files",
+    "rng",
+    "records",
+    "experiments",
+    "data",
+    "cooccurrence",
+    "label_statistics",
+    "mixing",
+    "models",
+    "losses",
+    "training",
+    "evaluation",
+    "results",
+    "report",
+    "run",
+    "bench",
+    "cli",
+    "__main__",
+    "chapter",
+    "publish",
+)
+LIGHT = ("experiments", "data", "cooccurrence", "label_statistics", "results", "report", "cli", "rng", "files")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """The rooms a module imports from, those inside functions and under TYPE_CHECKING left out."""
+    rooms = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        modules = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] == "segmix_core" and len(parts) > 1 and parts[1] in ROOMS:
+                rooms.add(parts[1])
+    return rooms
+
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_rooms_below_it(path: Path) -> None:
+    own = room_of(path)
+    above = {room for room in imported_rooms(path) if ROOMS.index(room) > ROOMS.index(own)}
+    assert not above, f"{own} imports {above}"
+
+
+def test_light_rooms_do_not_import_torch() -> None:
+    imports = "; ".join(f"import segmix_core.{room}" for room in LIGHT)
+    check = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_help_is_quick_and_light() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "segmix_core", "--help"]
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        shown = subprocess.run(command, capture_output=True, text=True, check=True)
+        took.append(time.perf_counter() - began)
+    assert " torch" not in shown.stderr
+    assert " numpy" not in shown.stderr
+    assert "predict" in shown.stdout
+    assert min(took) < 1.0  # 0.3 s on an idle machine; loaded ones may take longer
+
+
+def test_conda_installs_what_the_extras_name() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    named = project["dependencies"] + extras["notebooks"] + extras["book"] + extras["test"]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    pip = next(part["pip"] for part in conda["dependencies"] if isinstance(part, dict))
+    assert sorted(pip) == sorted([*named, "--editable ."])
+    assert f"python{project['requires-python']}" in conda["dependencies"]
+
+
+def test_the_lock_file_names_no_index_and_every_dependency() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "http" not in lock
+    assert "--index" not in lock
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = {line.split("==")[0].lower() for line in lock.splitlines()}
+    for named in project["dependencies"] + [item for extra in project["optional-dependencies"].values() for item in extra]:
+        assert named.split(">=")[0].split("==")[0].lower() in locked
