@@ -22,7 +22,7 @@ from safetensors import safe_open
 import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
-from segmix_core.data import check_disjoint, generated_root, open_dataset, silhouettes
+from segmix_core.data import check_disjoint, generated_root, open_dataset
 from segmix_core.data.dataset import SegmentationDataset, read_image
 from segmix_core.data.transforms import center_crop
 from segmix_core.data.voc import voc_palette
@@ -362,6 +362,8 @@ def pretrain_encoder(
     check_device(device)
     backbone = backbone or scale.backbone
     if dataset == "silhouettes" and root is None:
+        from segmix_core.data import silhouettes
+
         size = scale.silhouettes[2]
         pictures, labels = silhouettes.make_single_objects(images, size=size, seed=seed)
         targets = np.eye(21, dtype=bool)[labels]

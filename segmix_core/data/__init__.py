@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from segmix_core.data import silhouettes
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.voc import open_voc
 from segmix_core.errors import InputError
@@ -25,6 +24,8 @@ def open_dataset(name: str, root: Path, split: str, *, need_images: bool = True)
 
 def generated_root(scale: Scale) -> Path:
     """The folder of the silhouettes a scale asks for, generated on first use."""
+    from segmix_core.data import silhouettes
+
     images, val, size = scale.silhouettes
     return silhouettes.ensure(GENERATED, images=images, val=val, size=size, seed=0)
 
