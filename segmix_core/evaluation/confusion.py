@@ -45,7 +45,7 @@ class ConfusionMatrix:
         # One code a pixel, label * N + prediction, in the narrowest type that holds 256 * N codes: all 256
         # label values get a row, so ignored and invalid labels need no pass of their own.
         narrow = torch.int16 if 256 * number <= 2**15 else torch.int32
-        code = labelled.to(narrow).mul_(number).add_(predicted)
+        code = labelled.to(narrow, copy=True).mul_(number).add_(predicted)
         rows = torch.bincount(code.flatten(), minlength=256 * number).view(256, number).cpu().numpy().copy()
         rows[self.ignore_index] = 0
         beyond = np.flatnonzero(rows[number:].any(1))

@@ -108,7 +108,8 @@ def paste(batch: Batch, partner_B: Tensor, boxes: list[tuple[int, int, int, int]
 
     The pasted label map is the `dominant` one and carries the whole weight (delta 1).
     """
-    image_BCHW, label_BHW = batch.image_BCHW.clone(), batch.label_BHW.clone()
+    image_BCHW = batch.image_BCHW[: len(partner_B)].clone()
+    label_BHW = batch.label_BHW[: len(partner_B)].clone()
     for sample, (top, bottom, left, right) in enumerate(boxes):
         window = (slice(top, bottom), slice(left, right))
         partner = partner_B[sample]
