@@ -13,7 +13,7 @@ PADDING = (124, 116, 104)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What was drawn for one sample. Offsets count pixels of the scaled image; negative ones leave a margin."""
+    """What was drawn for one sample. Offsets are pixels of the scaled image; below 0, a margin."""
 
     scale: float
     top: int

@@ -79,7 +79,9 @@ def open_voc(
         raise InputError(root, "has no folder JPEGImages", "give the folder that holds the images")
     for path in label_paths + (image_paths if need_images else []):
         if not path.is_file():
-            raise InputError(path, f"is on list {split} and does not exist", "restore it or take it off the list")
+            raise InputError(
+                path, f"is on list {split} and does not exist", "restore it or take it off the list"
+            )
     return SegmentationDataset(
         name=name,
         root=root,
@@ -89,6 +91,12 @@ def open_voc(
         image_paths=tuple(image_paths) if has_images else (),
         label_paths=tuple(label_paths),
     )
+
+
+def lists_of(root: Path) -> tuple[str, ...]:
+    """The names of the lists under ImageSets/Segmentation."""
+    folder = _year_folder(Path(root)) / "ImageSets" / "Segmentation"
+    return tuple(sorted(path.stem for path in folder.glob("*.txt")))
 
 
 def _year_folder(root: Path) -> Path:
@@ -114,12 +122,16 @@ def _read_list(root: Path, split: str) -> list[str]:
     known = sorted(path.stem for folder in folders for path in folder.glob("*.txt"))
     close = difflib.get_close_matches(split, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    raise InputError(folders[0] / f"{split}.txt", "no such list", f"{hint}lists here: {', '.join(known) or 'none'}")
+    raise InputError(
+        folders[0] / f"{split}.txt", "no such list", f"{hint}lists here: {', '.join(known) or 'none'}"
+    )
 
 
 def _refuse_doubles(root: Path, split: str, ids: list[str]) -> None:
     seen: set[str] = set()
     for identifier in ids:
         if identifier in seen:
-            raise InputError(f"{root}, list {split}", f"names image {identifier} twice", "remove one of the lines")
+            raise InputError(
+                f"{root}, list {split}", f"names image {identifier} twice", "remove one of the lines"
+            )
         seen.add(identifier)

@@ -38,10 +38,8 @@ def paired_difference(
 
 def verdict(difference: tuple[float, float | None, int] | None) -> str:
     """What a paired difference allows to say: "higher", "lower" or "undecided"."""
-    if difference is None or difference[1] is None or difference[2] < 3:
-        return "undecided"
-    mean, half, _ = difference
-    if abs(mean) <= half:
+    mean, half, pairs = difference or (0.0, None, 0)
+    if half is None or pairs < 3 or abs(mean) <= half:
         return "undecided"
     return "higher" if mean > 0 else "lower"
 

@@ -1,0 +1,76 @@
+"""Open and validate every file of a data set: the work of `segmix data check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmix_core.data import check_disjoint, open_dataset
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.voc import lists_of
+from segmix_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that cannot be used, and why."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was looked at and what was found."""
+
+    files: int
+    bytes: int
+    problems: tuple[Problem, ...]
+
+
+def check(dataset: str, root: Path, *, progress: Callable[[int, int], None] | None = None) -> Checked:
+    """Read every list, image and label map of a data set; train and val lists must be disjoint.
+
+    Raises:
+        InputError: no such data set or folder, or no list in it. Everything else is a `Problem`.
+    """
+    problems: dict[Problem, None] = {}  # in the order found, each once
+
+    def note(error: InputError) -> None:
+        problems.setdefault(Problem(error.where, error.what))
+
+    names = lists_of(root)
+    if not names:
+        raise InputError(root, "has no lists in ImageSets/Segmentation", "give the folder in VOC layout")
+    opened: dict[str, SegmentationDataset] = {}
+    for split in names:
+        try:
+            opened[split] = open_dataset(dataset, root, split, need_images=False)
+        except InputError as error:
+            note(error)
+    for split in opened:
+        if split in ("train", "train_aug", "trainaug") and "val" in opened:
+            try:
+                check_disjoint(opened[split], opened["val"])
+            except InputError as error:
+                note(error)
+    entries = {
+        listed.label_paths[index]: (listed, index)
+        for listed in opened.values()
+        for index in range(len(listed))
+    }
+    seen: set[Path] = set(entries)
+    for done, (listed, index) in enumerate(entries.values(), start=1):
+        try:
+            if listed.image_paths:
+                seen.add(listed.image_paths[index])
+                listed.pair(index)
+            else:
+                listed.label(index)
+        except InputError as error:
+            note(error)
+        if progress is not None:
+            progress(done, len(entries))
+    size = sum(path.stat().st_size for path in seen if path.is_file())
+    return Checked(len(seen), size, tuple(problems))
