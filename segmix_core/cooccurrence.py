@@ -26,14 +26,11 @@ def presence(
     rows = []
     for position, label_map in enumerate(label_maps):
         flat = np.asarray(label_map).ravel()
-        if flat.dtype == np.uint8:
-            held = np.zeros(256, dtype=bool)
-            held[flat] = True
-            values = np.flatnonzero(held)
-        else:
-            values = np.unique(flat)
+        # Label maps are made of runs: looking a value up only where one ends is several times faster.
+        ends = np.flatnonzero(flat[1:] != flat[:-1])
+        values = np.unique(np.append(flat[ends], flat[-1:]))
         values = values[values != ignore_index]
-        if len(values) and not (0 <= values[0] and values[-1] < num_categories):
+        if len(values) and not (values[0] >= 0 and values[-1] < num_categories):
             wrong = values[-1] if values[-1] >= num_categories else values[0]
             raise LabelError(
                 f"label map {position}",
