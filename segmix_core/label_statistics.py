@@ -12,7 +12,8 @@ import numpy as np
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.label_table import LABEL_TABLE, LISTS, LabelTable, write_label_table
-from segmix_core.data.voc import open_voc
+from segmix_core.data.voc import VOC_CATEGORIES, open_voc
+from segmix_core.experiments import Fact
 from segmix_core.records import IGNORE_INDEX
 
 
@@ -49,6 +50,16 @@ def describe(presence: np.ndarray, categories: tuple[str, ...]) -> dict[str, Any
             for a, b in zip(first[order], second[order], strict=True)
         ],
     }
+
+
+def count(fact: Fact, table: LabelTable) -> int:
+    """In how many images of the table what a printed fact says is so."""
+    presence = table.presence(fact.split)[:, 1:]
+    if fact.kind == "number":
+        return int((presence.sum(1) == fact.number).sum())
+    asked = np.isin(VOC_CATEGORIES[1:], fact.categories)
+    held = presence[:, asked].all(1)
+    return int((held & ~presence[:, ~asked].any(1)).sum() if fact.kind == "exactly" else held.sum())
 
 
 def measure_label_table(root: Path, *, progress: Callable[[int, int], None] | None = None) -> LabelTable:

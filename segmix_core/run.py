@@ -421,7 +421,7 @@ def evaluate_checkpoint(
     if model.architecture["num_categories"] != len(opened.categories):
         raise InputError(
             checkpoint,
-            f"knows {model.architecture['num_categories']} categories; {dataset} has {len(opened.categories)}",
+            f"knows {model.architecture['num_categories']} categories, not {len(opened.categories)}",
             "name a checkpoint trained on the same categories",
         )
     crop = crop or read_checkpoint(checkpoint)["identity"]["scale"]["eval_crop"]

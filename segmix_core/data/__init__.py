@@ -36,6 +36,6 @@ def check_disjoint(training: SegmentationDataset, evaluation: SegmentationDatase
     if shared:
         raise InputError(
             f"{training.root}",
-            f"{len(shared)} images are on both lists, {training.split} and {evaluation.split}, such as {shared[0]}",
+            f"lists {training.split} and {evaluation.split} share {len(shared)} images, such as {shared[0]}",
             "take them off the training list",
         )

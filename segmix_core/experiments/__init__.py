@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from segmix_core.errors import InputError
 from segmix_core.experiments.factors import Cap, Delta, Experiment, Method, Scale
 from segmix_core.experiments.methods import METHODS
-from segmix_core.experiments.paper import TABLES, Row
+from segmix_core.experiments.paper import FACTS, TABLES, Fact, Row
 from segmix_core.experiments.scales import SCALES
 
 __all__ = [
+    "FACTS",
     "METHODS",
     "SCALES",
     "TABLES",
     "Cap",
     "Delta",
     "Experiment",
+    "Fact",
     "Method",
     "Row",
     "Scale",

@@ -123,7 +123,7 @@ def _compose(
         for index in range(count):
             drawn = DRAW[category](rng)
             drawn = drawn.stretch(rng.choice([-1, 1]) * rng.uniform(0.88, 1.12))
-            left, bottom, right, top = drawn.bounds()
+            left, _, right, top = drawn.bounds()
             height = (
                 unit
                 * METRES[category] ** 0.5

@@ -1,0 +1,180 @@
+"""Figures of the book: label maps in VOC's palette, blends, confidence maps, matrices, curves, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from segmix_core.data.voc import voc_palette
+from segmix_core.records import IGNORE_INDEX
+
+METHOD_COLOURS = dict(
+    zip(
+        ("baseline", "mixup", "cutmix", "sourcesep-cc", "sourcesep-cm"),
+        sns.color_palette("colorblind", 5),
+        strict=True,
+    )
+)
+"""One colour for each method, in every figure; tells apart for readers who see colours differently."""
+
+_VOID = (224, 224, 192)
+
+
+def use_book_style() -> None:
+    """Sizes and colours of every figure in the book."""
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    mpl.rcParams.update(
+        {
+            "figure.dpi": 96,
+            "savefig.dpi": 96,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "font.size": 10,
+            "axes.titlesize": 10,
+            "axes.labelsize": 10,
+            "svg.hashsalt": "segmix",
+        }
+    )
+
+
+def label_picture(label: np.ndarray) -> np.ndarray:
+    """A label map in VOC's palette: integers (H, W) -> uint8 (H, W, 3); ignored pixels are pale."""
+    colours = voc_palette()
+    colours[IGNORE_INDEX] = _VOID
+    picture: np.ndarray = colours[label]
+    return picture
+
+
+def confidence_picture(probability: np.ndarray) -> np.ndarray:
+    """A confidence map, floats 0..1 (H, W), from black (none) to yellow (certain): uint8 (H, W, 3)."""
+    coloured = mpl.colormaps["inferno"](np.clip(probability, 0, 1))[..., :3]
+    picture: np.ndarray = (coloured * 255).astype(np.uint8)
+    return picture
+
+
+def panels(
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], notes: Sequence[str] | None = None
+) -> Figure:
+    """A sheet of pictures, one row for each example and one column for each title.
+
+    Args:
+        rows: pictures, uint8 (H, W, 3).
+        notes: one line for each row, set to its left.
+    """
+    figure, axes = plt.subplots(
+        len(rows), len(titles), figsize=(1.55 * len(titles) + 0.3, 1.6 * len(rows) + 0.3), squeeze=False
+    )
+    for line, (row, pictures) in enumerate(zip(axes, rows, strict=True)):
+        for axis, picture, title in zip(row, pictures, titles, strict=True):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            sns.despine(ax=axis, left=True, bottom=True)
+            if line == 0:
+                axis.set_title(title)
+        if notes is not None:
+            row[0].set_ylabel(notes[line], fontsize=9)
+    return figure
+
+
+def cluster_order(matrix: np.ndarray) -> np.ndarray:
+    """Categories 1..N-1 in an order that puts those that occur together side by side.
+
+    Average linkage on 1 - C_ij / max over either row, so that frequent categories do not swallow the rest.
+    """
+    counts = matrix[1:, 1:].astype(np.float64)
+    largest = np.maximum(counts.max(1), 1)
+    near = counts / np.maximum(largest[:, None], largest[None, :])
+    distance = 1 - np.maximum(near, near.T)
+    np.fill_diagonal(distance, 0)
+    order: np.ndarray = 1 + leaves_list(linkage(squareform(distance), "average", optimal_ordering=True))
+    return order
+
+
+def matrix_picture(matrix: np.ndarray, categories: Sequence[str], *, what: str = "images") -> Figure:
+    """C_ss as a heat map on a logarithmic scale, its categories in `cluster_order`."""
+    order = cluster_order(matrix)
+    names = [categories[index] for index in order]
+    shown = matrix[np.ix_(order, order)]
+    figure, axis = plt.subplots(figsize=(7.6, 6.6))
+    sns.heatmap(
+        shown,
+        mask=shown == 0,
+        norm=mpl.colors.LogNorm(vmin=1, vmax=max(shown.max(), 2)),
+        cmap="viridis",
+        annot=True,
+        fmt="d",
+        annot_kws={"fontsize": 6.5},
+        xticklabels=names,
+        yticklabels=names,
+        square=True,
+        linewidths=0.4,
+        cbar_kws={"label": f"{what} (log scale)", "shrink": 0.75},
+        ax=axis,
+    )
+    axis.tick_params(length=0, labelsize=8.5)
+    return figure
+
+
+def loss_curves(losses: Mapping[str, Sequence[Mapping[str, float]]], terms: Sequence[str]) -> Figure:
+    """Terms of the loss over steps, one line for each run, one panel for each term."""
+    figure, axes = plt.subplots(1, len(terms), figsize=(2.9 * len(terms), 2.6), squeeze=False)
+    for axis, term in zip(axes[0], terms, strict=True):
+        for name, curve in losses.items():
+            points = [(entry["step"], entry[term]) for entry in curve if term in entry]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=name, color=METHOD_COLOURS.get(name), lw=1.3)
+        axis.set_title(term)
+        axis.set_xlabel("step")
+    axes[0][0].set_ylabel("loss")
+    axes[0][0].legend(fontsize=8, frameon=False)
+    return figure
+
+
+def score_points(entries: Mapping[str, Mapping[str, Any]], *, unit: str = "mIoU (%)") -> Figure:
+    """Each seed a dot, each method's mean a bar with its 95 % interval where there are two seeds or more."""
+    figure, axis = plt.subplots(figsize=(6.4, 0.55 * len(entries) + 1.0))
+    for line, (name, entry) in enumerate(entries.items()):
+        colour = METHOD_COLOURS.get(name, "0.4")
+        values = list(entry["by_seed"].values())
+        axis.plot(values, [line] * len(values), "o", color=colour, ms=5, alpha=0.6)
+        half = entry["half_width_95"] or 0
+        axis.errorbar(entry["mIoU"], line, xerr=half, fmt="|", color=colour, ms=16, mew=2, capsize=4)
+    axis.set_yticks(range(len(entries)), list(entries))
+    axis.invert_yaxis()
+    axis.set_xlabel(unit)
+    axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def category_bars(scores: Mapping[str, Mapping[str, float | None]], categories: Sequence[str]) -> Figure:
+    """IoU of each category, one bar for each method; an absent category has none."""
+    names = list(scores)
+    records = {
+        "category": [category for category in categories for _ in names],
+        "method": names * len(categories),
+        "IoU (%)": [scores[name].get(category) for category in categories for name in names],
+    }
+    figure, axis = plt.subplots(figsize=(7.6, 3.0))
+    sns.barplot(
+        records,
+        x="category",
+        y="IoU (%)",
+        hue="method",
+        palette={name: METHOD_COLOURS.get(name, (0.4, 0.4, 0.4)) for name in names},
+        ax=axis,
+    )
+    axis.set_xlabel("")
+    axis.tick_params(axis="x", rotation=60, labelsize=9)
+    axis.legend(fontsize=8, frameon=False, ncols=3)
+    return figure
