@@ -1,0 +1,348 @@
+"""Result rows as they are written and read; the arithmetic of the reports on numbers worked out by hand."""
+
+import fcntl
+import json
+import math
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segmix_core import results
+from segmix_core.errors import InputError
+from segmix_core.experiments import TABLES, Row
+from segmix_core.report import as_markdown, experiments_table, substitutions, table_report
+from segmix_core.report.tables import interval, measured, paired_difference, verdict
+
+ROW: dict[str, Any] = {
+    "schema": results.SCHEMA,
+    "experiment": "sourcesep-cm",
+    "method": {"pairing": "cooccurrence"},
+    "method_digest": "0123456789ab",
+    "scale": "sketch",
+    "scale_digest": "ba9876543210",
+    "dataset": "silhouettes",
+    "dataset_digest": "feedfeedfeedfeed",
+    "split": "train",
+    "images": 24,
+    "eval_split": "val",
+    "eval_images": 10,
+    "eval_digest": "beefbeefbeefbeef",
+    "seed": 0,
+    "stage": 2,
+    "output": "dominant",
+    "reported": True,
+    "protocol": "crop",
+    "crop": 64,
+    "mean_over": None,
+    "metrics": {"mIoU": 50.0, "aAcc": 80.0, "iou_per_category": {"background": 90.0, "cat": None}},
+    "steps": 100,
+    "group": 16,
+    "weights": None,
+    "device": "cpu",
+    "precision": "float32",
+    "torch": "2.4.0",
+    "version": "0.1.0",
+    "commit": "0123456789ab",
+    "seconds": 1.5,
+}
+
+
+def row(miou: float | None = None, **changes: Any) -> dict[str, Any]:
+    """A valid row with the given fields, and mIoU, changed."""
+    metrics = ROW["metrics"] if miou is None else ROW["metrics"] | {"mIoU": miou}
+    return ROW | {"metrics": metrics} | changes
+
+
+def test_the_row_of_these_tests_is_valid_and_complete() -> None:
+    assert results.problem_with(ROW) is None
+    assert ROW.keys() == results.FIELDS.keys()
+
+
+# Writing and reading
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "rows.jsonl"
+    first, second, third = (
+        row(),
+        row(seed=1, weights={"name": "silhouettes"}, crop=None),
+        row(mean_over=["cat"]),
+    )
+    results.append(path, [first])
+    results.append(path, [second, third])
+    assert results.read(path) == [first, second, third]
+    assert len(path.read_text().splitlines()) == 3
+    results.append(path, [])
+    assert len(results.read(path)) == 3
+
+
+def test_a_row_with_a_field_more_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    results.append(path, [row(note="kept")])
+    assert results.read(path)[0]["note"] == "kept"
+
+
+def test_writers_wait_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    results.append(path, [row(seed=0)])
+    writer = threading.Thread(target=results.append, args=(path, [row(seed=1), row(seed=2)]))
+    with path.open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        writer.start()
+        writer.join(timeout=0.3)
+        assert writer.is_alive()
+        assert len(results.read(path)) == 1
+    writer.join(timeout=30)
+    assert [entry["seed"] for entry in results.read(path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("field", results.FIELDS)
+def test_a_missing_field_is_refused_on_both_ways(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    broken = {name: value for name, value in ROW.items() if name != field}
+    with pytest.raises(ValueError, match=f"field '{field}' is missing"):
+        results.append(path, [ROW, broken])
+    assert not path.exists()  # all or none
+    path.write_text(json.dumps(ROW) + "\n" + json.dumps(broken) + "\n")
+    with pytest.raises(InputError, match=rf"rows\.jsonl:2: field '{field}' is missing; remove the line"):
+        results.read(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("seed", "0"),
+        ("seed", None),
+        ("seed", True),
+        ("images", 24.0),
+        ("steps", False),
+        ("experiment", 7),
+        ("reported", 1),
+        ("crop", "64"),
+        ("crop", True),
+        ("mean_over", "cat"),
+        ("metrics", 50.0),
+        ("weights", "silhouettes"),
+        ("seconds", "1.5"),
+        ("method", None),
+    ],
+)
+def test_a_misplaced_value_is_refused_on_both_ways(tmp_path: Path, field: str, value: object) -> None:
+    path = tmp_path / "rows.jsonl"
+    with pytest.raises(ValueError, match=re.escape(f"field '{field}' is {value!r}")):
+        results.append(path, [row(**{field: value})])
+    path.write_text(json.dumps(row(**{field: value})) + "\n")
+    with pytest.raises(InputError, match=re.escape(f"rows.jsonl:1: field '{field}' is {value!r}")):
+        results.read(path)
+
+
+def test_another_schema_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="schema 99 is not 1"):
+        results.append(tmp_path / "rows.jsonl", [row(schema=99)])
+
+
+@pytest.mark.parametrize(
+    "broken", ["{", "", '{"seed": 0} trailing', json.dumps(ROW)[:-40], "\ufffd", "[]", "7"]
+)
+def test_a_broken_line_is_refused_with_file_and_number(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    good = json.dumps(ROW)
+    path.write_text("\n".join([good, good, broken, good]) + "\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        results.read(path)
+    assert caught.value.where == f"{path}:3"
+    assert "remove the line" in caught.value.todo
+
+
+def test_bytes_that_are_no_text_are_refused_with_file_and_number(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(json.dumps(ROW).encode() + b"\n\xff\xfe\x00\n")
+    with pytest.raises(InputError, match=r"rows\.jsonl:2: broken line"):
+        results.read(path)
+
+
+def test_a_missing_file_and_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such results file"):
+        results.read(tmp_path / "rows.jsonl")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        results.append(tmp_path / "file" / "rows.jsonl", [ROW])
+
+
+def test_all_files_of_a_folder_are_read_by_name(tmp_path: Path) -> None:
+    assert results.read_all(tmp_path / "none") == []
+    results.append(tmp_path / "b.jsonl", [row(seed=2)])
+    results.append(tmp_path / "a.jsonl", [row(seed=1)])
+    (tmp_path / "notes.txt").write_text("not rows")
+    assert [entry["seed"] for entry in results.read_all(tmp_path)] == [1, 2]
+
+
+# A printed number never enters a row
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda: row(printed=76.1),
+        lambda: row(printed=None),
+        lambda: row(metrics=ROW["metrics"] | {"printed": 76.1}),
+    ],
+)
+def test_a_printed_number_is_refused_on_both_ways(
+    tmp_path: Path, spoil: Callable[[], dict[str, Any]]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    with pytest.raises(ValueError, match="printed"):
+        results.append(path, [spoil()])
+    path.write_text(json.dumps(spoil()) + "\n")
+    with pytest.raises(InputError, match=r"rows\.jsonl:1: a printed number may not enter a result row"):
+        results.read(path)
+
+
+def test_a_report_measures_nothing_where_there_are_no_rows(tmp_path: Path) -> None:
+    for number in TABLES:
+        declared = experiments_table(number, tmp_path)
+        assert [entry["printed"] for entry in declared] == [entry.printed for entry in TABLES[number]]
+        assert all(entry["measured"] == {} for entry in declared)
+
+
+# Arithmetic
+
+
+def test_the_interval_is_students() -> None:
+    """For 1, 2, 3: deviation 1, t(2, 0.975) = 4.30265, so 4.30265 / sqrt(3)."""
+    mean, half = interval([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    mean, half = interval([70.0, 72.0])  # deviation sqrt(2), t(1, 0.975) = 12.7062
+    assert (mean, half) == (71, pytest.approx(12.706205, rel=1e-6))
+    assert interval([5.0, 5.0, 5.0, 5.0]) == (5, 0)
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert interval([61.5]) == (61.5, None)
+
+
+def test_the_difference_is_paired_by_seed() -> None:
+    """Seeds shift both alike, so that the pairs differ by 1, 2, 3 where the means alone would say nothing."""
+    first, second = {0: 11.0, 1: 52.0, 2: 93.0, 7: 0.0}, {2: 90.0, 1: 50.0, 0: 10.0, 9: 100.0}
+    difference = paired_difference(first, second)
+    assert difference == (2, pytest.approx(4.302653 / math.sqrt(3), rel=1e-6), 3)
+    assert paired_difference(second, first) == (-2, pytest.approx(4.302653 / math.sqrt(3), rel=1e-6), 3)
+    assert paired_difference({0: 1.0}, {1: 2.0}) is None
+    assert paired_difference({}, {}) is None
+    assert paired_difference({3: 4.0, 4: 9.0}, {3: 1.5}) == (2.5, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        ((2.0, 1.0, 3), "higher"),
+        ((-2.0, 1.0, 3), "lower"),
+        ((1.0, 1.0, 3), "undecided"),  # the interval touches zero
+        ((-1.0, 1.0, 3), "undecided"),
+        ((0.5, 1.0, 10), "undecided"),
+        ((0.0, 0.0, 3), "undecided"),
+        ((0.1, 0.0, 3), "higher"),  # the same difference on every seed
+        ((9.0, 0.1, 2), "undecided"),  # two seeds decide nothing
+        ((9.0, None, 1), "undecided"),
+        (None, "undecided"),
+    ],
+)
+def test_the_verdict(difference: tuple[float, float | None, int] | None, said: str) -> None:
+    assert verdict(difference) == said
+
+
+# Reports
+
+
+def test_seeds_of_one_setting_are_averaged() -> None:
+    entry, *rest = measured([row(50.0, seed=0), row(51.0, seed=2), row(52.0, seed=1)], ROW["method_digest"])
+    assert not rest
+    assert (entry["mIoU"], entry["half_width_95"]) == (51, 2.48)
+    assert entry["by_seed"] == {"0": 50, "1": 52, "2": 51}
+    assert entry["seeds"] == [0, 1, 2]
+    assert entry["images"] == 10
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": "paper"},
+        {"scale_digest": "other"},
+        {"dataset": "voc2012"},
+        {"dataset_digest": "other"},
+        {"eval_digest": "other"},
+        {"protocol": "full"},
+        {"crop": 513},
+        {"mean_over": ["cat"]},
+        {"precision": "bfloat16"},
+        {"weights": {"name": "imagenet"}},
+    ],
+)
+def test_settings_that_differ_are_never_averaged(change: dict[str, Any]) -> None:
+    entries = measured([row(40.0), row(60.0, seed=1, **change)], ROW["method_digest"])
+    assert [entry["mIoU"] for entry in entries] == [40, 60]
+
+
+def test_only_the_reported_output_of_the_method_is_measured() -> None:
+    rows = [row(40.0), row(90.0, reported=False, output="final"), row(90.0, method_digest="another")]
+    assert [entry["mIoU"] for entry in measured(rows, ROW["method_digest"])] == [40]
+
+
+def declared_row() -> Row:
+    return next(declared for declared in TABLES[1] if declared.printed is not None)
+
+
+def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
+    declared = declared_row()
+    digest = declared.experiment.digest()
+    results.append(tmp_path / "rows.jsonl", [row(40.0, method_digest=digest)])
+    results.append(
+        tmp_path / "rows.jsonl", [row(44.0, method_digest=digest, scale="paper", dataset="voc2012")]
+    )
+    found = next(
+        entry
+        for entry in table_report(1, folder=tmp_path)
+        if (entry["row"], entry["column"]) == (declared.row, declared.column)
+    )
+    assert found["printed"] == declared.printed
+    assert {scale: [entry["mIoU"] for entry in entries] for scale, entries in found["measured"].items()} == {
+        "sketch": [40],
+        "paper": [44],
+    }
+    shown = as_markdown([found])
+    assert f"| {declared.row} | {declared.printed} ({declared.column}) | 40.0 | sketch |" in shown
+    narrowed = [
+        entry
+        for entry in table_report(1, scale="paper", dataset="voc2012", folder=tmp_path)
+        if entry["row"] == declared.row
+    ]
+    assert all(list(entry["measured"]) == ["paper"] for entry in narrowed)
+    assert "40.0" not in as_markdown(narrowed)
+
+
+def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
+    assert "| not measured |" in as_markdown(table_report(1, folder=tmp_path))
+    with pytest.raises(InputError, match="unknown name '99'"):
+        table_report(99, folder=tmp_path)
+
+
+def test_prose_takes_its_numbers_from_rows(tmp_path: Path) -> None:
+    results.append(tmp_path / "rows.jsonl", [row(50.04, seed=0), row(50.14, seed=1)])
+    values = substitutions(tmp_path)
+    assert values == {
+        "silhouettes_sketch_sourcesep_cm": "50.1",
+        "silhouettes_sketch_sourcesep_cm_seeds": "2",
+    }
+
+
+def test_the_commit_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert re.fullmatch(r"[0-9a-f]{12}\+?|unknown", results.commit())
+    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert results.commit() == "unknown"
