@@ -59,7 +59,8 @@ def problem_with(row: object) -> str | None:
     if missing:
         return f"field '{min(missing)}' is missing"
     for name, kind in FIELDS.items():
-        if not isinstance(row[name], kind):
+        # A bool is an int to Python, and a misplaced one here.
+        if not isinstance(row[name], kind) or (isinstance(row[name], bool) and kind is not bool):
             return f"field '{name}' is {row[name]!r}"
     if row["schema"] != SCHEMA:
         return f"schema {row['schema']} is not {SCHEMA}"
@@ -100,12 +101,12 @@ def read(path: Path) -> list[dict[str, Any]]:
             path, "no such results file", "name a .jsonl file written by 'segmix run' or 'train'"
         )
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # no JSON, or no text at all
             raise InputError(
-                f"{path}:{number}", f"broken line ({error.msg})", "remove the line or restore the file"
+                f"{path}:{number}", f"broken line ({error})", "remove the line or restore the file"
             ) from error
         problem = problem_with(row)
         if problem is not None:

@@ -114,7 +114,13 @@ def _read_list(root: Path, split: str) -> list[str]:
         for spelling in _SPELLINGS.get(split, (split,)):
             path = folder / f"{spelling}.txt"
             if path.is_file():
-                lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+                try:
+                    text = path.read_text(encoding="utf-8-sig")
+                except UnicodeDecodeError as error:
+                    raise InputError(
+                        path, "the list is not text", "write it in UTF-8, one id a line"
+                    ) from error
+                lines = [line.strip() for line in text.splitlines()]
                 lines = [line for line in lines if line]
                 if not lines:
                     raise InputError(path, "the list is empty", "name at least one image")

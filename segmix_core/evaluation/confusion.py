@@ -67,7 +67,8 @@ class ConfusionMatrix:
         """
         hit = np.diag(self.matrix)
         union = self.matrix.sum(0) + self.matrix.sum(1) - hit
-        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+        iou: np.ndarray = np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+        return iou
 
     def miou(self, categories: list[int] | None = None) -> float:
         """Mean IoU, 0..1, over `categories` or all, without those that have no pixel; NaN if none has one."""

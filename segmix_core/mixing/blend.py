@@ -97,7 +97,7 @@ def draw_boxes(
     for delta in delta_B.tolist():
         side = math.sqrt(max(0.0, 1 - delta))
         box_height, box_width = round(side * height), round(side * width)
-        middle_y, middle_x = rng.integers(0, height), rng.integers(0, width)
+        middle_y, middle_x = int(rng.integers(0, height)), int(rng.integers(0, width))
         top, left = middle_y - box_height // 2, middle_x - box_width // 2
         boxes.append((max(0, top), min(height, top + box_height), max(0, left), min(width, left + box_width)))
     return boxes
