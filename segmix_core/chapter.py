@@ -91,6 +91,9 @@ class Chapter:
     @cached_property
     def batches(self) -> TrainingBatches:
         """The training batches, as stage 1 sees them before they are mixed."""
+        return self._batches(clustered=False)
+
+    def _batches(self, *, clustered: bool) -> TrainingBatches:
         scale = self.scale
         return TrainingBatches(
             self.data[0],
@@ -98,6 +101,7 @@ class Chapter:
             crop=scale.crop,
             scale_range=scale.scale_range,
             seed=self.seed,
+            clustered=clustered,
         )
 
     @cached_property
@@ -105,9 +109,10 @@ class Chapter:
         """C_ss of the training set."""
         return torch.from_numpy(cooccurrence_matrix(self.batches.presence))
 
-    def batch(self, step: int = 0) -> Batch:
-        """Training batch number `step`."""
-        return next(self.batches.run(step, step + 1, device="cpu"))
+    def batch(self, step: int = 0, *, clustered: bool = False) -> Batch:
+        """Training batch number `step`; with `clustered`, dominant images and then their phantoms."""
+        batches = self._batches(clustered=True) if clustered else self.batches
+        return next(batches.run(step, step + 1, device="cpu"))
 
     def evaluation_batch(self, indices: Sequence[int]) -> Batch:
         """Evaluation images, centre-cropped as in protocol `crop`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop
 from segmix_core.evaluation.confusion import ConfusionMatrix
 from segmix_core.models import SourceSeparation
+from segmix_core.records import MixedBatch
 
 Protocol = Literal["crop", "full"]
 
@@ -84,6 +85,27 @@ def evaluate(
                 progress(done, len(dataset))
     model.train(was_training)
     return {name: Scores(confusion, dataset.categories, mean_over) for name, confusion in confusions.items()}
+
+
+@torch.inference_mode()
+def evaluate_blends(
+    model: SourceSeparation, blends: Iterable[MixedBatch], categories: tuple[str, ...]
+) -> dict[str, Scores]:
+    """Score the separation of blends: S_t and S_ss against the dominant label maps, S_p against the phantom's.
+
+    Returns:
+        Scores of "dominant", "phantom" and "final", as far as the head has them.
+    """
+    model.eval()
+    confusions: dict[str, ConfusionMatrix] = {}
+    for mixed in blends:
+        separation = model(mixed.image_BCHW)
+        outputs = {name: (logits, mixed.dominant_BHW) for name, logits in separation.outputs().items()}
+        if separation.phantom is not None:
+            outputs["phantom"] = (separation.phantom, mixed.phantom_BHW)
+        for name, (logits, label_BHW) in outputs.items():
+            confusions.setdefault(name, ConfusionMatrix(len(categories))).update(logits.argmax(1), label_BHW)
+    return {name: Scores(confusion, categories) for name, confusion in confusions.items()}
 
 
 def _batches(

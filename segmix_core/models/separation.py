@@ -125,7 +125,3 @@ class SourceSeparation(nn.Module):
             F.interpolate(score.float(), size, mode="bilinear", align_corners=False) for score in scores
         ]
         return Separation(*logits)
-
-    def phase2_frozen(self) -> list[nn.Parameter]:
-        """What stage 2 leaves as it is: the SSH (section 3.3 trains f_enc, F_t and F_p; R12)."""
-        return [] if self.joiner is None else list(self.joiner.parameters())

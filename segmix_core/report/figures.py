@@ -90,12 +90,12 @@ def panels(
 def cluster_order(matrix: np.ndarray) -> np.ndarray:
     """Categories 1..N-1 in an order that puts those that occur together side by side.
 
-    Average linkage on 1 - C_ij / max over either row, so that frequent categories do not swallow the rest.
+    Average linkage on 1 - C_ij / sqrt(C_i C_j), with C_i the sum of a row, so that frequent categories do
+    not swallow the rest.
     """
     counts = matrix[1:, 1:].astype(np.float64)
-    largest = np.maximum(counts.max(1), 1)
-    near = counts / np.maximum(largest[:, None], largest[None, :])
-    distance = 1 - np.maximum(near, near.T)
+    often = np.sqrt(np.maximum(counts.sum(1), 1))
+    distance = 1 - counts / (often[:, None] * often[None, :])
     np.fill_diagonal(distance, 0)
     order: np.ndarray = 1 + leaves_list(linkage(squareform(distance), "average", optimal_ordering=True))
     return order

@@ -1,0 +1,169 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Stage 2: silencing the phantom
+#
+# **Question.** Fine-tuning on plain images is to silence the phantom branch, so that a single image is seen as one. Does it fall
+# silent, and does that help the other branch?
+#
+# **Costs.** Nothing beyond the shared runs of [stage 1](04_stage1).
+
+# %% tags=["parameters"]
+scale = "smoke"
+dataset = "silhouettes"
+root = None
+seed = 0
+device = "cpu"
+
+# %% tags=["remove-cell"]
+import inspect
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from segmix_core import chapter, losses
+from segmix_core.losses import phantom_activation, stage2_loss
+from segmix_core.records import Separation
+from segmix_core.report import figures
+
+setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
+names = ("sourcesep-cm", "sourcesep-cc", "baseline")
+runs = {name: setting.run(name) for name in names}
+separating = names[:2]
+
+# %% [markdown]
+# ## The finding, first
+
+# %% tags=["nbval-ignore-output"]
+count = min(64, len(setting.data[1]))
+held_out = setting.evaluation_batch(range(count))
+
+
+def activity(model):
+    """Share of phantom logits above zero, and mean l_PPA, over held-out images."""
+    with torch.inference_mode():
+        phantom = torch.cat([model(part).phantom for part in held_out.image_BCHW.split(16)])
+    return float((phantom > 0).float().mean()), float(phantom_activation(phantom).mean())
+
+
+spoken = {name: (activity(runs[name].stage1), activity(runs[name].model)) for name in separating}
+chapter.table(
+    ["method", "phantom logits above 0, after stage 1", "after stage 2", "l_PPA after stage 1", "after stage 2"],
+    [
+        [name, f"{before[0]:.1%}", f"{after[0]:.1%}", f"{before[1]:.2f}", f"{after[1]:.2f}"]
+        for name, (before, after) in spoken.items()
+    ],
+)
+
+# %% tags=["nbval-ignore-output"]
+lines = []
+for name, run in runs.items():
+    for output in ("dominant", "final"):
+        if any(row["output"] == output for row in run.rows):
+            before, after = run.score(1, output), run.score(2, output)
+            lines.append([name, output, f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}"])
+chapter.table(["method", "output", "mIoU after stage 1", "after stage 2", "change"], lines)
+
+# %% [markdown]
+# Two things to look for in the second table. The baseline gets the same number of fine-tuning steps at the same lower rate: whatever
+# *it* gains has nothing to do with the phantom. And `final` reads a branch that was told to be silent, through an SSH that stage 2
+# does not train: it has to be expected to fall, which is why stage 2 is read at `dominant` (R12).
+#
+# ## Eq. 5
+#
+# $$l = l_t + l_{PPA}, \qquad l_{PPA} = \log \sum_{i,j,n} \mathrm{ReLU}(S_p)_{ijn}$$ (eq-stage2)
+#
+# As printed, the logarithm is minus infinity once the phantom is silent. {func}`segmix_core.losses.phantom_activation` uses $\log(1 + s)$ (R13),
+# which is zero exactly then. The other reading, $\log(\epsilon + s)$, is one option away.
+
+# %% tags=["hide-input"]
+print(inspect.getsource(losses.phantom_activation))
+
+# %% mystnb={"figure": {"caption": "The penalty on the phantom's activity during stage 2. Zero means that no phantom logit is above zero, and then the term has no gradient.", "name": "fig-ppa"}, "image": {"alt": "Curves of the phantom penalty falling over the steps of stage 2, for two methods."}}
+figures.loss_curves({name: runs[name].losses for name in separating}, ["ppa"])
+plt.show()
+
+# %% mystnb={"figure": {"caption": "Plain held-out images before and after stage 2 (CM): the dominant prediction, and how sure the phantom branch is of any category other than background.", "name": "fig-silenced"}, "image": {"alt": "Rows of scenes with the dominant prediction and the phantom branch's confidence map, before and after stage 2."}}
+shown = [index for index in range(count) if (held_out.label_BHW[index] % 255 > 0).float().mean() > 0.05][:4]
+
+
+def look(model):
+    """Dominant prediction and phantom confidence in anything but background."""
+    with torch.inference_mode():
+        separation = model(held_out.image_BCHW[shown])
+    sure = 1 - separation.phantom.softmax(1)[:, 0]
+    return [
+        (figures.label_picture(label), figures.confidence_picture(confidence))
+        for label, confidence in zip(separation.dominant.argmax(1).numpy(), sure.numpy(), strict=True)
+    ]
+
+
+cm = runs["sourcesep-cm"]
+rows = [
+    [chapter.picture(held_out.image_BCHW[index]), figures.label_picture(held_out.label_BHW[index].numpy()), *before, *after]
+    for index, before, after in zip(shown, look(cm.stage1), look(cm.model), strict=True)
+]
+figures.panels(rows, ["image", "labels", "S_t, stage 1", "phantom", "S_t, stage 2", "phantom"])
+plt.show()
+
+# %% [markdown]
+# A silent phantom is not an empty one. Eq. 5 pushes *logits* below zero, all of them, and a softmax over logits that are all
+# negative still names a category. "Silent" means here that no logit is positive.
+#
+# ## Limits
+#
+# * One seed at this scale: changes of a point are noise. [Results](06_results) has all methods.
+# * The optimizer matters: the gradient of the penalty near silence is the same for every activation, and an optimizer that
+#   rescales gradients would give it a weight that SGD does not. SGD is what the paper uses.
+#
+# ## Takeaways
+#
+# * Stage 2 is ordinary fine-tuning plus a penalty that becomes inert when it has done its work.
+# * `final` belongs to stage 1, `dominant` to stage 2.
+#
+# ## Exercises
+#
+# 1. What is the gradient of $\log(1+s)$ with respect to one active logit when the phantom is nearly silent, and when it is loud?
+# 2. Does a phantom with all logits at -1 cost anything?
+
+# %% tags=["hide-cell"]
+# Solution of 1: 1 / (1 + s), that is, strongest near silence.
+gradients = {}
+for level in (0.001, 1.0):
+    logits = torch.full((1, 21, 8, 8), level, requires_grad=True)
+    phantom_activation(logits).sum().backward()
+    gradients[level] = float(logits.grad[0, 0, 0, 0])
+print({level: f"{value:.5f}" for level, value in gradients.items()})
+assert gradients[0.001] > gradients[1.0]
+
+# %% tags=["hide-cell"]
+# Solution of 2: nothing.
+silent = phantom_activation(torch.full((1, 21, 8, 8), -1.0))
+print(float(silent))
+assert float(silent) == 0.0
+
+# %% [markdown]
+# ## Checks
+
+# %% tags=["nbval-check-output"]
+logits = torch.zeros(1, 3, 2, 2)
+logits[0, 1] = 1.0
+parts = stage2_loss(Separation(logits, logits, logits), torch.ones(1, 2, 2, dtype=torch.int64))
+print("Eq. 5 on fixed logits:", {name: round(float(value), 4) for name, value in parts.items()})
+quieter = {name: after[1] < before[1] for name, (before, after) in spoken.items()}
+print("phantom quieter after stage 2:", quieter)
+print("same steps for all:", len({run.rows[-1]["steps"] for run in runs.values()}) == 1)
+ends = {name: np.isfinite(run.losses[-1]["total"]) for name, run in runs.items()}
+print("finite to the end:", all(ends.values()))

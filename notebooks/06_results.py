@@ -1,0 +1,132 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Results at demo scale
+#
+# **Question.** What does Table 1 of the paper say, and what can a few minutes of two cores say about it?
+#
+# **Costs.** Nothing beyond the shared runs: five methods, one seed, a small network on generated pictures.
+
+# %% tags=["parameters"]
+scale = "smoke"
+dataset = "silhouettes"
+root = None
+seed = 0
+device = "cpu"
+
+# %% tags=["remove-cell"]
+import matplotlib.pyplot as plt
+
+from segmix_core import chapter
+from segmix_core.experiments import METHODS, TABLES
+from segmix_core.report import figures, interval, paired_difference, verdict
+from segmix_core.report.tables import measured
+from IPython.display import Markdown
+
+setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
+runs = {name: setting.run(name) for name in METHODS}
+rows = [row for run in runs.values() for row in run.rows]
+entries = {name: measured(rows, METHODS[name].digest())[0] for name in METHODS}
+
+# %% [markdown]
+# ## The finding, first
+
+# %%
+Markdown(
+    f"One seed of five methods at scale `{setting.scale.name}` ({setting.scale.stage1_steps} + {setting.scale.stage2_steps} steps, "
+    f"{setting.scale.crop} px, {len(setting.data[0])} training and {len(setting.data[1])} evaluation images of {setting.dataset}). "
+    "**No ranking follows from one seed**: a verdict needs three seeds and a paired interval."
+)
+
+# %% [markdown]
+# ## Table 1, printed beside measured
+
+# %% tags=["nbval-ignore-output"]
+lines = []
+for name, entry in entries.items():
+    printed = {row.column: row.printed for row in TABLES[1] if row.experiment.name == name}
+    lines.append([name, printed["ResNet-50"], printed["ResNet-101"], f"{entry['mIoU']:.1f}", entry["output"], entry["weights"], entry["images"]])
+chapter.table(["method", "printed, ResNet-50", "printed, ResNet-101", "measured here", "output", "encoder starts from", "n"], lines)
+
+# %% [markdown]
+# The printed columns are mIoU in per cent on VOC val. The measured one is mIoU in per cent on generated pictures, with one small
+# encoder (R25). The two cannot be compared with each other, only within themselves.
+
+# %% mystnb={"figure": {"caption": "mIoU of the five methods in this run: one seed each, so there is no interval to draw.", "name": "fig-demo-scores"}, "image": {"alt": "Dot plot of the mIoU of five methods."}} tags=["nbval-ignore-output"]
+figures.score_points(entries)
+plt.show()
+
+# %% mystnb={"figure": {"caption": "IoU of each category in this run. A method that has not yet learned a category shows no bar.", "name": "fig-demo-categories"}, "image": {"alt": "Grouped bars of the IoU of each category for five methods."}} tags=["nbval-ignore-output"]
+scores = {
+    name: next(row for row in run.rows if row["reported"])["metrics"]["iou_per_category"] for name, run in runs.items()
+}
+figures.category_bars(scores, setting.data[1].categories)
+plt.show()
+
+# %% mystnb={"figure": {"caption": "Predictions of all five methods for held-out pictures: the first four of the list.", "name": "fig-demo-predictions"}, "image": {"alt": "Rows of scenes with their label maps and the predictions of five methods."}}
+import torch
+
+batch = setting.evaluation_batch(range(4))
+predictions = {}
+for name, run in runs.items():
+    with torch.inference_mode():
+        predictions[name] = run.model(batch.image_BCHW).dominant.argmax(1).numpy()
+sheet = [
+    [
+        chapter.picture(batch.image_BCHW[index]),
+        figures.label_picture(batch.label_BHW[index].numpy()),
+        *(figures.label_picture(predictions[name][index]) for name in METHODS),
+    ]
+    for index in range(4)
+]
+figures.panels(sheet, ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)])
+plt.show()
+
+# %% [markdown]
+# ## What may be concluded, and what not
+#
+# * **May**: that every part works from label maps to numbers; that all methods train the same number of steps, from the same
+#   encoder, on the same batches; what the outputs of each look like.
+# * **May not**: that one method is better. At this length the networks are underfitted, mixing makes their task harder, and the
+#   difference between two seeds of one method is as large as that between methods.
+# * The runs that can say more are longer and have several seeds: see [photographs](07_photographs).
+#
+# ## Takeaways
+#
+# * A demo number shows that a path works. It is never evidence for or against the paper.
+#
+# ## Exercises
+#
+# 1. What does {func}`segmix_core.report.verdict` say of one seed, whatever the difference?
+# 2. How large must the mean paired difference over three seeds be to count, if its standard deviation is half a point?
+
+# %% tags=["hide-cell"]
+# Solution of 1.
+print(verdict(paired_difference({0: 90.0}, {0: 10.0})))
+assert verdict(paired_difference({0: 90.0}, {0: 10.0})) == "undecided"
+
+# %% tags=["hide-cell"]
+# Solution of 2: more than the half-width of the 95 % interval.
+_, half = interval([0.5, 0.0, -0.5])
+print(f"more than {half:.2f} points")
+assert verdict((half + 0.01, half, 3)) == "higher"
+
+# %% [markdown]
+# ## Checks
+
+# %% tags=["nbval-check-output"]
+print("reported outputs:", {name: entry["output"] for name, entry in entries.items()})
+print("same steps:", len({entry["steps"] for entry in entries.values()}) == 1, "| same data:", len({row["dataset_digest"] for row in rows}) == 1)
+print("scores between 0 and 100:", all(0 <= row["metrics"]["mIoU"] <= 100 for row in rows))
+print("verdict on CM against baseline:", verdict(paired_difference(*({int(seed): value for seed, value in entries[name]["by_seed"].items()} for name in ("sourcesep-cm", "baseline")))))
