@@ -25,11 +25,18 @@ __all__ = [
 ]
 
 
-def mix(method: Method, batch: Batch, cooccurrence_NN: Tensor, *, rng: np.random.Generator) -> MixedBatch:
+def mix(
+    method: Method,
+    batch: Batch,
+    cooccurrence_NN: Tensor,
+    *,
+    rng: np.random.Generator,
+    out: MixedBatch | None = None,
+) -> MixedBatch:
     """Mix a batch as `method` declares it: partners, then delta, then the blend.
 
     With `clusters` the batch brings the phantoms as its second half (`cluster_pairs` chose them). A batch of
-    one is left unmixed (R2).
+    one is left unmixed (R2). `out` is passed on to `blend`.
     """
     size = len(batch.image_BCHW)
     if method.delta is None:
@@ -53,4 +60,4 @@ def mix(method: Method, batch: Batch, cooccurrence_NN: Tensor, *, rng: np.random
         height, width = batch.label_BHW.shape[-2:]
         delta_B = draw_delta(method.delta, method.cap, total_B.cpu(), rng=rng)
         return paste(batch, partner_B, draw_boxes(delta_B, height, width, rng=rng))
-    return blend(batch, partner_B, draw_delta(method.delta, method.cap, total_B, rng=rng))
+    return blend(batch, partner_B, draw_delta(method.delta, method.cap, total_B, rng=rng), out=out)

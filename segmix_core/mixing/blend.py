@@ -54,21 +54,33 @@ def draw_delta(delta: Delta, cap: Cap | None, total_B: Tensor, *, rng: np.random
     return cap_delta(drawn_B, total_B, gamma=cap.gamma, capped=capped, literal=delta.literal)
 
 
-def blend(batch: Batch, partner_B: Tensor, delta_B: Tensor) -> MixedBatch:
-    """I_ss = delta * I_a + (1 - delta) * I_b (Eq. 1). Pure: all drawing happened before.
+def blend(batch: Batch, partner_B: Tensor, delta_B: Tensor, *, out: MixedBatch | None = None) -> MixedBatch:
+    """I_ss = delta * I_a + (1 - delta) * I_b (Eq. 1). All drawing happened before.
 
     The dominant images are the first len(partner_B) of the batch. Partners index the whole batch, which may
     carry more images than that: categorical clustering brings its phantoms along as a second half.
+
+    Args:
+        out: an earlier blend of this size, whose image and phantom tensors are overwritten. Large tensors
+            on the CPU take longer to get from the system than to fill.
     """
     dominant_BCHW = batch.image_BCHW[: len(partner_B)]
     delta_B = delta_B.to(dominant_BCHW)
-    # lerp reads both images once and writes once; index_select is the only copy.
-    image_BCHW = batch.image_BCHW.index_select(0, partner_B)
-    image_BCHW = torch.lerp(image_BCHW, dominant_BCHW, delta_B[:, None, None, None])
+    image_BCHW = torch.empty_like(dominant_BCHW) if out is None else out.image_BCHW
+    if image_BCHW.is_cpu:
+        # One pass over memory: no gathered copy of the partners.
+        for sample, partner in enumerate(partner_B.tolist()):
+            torch.lerp(
+                batch.image_BCHW[partner], dominant_BCHW[sample], delta_B[sample], out=image_BCHW[sample]
+            )
+    else:
+        torch.index_select(batch.image_BCHW, 0, partner_B, out=image_BCHW)
+        image_BCHW.lerp_(dominant_BCHW, delta_B[:, None, None, None])
+    phantom_BHW = None if out is None else out.phantom_BHW
     return MixedBatch(
         image_BCHW=image_BCHW,
         dominant_BHW=batch.label_BHW[: len(partner_B)],
-        phantom_BHW=batch.label_BHW.index_select(0, partner_B),
+        phantom_BHW=torch.index_select(batch.label_BHW, 0, partner_B, out=phantom_BHW),
         delta_B=delta_B,
         partner_B=partner_B,
     )
