@@ -118,7 +118,9 @@ chapter.table(
         [
             fact.where,
             fact.split,
-            f"{fact.number} categories" if fact.kind == "number" else f"{' + '.join(fact.categories)} {fact.kind}",
+            f"{fact.number} categories"
+            if fact.kind == "number"
+            else f"{' + '.join(fact.categories)} {fact.kind}",
             fact.printed,
             count(fact, labels),
             "" if count(fact, labels) == fact.printed else "**differs**",
@@ -135,11 +137,17 @@ chapter.table(
 # %%
 cat, bottle, person = (VOC_CATEGORIES.index(name) for name in ("cat", "bottle", "person"))
 together = {
-    split: int(labels.presence(split)[:, [cat, bottle]].all(1).sum()) for split in ("train_aug", "train", "val")
+    split: int(labels.presence(split)[:, [cat, bottle]].all(1).sum())
+    for split in ("train_aug", "train", "val")
 }
 companions = np.argsort(-matrix[person], kind="stable")[:7]
-print("cat and bottle together:", together, "sum of train_aug and val:", together["train_aug"] + together["val"])
-print("person's companions:", ", ".join(f"{VOC_CATEGORIES[index]} {matrix[person, index]}" for index in companions))
+print(
+    "cat and bottle together:", together, "sum of train_aug and val:", together["train_aug"] + together["val"]
+)
+print(
+    "person's companions:",
+    ", ".join(f"{VOC_CATEGORIES[index]} {matrix[person, index]}" for index in companions),
+)
 
 # %% [markdown]
 # The paper names *horse* among person's five most frequent companions. By these counts it is not.
@@ -152,7 +160,10 @@ print("person's companions:", ", ".join(f"{VOC_CATEGORIES[index]} {matrix[person
 # %%
 members = clusters(training)
 memberships = sum(len(cluster) for cluster in members)
-print(f"{memberships} memberships x 19 other clusters = {memberships * 19} blends,", f"{memberships * 19 / len(training):.1f} times the data set")
+print(
+    f"{memberships} memberships x 19 other clusters = {memberships * 19} blends,",
+    f"{memberships * 19 / len(training):.1f} times the data set",
+)
 
 # %% [markdown]
 # Written to disk, as the paper describes it, that would be tens of gigabytes. Here the same distribution is drawn
@@ -211,5 +222,10 @@ assert (strict <= matrix).all()
 
 # %% tags=["nbval-check-output"]
 print("C_ss: symmetric", bool((matrix == matrix.T).all()), "| diagonal zero", not matrix.diagonal().any())
-print("sum of C_ss", int(matrix.sum()), "| images by categories", dict(sorted(Counter(training[:, 1:].sum(1).tolist()).items())))
+print(
+    "sum of C_ss",
+    int(matrix.sum()),
+    "| images by categories",
+    dict(sorted(Counter(training[:, 1:].sum(1).tolist()).items())),
+)
 print("order of the heat map", [VOC_CATEGORIES[index] for index in figures.cluster_order(matrix)][:3])

@@ -28,6 +28,7 @@ device = "cpu"
 
 # %% tags=["remove-cell"]
 import inspect
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ from segmix_core.cooccurrence import cooccurrence_matrix
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.experiments.methods import CUTMIX, MIXUP, SOURCESEP_CC, SOURCESEP_CM
-from segmix_core.mixing import cap_delta, cluster_pairs, cooccurrence_partners, mix, presence_of, sample_delta
+from segmix_core.mixing import cap_delta, cooccurrence_partners, mix, presence_of, sample_delta
 from segmix_core.records import Batch
 from segmix_core.report import figures
 from segmix_core.rng import stream
@@ -77,7 +78,9 @@ chapter.table(
 
 # %%
 share = voc[:, VOC_CATEGORIES.index("person")].mean()
-print(f"images with a person: {share:.0%} of the data set, {measured[16][2]:.0%} of the phantoms in batches of 16")
+print(
+    f"images with a person: {share:.0%} of the data set, {measured[16][2]:.0%} of the phantoms in batches of 16"
+)
 
 # %% [markdown]
 # The paper sets out to *reduce* the bias towards frequent categories (section 3.1). Its pairing rule, read as printed,
@@ -170,7 +173,9 @@ drawn = sample_delta(0.4, 10_000, rng=rng)
 capped = cap_delta(drawn, totals, gamma=3, capped=0.9)
 uniform = torch.from_numpy(rng.uniform(0.7, 1.0, 10_000))
 shown, axes = plt.subplots(1, 3, figsize=(7.6, 2.3), sharey=True)
-for axis, values, title in zip(axes, (drawn, capped, uniform), ("CM, drawn", "CM, capped", "CC, uniform"), strict=True):
+for axis, values, title in zip(
+    axes, (drawn, capped, uniform), ("CM, drawn", "CM, capped", "CC, uniform"), strict=True
+):
     axis.hist(values.numpy(), bins=np.linspace(0.5, 1, 21), color="C0")
     axis.set_title(title)
     axis.set_xlabel("delta")
@@ -238,14 +243,30 @@ assert beyond["union"] < beyond["sum"]
 # ## Checks
 
 # %% tags=["nbval-check-output"]
-toy = Batch(torch.stack([torch.full((3, 2, 2), value) for value in (0.0, 0.5, 1.0)]), torch.tensor([1, 2, 15])[:, None, None].expand(3, 2, 2))
+toy = Batch(
+    torch.stack([torch.full((3, 2, 2), value) for value in (0.0, 0.5, 1.0)]),
+    torch.tensor([1, 2, 15])[:, None, None].expand(3, 2, 2),
+)
 toy_matrix = torch.zeros(21, 21, dtype=torch.int64)
 toy_matrix[1, 15] = toy_matrix[15, 1] = 7
 toy_matrix[2, 15] = toy_matrix[15, 2] = 3
 partner_B, total_B = cooccurrence_partners(presence_of(toy.label_BHW, 21), toy_matrix, rng=stream(0, "check"))
 one = mixing.blend(toy, partner_B, torch.tensor([0.75, 0.75, 0.5]))
 print("partners", partner_B.tolist(), "categories in the pair", total_B.tolist())
-print("blended values", one.image_BCHW[:, 0, 0, 0].tolist(), "| dominant", one.dominant_BHW[:, 0, 0].tolist(), "| phantom", one.phantom_BHW[:, 0, 0].tolist())
+print(
+    "blended values",
+    one.image_BCHW[:, 0, 0, 0].tolist(),
+    "| dominant",
+    one.dominant_BHW[:, 0, 0].tolist(),
+    "| phantom",
+    one.phantom_BHW[:, 0, 0].tolist(),
+)
 print("capped", cap_delta(torch.tensor([0.6, 0.6]), torch.tensor([3, 4])).round(decimals=2).tolist())
 for name, delta_B in deltas.items():
-    print(name, "delta within", (0.0, 0.7)[name == "clustering"], "and 1:", bool(((delta_B >= (0.0, 0.7)[name == "clustering"]) & (delta_B <= 1)).all()))
+    print(
+        name,
+        "delta within",
+        (0.0, 0.7)[name == "clustering"],
+        "and 1:",
+        bool(((delta_B >= (0.0, 0.7)[name == "clustering"]) & (delta_B <= 1)).all()),
+    )

@@ -28,6 +28,7 @@ device = "cpu"
 
 # %% tags=["remove-cell"]
 import inspect
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -83,7 +84,9 @@ costs = {
 lines = []
 for (backbone, name), (parameters, operations) in costs.items():
     plain = costs[backbone, "DeepLabv3 (plain head)"][1]
-    lines.append([backbone, name, f"{parameters / 1e6:.1f}", f"{operations / 1e9:.0f}", f"{operations / plain:.2f}"])
+    lines.append(
+        [backbone, name, f"{parameters / 1e6:.1f}", f"{operations / 1e9:.0f}", f"{operations / plain:.2f}"]
+    )
 chapter.table(["encoder", "head", "million parameters", "billion multiply-adds", "times DeepLabv3"], lines)
 
 # %% [markdown]
@@ -162,10 +165,11 @@ assert plain < full
 
 # %% tags=["hide-cell"]
 # Solution of 2.
-from dataclasses import replace
-
 finer = replace(paper, output_stride=8, aspp_rates=(12, 24, 36))
-ratios = [cost(one, backbone="resnet50")[1] / cost(one, head="plain", backbone="resnet50")[1] for one in (paper, finer)]
+ratios = [
+    cost(one, backbone="resnet50")[1] / cost(one, head="plain", backbone="resnet50")[1]
+    for one in (paper, finer)
+]
 print(f"times DeepLabv3: {ratios[0]:.2f} at stride 16, {ratios[1]:.2f} at stride 8")
 assert ratios[1] > ratios[0]
 
@@ -176,10 +180,16 @@ assert ratios[1] > ratios[0]
 plain_model = network(of, head="plain")
 alone = plain_model(torch.rand(1, 3, of.crop, of.crop))
 print("plain head: phantom", alone.phantom, "| final", alone.final)
-print("convolutions of the SSH:", [tuple(part.weight.shape) for part in model.joiner if hasattr(part, "weight")])
+print(
+    "convolutions of the SSH:", [tuple(part.weight.shape) for part in model.joiner if hasattr(part, "weight")]
+)
 changed = model.joiner[2].bias
 before = model(torch.ones(1, 3, of.crop, of.crop))
 with torch.no_grad():
     changed += 1
 after = model(torch.ones(1, 3, of.crop, of.crop))
-print("the SSH moves final only:", bool((after.final - before.final - 1).abs().max() < 1e-4), torch.equal(after.dominant, before.dominant))
+print(
+    "the SSH moves final only:",
+    bool((after.final - before.final - 1).abs().max() < 1e-4),
+    torch.equal(after.dominant, before.dominant),
+)

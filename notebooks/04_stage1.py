@@ -60,15 +60,30 @@ def separation_at(model, delta):
     """mIoU of each output on the held-out images, blended at one delta."""
     mixed = blend(held_out, partner_B, torch.full((count,), delta))
     parts = [
-        MixedBatch(mixed.image_BCHW[i : i + 16], mixed.dominant_BHW[i : i + 16], mixed.phantom_BHW[i : i + 16], mixed.delta_B[i : i + 16], mixed.partner_B[i : i + 16])
+        MixedBatch(
+            mixed.image_BCHW[i : i + 16],
+            mixed.dominant_BHW[i : i + 16],
+            mixed.phantom_BHW[i : i + 16],
+            mixed.delta_B[i : i + 16],
+            mixed.partner_B[i : i + 16],
+        )
         for i in range(0, count, 16)
     ]
-    return {name: score.as_json()["mIoU"] for name, score in evaluate_blends(model, parts, setting.data[1].categories).items()}
+    return {
+        name: score.as_json()["mIoU"]
+        for name, score in evaluate_blends(model, parts, setting.data[1].categories).items()
+    }
 
 
-separated = {name: {delta: separation_at(run.stage1, delta) for delta in weights} for name, run in runs.items()}
+separated = {
+    name: {delta: separation_at(run.stage1, delta) for delta in weights} for name, run in runs.items()
+}
 lines = [
-    [name, delta, *(f"{scores[output]:.1f}" if output in scores else "" for output in ("dominant", "phantom", "final"))]
+    [
+        name,
+        delta,
+        *(f"{scores[output]:.1f}" if output in scores else "" for output in ("dominant", "phantom", "final")),
+    ]
     for name, by_delta in separated.items()
     for delta, scores in by_delta.items()
 ]
@@ -111,9 +126,21 @@ def read(logits):
 
 
 rows = []
-for line, (index, dominant, phantom) in enumerate(zip(shown, read(taken_apart.dominant), read(taken_apart.phantom), strict=True)):
+for line, (index, dominant, phantom) in enumerate(
+    zip(shown, read(taken_apart.dominant), read(taken_apart.phantom), strict=True)
+):
     truth = [figures.label_picture(part[index].numpy()) for part in (mixed.dominant_BHW, mixed.phantom_BHW)]
-    rows.append([chapter.picture(mixed.image_BCHW[index]), truth[0], dominant[0], dominant[1], truth[1], phantom[0], phantom[1]])
+    rows.append(
+        [
+            chapter.picture(mixed.image_BCHW[index]),
+            truth[0],
+            dominant[0],
+            dominant[1],
+            truth[1],
+            phantom[0],
+            phantom[1],
+        ]
+    )
 figures.panels(rows, ["blend", "dominant", "S_t", "confidence", "phantom", "S_p", "confidence"])
 plt.show()
 
@@ -145,7 +172,13 @@ print({name: f"{value:.1f} points lost" for name, value in fall.items()})
 # Solution of 2: all of them, unless delta is one half and both branches agree.
 logits = torch.zeros(1, 3, 1, 1)
 logits[0, 1] = 2.0
-toy = MixedBatch(torch.zeros(1, 3, 1, 1), torch.tensor([[[1]]]), torch.tensor([[[2]]]), torch.tensor([0.75]), torch.tensor([0]))
+toy = MixedBatch(
+    torch.zeros(1, 3, 1, 1),
+    torch.tensor([[[1]]]),
+    torch.tensor([[[2]]]),
+    torch.tensor([0.75]),
+    torch.tensor([0]),
+)
 swapped = MixedBatch(toy.image_BCHW, toy.phantom_BHW, toy.dominant_BHW, toy.delta_B, toy.partner_B)
 outputs = Separation(logits, logits, logits)
 straight, crossed = stage1_loss(outputs, toy), stage1_loss(outputs, swapped)
@@ -158,5 +191,13 @@ assert all(not torch.isclose(straight[name], crossed[name]) for name in ("final"
 # %% tags=["nbval-check-output"]
 print("Eq. 4 on fixed logits:", {name: round(float(value), 4) for name, value in straight.items()})
 finite = all(np.isfinite(list(entry.values())).all() for run in runs.values() for entry in run.losses)
-print("every loss finite:", finite, "| steps trained:", {name: run.losses[-1]["step"] for name, run in runs.items()})
-print("outputs after stage 1:", {name: sorted({row["output"] for row in run.rows if row["stage"] == 1}) for name, run in runs.items()})
+print(
+    "every loss finite:",
+    finite,
+    "| steps trained:",
+    {name: run.losses[-1]["step"] for name, run in runs.items()},
+)
+print(
+    "outputs after stage 1:",
+    {name: sorted({row["output"] for row in run.rows if row["stage"] == 1}) for name, run in runs.items()},
+)

@@ -60,7 +60,13 @@ def activity(model):
 
 spoken = {name: (activity(runs[name].stage1), activity(runs[name].model)) for name in separating}
 chapter.table(
-    ["method", "phantom logits above 0, after stage 1", "after stage 2", "l_PPA after stage 1", "after stage 2"],
+    [
+        "method",
+        "phantom logits above 0, after stage 1",
+        "after stage 2",
+        "l_PPA after stage 1",
+        "after stage 2",
+    ],
     [
         [name, f"{before[0]:.1%}", f"{after[0]:.1%}", f"{before[1]:.2f}", f"{after[1]:.2f}"]
         for name, (before, after) in spoken.items()
@@ -112,7 +118,12 @@ def look(model):
 
 cm = runs["sourcesep-cm"]
 rows = [
-    [chapter.picture(held_out.image_BCHW[index]), figures.label_picture(held_out.label_BHW[index].numpy()), *before, *after]
+    [
+        chapter.picture(held_out.image_BCHW[index]),
+        figures.label_picture(held_out.label_BHW[index].numpy()),
+        *before,
+        *after,
+    ]
     for index, before, after in zip(shown, look(cm.stage1), look(cm.model), strict=True)
 ]
 figures.panels(rows, ["image", "labels", "S_t, stage 1", "phantom", "S_t, stage 2", "phantom"])

@@ -27,12 +27,12 @@ device = "cpu"
 
 # %% tags=["remove-cell"]
 import matplotlib.pyplot as plt
+import torch
+from IPython.display import Markdown
 
 from segmix_core import chapter
 from segmix_core.experiments import METHODS, TABLES
-from segmix_core.report import figures, interval, paired_difference, verdict
-from segmix_core.report.tables import measured
-from IPython.display import Markdown
+from segmix_core.report import figures, interval, measured, paired_difference, verdict
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 runs = {name: setting.run(name) for name in METHODS}
@@ -56,8 +56,29 @@ Markdown(
 lines = []
 for name, entry in entries.items():
     printed = {row.column: row.printed for row in TABLES[1] if row.experiment.name == name}
-    lines.append([name, printed["ResNet-50"], printed["ResNet-101"], f"{entry['mIoU']:.1f}", entry["output"], entry["weights"], entry["images"]])
-chapter.table(["method", "printed, ResNet-50", "printed, ResNet-101", "measured here", "output", "encoder starts from", "n"], lines)
+    lines.append(
+        [
+            name,
+            printed["ResNet-50"],
+            printed["ResNet-101"],
+            f"{entry['mIoU']:.1f}",
+            entry["output"],
+            entry["weights"],
+            entry["images"],
+        ]
+    )
+chapter.table(
+    [
+        "method",
+        "printed, ResNet-50",
+        "printed, ResNet-101",
+        "measured here",
+        "output",
+        "encoder starts from",
+        "n",
+    ],
+    lines,
+)
 
 # %% [markdown]
 # The printed columns are mIoU in per cent on VOC val. The measured one is mIoU in per cent on generated pictures, with one small
@@ -69,14 +90,13 @@ plt.show()
 
 # %% mystnb={"figure": {"caption": "IoU of each category in this run. A method that has not yet learned a category shows no bar.", "name": "fig-demo-categories"}, "image": {"alt": "Grouped bars of the IoU of each category for five methods."}} tags=["nbval-ignore-output"]
 scores = {
-    name: next(row for row in run.rows if row["reported"])["metrics"]["iou_per_category"] for name, run in runs.items()
+    name: next(row for row in run.rows if row["reported"])["metrics"]["iou_per_category"]
+    for name, run in runs.items()
 }
 figures.category_bars(scores, setting.data[1].categories)
 plt.show()
 
 # %% mystnb={"figure": {"caption": "Predictions of all five methods for held-out pictures: the first four of the list.", "name": "fig-demo-predictions"}, "image": {"alt": "Rows of scenes with their label maps and the predictions of five methods."}}
-import torch
-
 batch = setting.evaluation_batch(range(4))
 predictions = {}
 for name, run in runs.items():
@@ -98,8 +118,8 @@ plt.show()
 #
 # * **May**: that every part works from label maps to numbers; that all methods train the same number of steps, from the same
 #   encoder, on the same batches; what the outputs of each look like.
-# * **May not**: that one method is better. At this length the networks are underfitted, mixing makes their task harder, and the
-#   difference between two seeds of one method is as large as that between methods.
+# * **May not**: that one method is better. At this length the networks are underfitted, mixing makes their task harder, and
+#   one seed cannot tell a method from its luck.
 # * The runs that can say more are longer and have several seeds: see [photographs](07_photographs).
 #
 # ## Takeaways
@@ -127,6 +147,21 @@ assert verdict((half + 0.01, half, 3)) == "higher"
 
 # %% tags=["nbval-check-output"]
 print("reported outputs:", {name: entry["output"] for name, entry in entries.items()})
-print("same steps:", len({entry["steps"] for entry in entries.values()}) == 1, "| same data:", len({row["dataset_digest"] for row in rows}) == 1)
+print(
+    "same steps:",
+    len({entry["steps"] for entry in entries.values()}) == 1,
+    "| same data:",
+    len({row["dataset_digest"] for row in rows}) == 1,
+)
 print("scores between 0 and 100:", all(0 <= row["metrics"]["mIoU"] <= 100 for row in rows))
-print("verdict on CM against baseline:", verdict(paired_difference(*({int(seed): value for seed, value in entries[name]["by_seed"].items()} for name in ("sourcesep-cm", "baseline")))))
+print(
+    "verdict on CM against baseline:",
+    verdict(
+        paired_difference(
+            *(
+                {int(seed): value for seed, value in entries[name]["by_seed"].items()}
+                for name in ("sourcesep-cm", "baseline")
+            )
+        )
+    ),
+)

@@ -92,7 +92,7 @@ def interleaved(
 
     Args:
         reference: the variant that has ratio 1.
-        once: variants so slow that one call, in the first round, has to do.
+        once: variants so slow that one call, in the first round, has to do; beside the reference's median.
 
     Returns:
         a row for each variant, in milliseconds.
@@ -111,16 +111,13 @@ def interleaved(
             call()
             wait()
             seconds[variant].append(time.perf_counter() - began)
-    return [
-        BenchRow(
-            name,
-            variant,
-            1000 * statistics.median(taken),
-            statistics.median(own / other for own, other in zip(taken, seconds[reference], strict=False)),
-            "ms",
-        )
-        for variant, taken in seconds.items()
-    ]
+    rows = []
+    usual = statistics.median(seconds[reference])
+    for variant, taken in seconds.items():
+        beside = [usual] if variant in once else seconds[reference]
+        ratio = statistics.median(own / other for own, other in zip(taken, beside, strict=True))
+        rows.append(BenchRow(name, variant, 1000 * statistics.median(taken), ratio, "ms"))
+    return rows
 
 
 def _waiting(device: str) -> Callable[[], None]:
