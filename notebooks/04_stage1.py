@@ -126,8 +126,8 @@ def read(logits):
 
 
 rows = []
-for line, (index, dominant, phantom) in enumerate(
-    zip(shown, read(taken_apart.dominant), read(taken_apart.phantom), strict=True)
+for index, dominant, phantom in zip(
+    shown, read(taken_apart.dominant), read(taken_apart.phantom), strict=True
 ):
     truth = [figures.label_picture(part[index].numpy()) for part in (mixed.dominant_BHW, mixed.phantom_BHW)]
     rows.append(
