@@ -38,14 +38,16 @@ class ConfusionMatrix:
         if predicted.numel() == 0:
             return
         number = self.num_categories
-        if not (int(predicted.min()) >= 0 and int(predicted.max()) < number):
+        low, high = map(int, torch.aminmax(predicted))
+        if low < 0 or high >= number:
             raise ValueError(f"a prediction is outside 0..{number - 1}")
-        if labelled.dtype != torch.uint8 and not (int(labelled.min()) >= 0 and int(labelled.max()) <= 255):
-            raise self._label_error(int(labelled.max() if labelled.max() > 255 else labelled.min()))
+        low, high = (0, 255) if labelled.dtype == torch.uint8 else map(int, torch.aminmax(labelled))
+        if low < 0 or high > 255:
+            raise self._label_error(high if high > 255 else low)
         # One code a pixel, label * N + prediction, in the narrowest type that holds 256 * N codes: all 256
         # label values get a row, so ignored and invalid labels need no pass of their own.
         narrow = torch.int16 if 256 * number <= 2**15 else torch.int32
-        code = labelled.to(narrow, copy=True).mul_(number).add_(predicted)
+        code = labelled.to(narrow, copy=True).mul_(number).add_(predicted.to(narrow))
         if code.is_cpu:
             # Maps are made of runs, and adding one run is far cheaper than adding 1 to one cell many times.
             codes = code.flatten().numpy()
