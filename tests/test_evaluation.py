@@ -16,8 +16,8 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJac
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.voc import VOC_CATEGORIES, open_voc
 from segmix_core.errors import InputError, LabelError
-from segmix_core.evaluation import ConfusionMatrix, Scores, evaluate
-from segmix_core.records import Separation
+from segmix_core.evaluation import ConfusionMatrix, Scores, evaluate, evaluate_blends
+from segmix_core.records import MixedBatch, Separation
 
 N = 5
 PIXELS = st.lists(
@@ -141,6 +141,15 @@ def test_maps_of_any_integer_type_are_read_and_left_alone(number: int, dtype: to
     assert confusion.matrix[:3, :3].tolist() == [[2, 0, 0], [0, 2, 0], [0, 2, 0]]
     assert predicted.tolist() == [0, 1, 1, 2]
     assert labelled.tolist() == [0, 1, 2, 255]
+
+
+def test_long_runs_and_their_ends_are_counted() -> None:
+    predicted, labelled = np.zeros(1000, dtype=np.int64), np.zeros(1000, dtype=np.int64)
+    predicted[400:999], labelled[700:], predicted[999] = 1, 2, 4
+    confusion = ConfusionMatrix(N)
+    confusion.update(predicted, labelled)
+    assert confusion.matrix[0].tolist() == [400, 300, 0, 0, 0]
+    assert confusion.matrix[2].tolist() == [0, 299, 0, 0, 1]
 
 
 def test_counts_are_exact_beyond_16_bits() -> None:
@@ -312,6 +321,25 @@ def test_a_label_map_of_another_size_stops_the_evaluation(quadrants: Segmentatio
     quadrants.label_paths[0].write_bytes(quadrants.label_paths[1].read_bytes())
     with pytest.raises(InputError, match="6x10 pixels for an image of 12x8"):
         evaluate(Rule(), quadrants, crop=8)
+
+
+def test_blends_are_scored_against_the_label_map_each_output_is_for() -> None:
+    """S_t and S_ss against the dominant maps, S_p against the phantoms': 1, 1 and 2 here."""
+    model = Rule(mistaken=1, instead=1)
+    image_BCHW = torch.full((2, 3, 4, 4), 10 / 255)
+    label_BHW = torch.ones(2, 4, 4, dtype=torch.int64)
+    mixed = MixedBatch(image_BCHW, label_BHW, 2 * label_BHW, torch.ones(2), torch.arange(2))
+    separation = model(image_BCHW)
+    separated = Separation(
+        dominant=separation.dominant, phantom=separation.dominant.roll(1, dims=1), final=separation.final
+    )
+    model.forward = lambda image_BCHW: separated
+    scores = evaluate_blends(model, [mixed, mixed], VOC_CATEGORIES)
+    assert set(scores) == {"dominant", "phantom", "final"}
+    for name, category in (("dominant", 1), ("final", 1), ("phantom", 2)):
+        assert scores[name].confusion.matrix[category, category] == scores[name].confusion.matrix.sum() == 64
+    model.forward = lambda image_BCHW: Separation(dominant=separation.dominant)
+    assert set(evaluate_blends(model, [mixed], VOC_CATEGORIES)) == {"dominant"}
 
 
 def test_percent_is_for_documents_and_shares_for_python() -> None:

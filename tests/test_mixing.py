@@ -318,6 +318,16 @@ def test_blend_is_pure() -> None:
     assert torch.equal(batch.label_BHW, label_BHW)
 
 
+@pytest.mark.parametrize("method", [MIXUP, SOURCESEP_CC, SOURCESEP_CM])
+def test_a_blend_into_an_earlier_one_is_the_same_blend_in_its_memory(method: Method) -> None:
+    matrix_NN = torch.from_numpy(MATRIX)
+    earlier = mix(method, batch_of(MAPS[::-1], seed=1), matrix_NN, rng=stream(1))
+    fresh = mix(method, batch_of(MAPS), matrix_NN, rng=stream(0))
+    again = mix(method, batch_of(MAPS), matrix_NN, rng=stream(0), out=earlier)
+    assert_same(again, fresh)
+    assert again.image_BCHW.data_ptr() == earlier.image_BCHW.data_ptr()
+
+
 # CutMix
 
 
