@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= agg
 export PYTHONHASHSEED ?= 0
 
-.PHONY: setup book test lint clean
+.PHONY: setup book notebooks test lint clean
 
 setup: .venv/.installed
 
@@ -20,6 +20,9 @@ setup: .venv/.installed
 
 book: setup
 	$(BIN)/python -m segmix_core.publish build --scale demo
+
+notebooks: setup
+	$(BIN)/python -m segmix_core.publish pair
 
 lint: setup
 	$(BIN)/ruff format --check .

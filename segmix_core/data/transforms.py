@@ -51,14 +51,19 @@ def augment(
     y, x = height / scaled_height, width / scaled_width
     box = (left * x, top * y, right * x, bottom * y)
     target = (right - left, bottom - top)
-    image_out = np.full((size, size, 3), PADDING, dtype=np.uint8)
-    label_out = np.full((size, size), IGNORE_INDEX, dtype=np.uint8)
-    window = (slice(top - drawn.top, bottom - drawn.top), slice(left - drawn.left, right - drawn.left))
-    image_out[window] = np.asarray(Image.fromarray(image).resize(target, Image.Resampling.BILINEAR, box=box))
-    label_out[window] = np.asarray(Image.fromarray(label).resize(target, Image.Resampling.NEAREST, box=box))
-    if drawn.flip:
-        image_out, label_out = image_out[:, ::-1], label_out[:, ::-1]
-    return np.ascontiguousarray(image_out), np.ascontiguousarray(label_out)
+    corner = (left - drawn.left, top - drawn.top)
+    crops = []
+    for pixels, padding, resampling in (
+        (image, PADDING, Image.Resampling.BILINEAR),
+        (label, IGNORE_INDEX, Image.Resampling.NEAREST),
+    ):
+        source = Image.fromarray(pixels)
+        crop = Image.new(source.mode, (size, size), padding)
+        crop.paste(source.resize(target, resampling, box=box), corner)
+        if drawn.flip:
+            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        crops.append(np.array(crop))
+    return crops[0], crops[1]
 
 
 def center_crop(image: np.ndarray, label: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

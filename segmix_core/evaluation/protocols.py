@@ -91,7 +91,7 @@ def evaluate(
 def evaluate_blends(
     model: SourceSeparation, blends: Iterable[MixedBatch], categories: tuple[str, ...]
 ) -> dict[str, Scores]:
-    """Score the separation of blends: S_t and S_ss against the dominant label maps, S_p against the phantom's.
+    """Score the separation of blends: S_t and S_ss against the dominant maps, S_p against the phantom's.
 
     Returns:
         Scores of "dominant", "phantom" and "final", as far as the head has them.

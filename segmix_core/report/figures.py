@@ -71,8 +71,9 @@ def panels(
         rows: pictures, uint8 (H, W, 3).
         notes: one line for each row, set to its left.
     """
+    side = min(1.5, 7.6 / len(titles))  # inches
     figure, axes = plt.subplots(
-        len(rows), len(titles), figsize=(1.55 * len(titles) + 0.3, 1.6 * len(rows) + 0.3), squeeze=False
+        len(rows), len(titles), figsize=(side * len(titles) + 0.3, side * len(rows) + 0.3), squeeze=False
     )
     for line, (row, pictures) in enumerate(zip(axes, rows, strict=True)):
         for axis, picture, title in zip(row, pictures, titles, strict=True):
@@ -81,7 +82,7 @@ def panels(
             axis.set_yticks([])
             sns.despine(ax=axis, left=True, bottom=True)
             if line == 0:
-                axis.set_title(title)
+                axis.set_title(title, fontsize=9)
         if notes is not None:
             row[0].set_ylabel(notes[line], fontsize=9)
     return figure

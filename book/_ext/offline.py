@@ -1,0 +1,27 @@
+"""Keeps pages to themselves: no script or style sheet from another host, whatever a theme would add."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+
+def drop_foreign(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Take every file with an address of its own, and the loader of live code cells, off the page."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [asset for asset in context.get(kind, []) if not _foreign(asset)]
+
+
+def _foreign(asset: Any) -> bool:
+    name = str(getattr(asset, "filename", asset) or "")
+    body = str(getattr(asset, "attributes", {}).get("body", ""))
+    return "://" in name or "thebe" in name or "thebe" in body
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Run after every other extension has added its files."""
+    app.connect("html-page-context", drop_foreign, priority=999)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

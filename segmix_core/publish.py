@@ -1,0 +1,333 @@
+"""Build the book: train what the chapters share, execute them, let Jupyter Book set the pages.
+
+`python -m segmix_core.publish build --scale demo` writes `_build/html`; `stored` sets the notebooks as they
+are committed, without executing; `pair` executes chapters at their defaults and stores them beside their
+scripts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from segmix_core import results
+from segmix_core.chapter import shared_requests
+from segmix_core.errors import InputError, WorkError
+from segmix_core.experiments import find_scale
+from segmix_core.files import file_digest, write_text
+from segmix_core.report import substitutions
+from segmix_core.run import Request, cached_run
+
+ROOT = results.REPOSITORY
+CHAPTERS = ROOT / "notebooks"
+BUILD = ROOT / "_build"
+PARAMETERS = ("scale", "dataset", "root", "seed", "device")
+PROCESSES = 2
+
+_PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
+
+_WHAT_A_SCALE_SAYS = {
+    "smoke": "seconds of training from random weights. What this page computes shows that the code runs, and "
+    "says nothing of the method",
+    "demo": "minutes of two cores, a small network, generated pictures. What this page trains shows that "
+    "each part works; it is no evidence for or against the paper",
+    "mini": "a small network and a few thousand steps. It is not the paper's setting",
+    "paper": "the setting of sections 4.1 and 4.2",
+}
+
+
+def chapters() -> list[Path]:
+    """The chapters' scripts, in reading order."""
+    return sorted(CHAPTERS.glob("[0-9][0-9]_*.py"))
+
+
+def execute(source: Path, parameters: dict[str, Any]) -> NotebookNode:
+    """Run a chapter from its script.
+
+    Args:
+        parameters: replaces the defaults of the chapter's parameters cell.
+
+    Returns:
+        The notebook with its outputs, free of timings and of cell ids that change from run to run.
+
+    Raises:
+        InputError: a parameter that the chapter does not have.
+        WorkError: a cell failed.
+    """
+    notebook = jupytext.read(source)
+    for name in parameters:
+        if name not in parameters_of(notebook):
+            raise InputError(source.name, f"has no parameter '{name}'", f"known: {', '.join(PARAMETERS)}")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            executed = papermill.execute_notebook(
+                notebook,
+                str(Path(folder) / f"{source.stem}.ipynb"),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=ROOT,
+            )
+        except PapermillExecutionError as error:
+            raise WorkError(f"{source.name}: {error.ename}: {str(error.evalue).splitlines()[0]}") from error
+    return _stripped(executed)
+
+
+def parameters_of(notebook: NotebookNode) -> dict[str, Any]:
+    """The names and defaults in a notebook's parameters cell."""
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    return {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in ast.parse(cell.source).body
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    }
+
+
+def _stripped(notebook: NotebookNode) -> NotebookNode:
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata = nbformat.from_dict(
+            {name: cell.metadata[name] for name in ("tags", "mystnb") if cell.metadata.get(name)}
+        )
+    return notebook
+
+
+def pair(names: Sequence[str] = ()) -> None:
+    """Execute chapters (all, or those named) at their defaults and store them as .ipynb."""
+    chosen = [source for source in chapters() if not names or source.stem in names]
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        for source, notebook in zip(chosen, pool.map(_execute_at_defaults, chosen), strict=True):
+            write_text(source.with_suffix(".ipynb"), nbformat.writes(notebook) + "\n")
+            print(f"stored {source.with_suffix('.ipynb').name}", flush=True)
+
+
+def _execute_at_defaults(source: Path) -> NotebookNode:
+    return execute(source, {})
+
+
+def differs(source: Path) -> bool:
+    """Whether a chapter's script and its notebook hold different cells."""
+    stored = source.with_suffix(".ipynb")
+    if not stored.is_file():
+        return True
+    script, notebook = jupytext.read(source), nbformat.read(stored, as_version=4)
+
+    def cells(of: NotebookNode) -> list[tuple[str, str, Any, Any]]:
+        return [
+            (cell.cell_type, cell.source, cell.metadata.get("tags", []), cell.metadata.get("mystnb", {}))
+            for cell in of.cells
+        ]
+
+    return cells(script) != cells(notebook)
+
+
+def build(scale: str) -> Path:
+    """Train the shared runs, execute every chapter whose content changed, and set the book.
+
+    Returns:
+        The first page.
+
+    Raises:
+        WorkError: a chapter or the setting of pages failed; the book of before stays.
+    """
+    find_scale(scale)
+    began = time.monotonic()
+    staging = BUILD / "staging" / scale
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        runs = []
+        for run in pool.map(_train, shared_requests(scale)):
+            runs.append(run)
+            print(f"trained {run[0]} ({run[1]:.0f} s)", flush=True)
+        tasks = [(source, scale, staging / "notebooks") for source in chapters()]
+        executed = []
+        for chapter in pool.map(_execute_into, tasks):
+            executed.append(chapter)
+            print(f"executed {chapter[0]} ({chapter[1]:.0f} s)", flush=True)
+    provenance = _provenance(scale, executed, runs, time.monotonic() - began)
+    return _set_pages(staging, provenance, BUILD / "html")
+
+
+def stored(out: Path) -> Path:
+    """Set the book from the committed notebooks, without executing anything. Returns the first page."""
+    with tempfile.TemporaryDirectory(prefix="segmix-book-") as folder:
+        staging = Path(folder)
+        (staging / "notebooks").mkdir()
+        for source in chapters():
+            notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+            _write_staged(notebook, "smoke", staging / "notebooks" / f"{source.stem}.ipynb")
+        return _set_pages(staging, _provenance("smoke", [], [], None), out)
+
+
+def _train(request: Request) -> tuple[str, float]:
+    import torch
+
+    torch.set_num_threads(1)
+    checkpoint, rows = cached_run(request)
+    return checkpoint.parent.name, float(rows[0]["seconds"])
+
+
+def _execute_into(task: tuple[Path, str, Path]) -> tuple[str, float, str]:
+    """Execute a chapter into the staging tree unless it is there; returns name, seconds and digest."""
+    source, scale, folder = task
+    digest = _chapter_digest(source, scale)
+    target = folder / f"{source.stem}.ipynb"
+    if target.is_file():
+        known = nbformat.read(target, as_version=4).metadata.get("segmix", {})
+        if known.get("digest") == digest:
+            return source.stem, known["seconds"], digest
+    began = time.monotonic()
+    notebook = execute(source, {"scale": scale})
+    seconds = time.monotonic() - began
+    notebook.metadata["segmix"] = {"digest": digest, "seconds": round(seconds, 1)}
+    _write_staged(notebook, scale, target)
+    return source.stem, seconds, digest
+
+
+def _chapter_digest(source: Path, scale: str) -> str:
+    """Twelve digits that change with the chapter, the package, the rows, the weights or the versions."""
+    files = [source, *sorted((ROOT / "segmix_core").rglob("*.py"))]
+    files += sorted(path for name in ("results", "weights") for path in (ROOT / "data" / name).glob("*"))
+    parts = [scale, *(version(name) for name in _PACKAGES), *(file_digest(path) for path in files)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _write_staged(notebook: NotebookNode, scale: str, target: Path) -> None:
+    """Write a chapter as the book shows it: its scale named under the title, its parameters out of sight."""
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "parameters" in tags or "injected-parameters" in tags:
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+    banner = (
+        f":::{{admonition}} Scale of this page: `{scale}`\n:class: scale\n"
+        f"`{scale}` is {_WHAT_A_SCALE_SAYS[scale]}. Rows that the page reads name their own scale.\n:::"
+    )
+    note = nbformat.v4.new_markdown_cell(banner)
+    note.id = "scale-of-this-page"
+    notebook.cells.insert(1, note)
+    write_text(target, nbformat.writes(notebook) + "\n")
+
+
+def _provenance(
+    scale: str,
+    executed: Sequence[tuple[str, float, str]],
+    runs: Sequence[tuple[str, float]],
+    seconds: float | None,
+) -> str:
+    """The page that says how this copy of the book came about."""
+    lines = ["# Provenance", "", "How this copy of the book was made; written by the build itself.", ""]
+    facts = {
+        "scale of the chapters": f"`{scale}`",
+        "commit": results.commit(),
+        "Python": platform.python_version(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "training and execution": "none: the committed outputs" if seconds is None else f"{seconds:.0f} s",
+    }
+    facts |= {name: version(name) for name in _PACKAGES}
+    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items()), ""]
+    if executed:
+        lines += ["## Chapters", "", "| chapter | seconds | digest |", "|---|---|---|"]
+        lines += [f"| {name} | {took:.0f} | `{digest}` |" for name, took, digest in executed] + [""]
+    if runs:
+        lines += [
+            "## Training runs that the chapters share",
+            "",
+            "| run | seconds of training |",
+            "|---|---|",
+        ]
+        lines += [f"| `{name}` | {took:.0f} |" for name, took in runs] + [""]
+    lines += ["## Committed rows", "", "| file | rows | SHA-256 |", "|---|---|---|"]
+    for path in sorted(results.RESULTS.glob("*.jsonl")):
+        lines.append(f"| `{path.name}` | {len(results.read(path))} | `{file_digest(path)[:12]}` |")
+    return "\n".join(lines) + "\n"
+
+
+def _set_pages(staging: Path, provenance: str, out: Path) -> Path:
+    """Copy the prose beside the staged chapters, run Jupyter Book strictly, and put its pages at `out`."""
+    shutil.rmtree(staging / "book", ignore_errors=True)
+    shutil.copytree(ROOT / "book", staging / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    write_text(staging / "book" / "provenance.md", provenance)
+    shutil.copy(ROOT / "_toc.yml", staging / "_toc.yml")
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config["sphinx"]["config"]["myst_substitutions"] = substitutions()
+    write_text(staging / "_config.yml", yaml.safe_dump(config, sort_keys=False))
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_book",
+        "build",
+        str(staging),
+        "--all",
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    pages = staging / "_build" / "html"
+    if done.returncode or not (pages / "index.html").is_file():
+        said = (done.stdout + done.stderr).splitlines()
+        wrong = [line for line in said if "WARNING" in line or "ERROR" in line] or said[-5:]
+        raise WorkError("the pages could not be set: " + " | ".join(wrong[:8]))
+    before = out.with_name(f".{out.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        out.rename(before)
+    shutil.move(pages, out)
+    shutil.rmtree(before, ignore_errors=True)
+    return out / "index.html"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the three commands. Exit status 0 done, 1 the work failed, 2 bad input."""
+    parser = argparse.ArgumentParser(
+        prog="segmix_core.publish", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("build", help="train, execute, set").add_argument("--scale", default="demo")
+    commands.add_parser("stored", help="set the committed notebooks").add_argument(
+        "--out", type=Path, default=BUILD / "stored"
+    )
+    commands.add_parser("pair", help="store chapters with their smoke outputs").add_argument(
+        "chapters", nargs="*", help="such as 04_stage1; all of them by default"
+    )
+    options = parser.parse_args(argv)
+    try:
+        if options.command == "pair":
+            pair(options.chapters)
+        else:
+            print(build(options.scale) if options.command == "build" else stored(options.out))
+    except (InputError, WorkError) as error:
+        print(f"segmix: error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
