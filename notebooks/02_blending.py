@@ -57,7 +57,7 @@ voc_matrix = cooccurrence_matrix(voc)
 
 
 def hubs(size, batches=200):
-    """Distinct phantoms in a batch, uses of the most used one, share of phantoms with a person, share capped."""
+    """Distinct phantoms, uses of the most used one, share of phantoms with a person, share of pairs capped."""
     found = []
     for number in range(batches):
         rng = stream(0, "hubs", size, number)

@@ -1,0 +1,184 @@
+"""The chapters' pairs, and every page of the stored book in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+
+from segmix_core import publish
+from segmix_core.errors import InputError, WorkError
+
+CHAPTERS = publish.chapters()
+PAGES = [
+    page
+    for part in yaml.safe_load((publish.ROOT / "_toc.yml").read_text())["parts"]
+    for page in part["chapters"]
+]
+PAGES = ["book/index", *(page["file"] for page in PAGES)]
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+def outputs(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
+    for cell in notebook.cells:
+        yield from cell.get("outputs", [])
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_script_and_notebook_hold_the_same_cells(source: Path) -> None:
+    assert not publish.differs(source), "run 'make notebooks'"
+
+
+def test_a_changed_script_is_noticed(tmp_path: Path) -> None:
+    source = tmp_path / CHAPTERS[0].name
+    shutil.copy(CHAPTERS[0].with_suffix(".ipynb"), tmp_path)
+    source.write_text(CHAPTERS[0].read_text().replace('scale = "smoke"', 'scale = "demo"'))
+    assert publish.differs(source)
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_every_chapter_has_the_five_parameters(source: Path) -> None:
+    expected = {"scale": "smoke", "dataset": "silhouettes", "root": None, "seed": 0, "device": "cpu"}
+    assert publish.parameters_of(jupytext.read(source)) == expected
+    assert tuple(expected) == publish.PARAMETERS
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_stored_outputs_are_clean(source: Path) -> None:
+    path = source.with_suffix(".ipynb")
+    assert path.stat().st_size < 300_000
+    notebook = nbformat.read(path, as_version=4)
+    text = json.dumps([output for output in outputs(notebook) if output.output_type != "display_data"])
+    assert not [output for output in outputs(notebook) if output.output_type == "error"]
+    assert not [output for output in outputs(notebook) if output.get("name") == "stderr"]
+    assert not re.search(r"/(home|root|work|tmp|usr|Users)/|0x[0-9a-f]{6}", text)
+    ends = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
+    assert "nbval-check-output" in ends.metadata.tags
+    assert ends.outputs
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_every_figure_has_a_caption_a_name_and_words_for_those_who_cannot_see_it(source: Path) -> None:
+    for cell in nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells:
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            described = cell.metadata.get("mystnb", {})
+            assert described["figure"]["caption"]
+            assert described["figure"]["name"].startswith("fig-")
+            assert len(described["image"]["alt"]) > 20
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_chapters_define_no_class(source: Path) -> None:
+    assert not re.search(r"^\s*class \w", source.read_text(), re.MULTILINE)
+
+
+def test_an_unknown_parameter_is_refused() -> None:
+    with pytest.raises(InputError, match="no parameter 'sacle'"):
+        publish.execute(CHAPTERS[0], {"sacle": "demo"})
+
+
+def test_a_failing_cell_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "09_fails.py"
+    source.write_text('# %% tags=["parameters"]\nscale = "smoke"\n\n# %%\nraise ValueError("no such luck")\n')
+    with pytest.raises(WorkError, match="09_fails.py: ValueError: no such luck"):
+        publish.execute(source, {})
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book of the stored outputs, built strictly."""
+    return publish.stored(tmp_path_factory.mktemp("book") / "html").parent
+
+
+def test_the_book_builds_strictly_and_names_the_scale(book: Path) -> None:
+    for page in PAGES:
+        assert (book / f"{page}.html").is_file()
+    for source in CHAPTERS:
+        assert "Scale of this page" in (book / "notebooks" / f"{source.stem}.html").read_text()
+
+
+def test_no_page_names_another_host_for_what_it_loads(book: Path) -> None:
+    for page in PAGES:
+        html = (book / f"{page}.html").read_text()
+        loaded = re.findall(r"<(?:script|img|iframe)[^>]+src=\"([^\"]+)\"", html)
+        loaded += re.findall(r"<link[^>]+rel=\"(?:stylesheet|preload)\"[^>]+href=\"([^\"]+)\"", html)
+        assert loaded
+        assert not [address for address in loaded if "://" in address]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--no-first-run",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_in_the_browser(browser: Any, book: Path, page: str, size: str, colours: str) -> None:
+    width, height = SIZES[size]
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"},
+    )
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": colours}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    for kind in ("performance", "browser"):
+        browser.get_log(kind)
+    browser.get((book / f"{page}.html").as_uri())
+    formulas = browser.execute_script("return document.querySelectorAll('.math').length")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if browser.execute_script("return document.querySelectorAll('mjx-container').length") >= formulas:
+            break
+        time.sleep(0.1)
+    assert browser.execute_script("return document.querySelectorAll('mjx-container').length") >= formulas
+    assert browser.execute_script("return document.documentElement.dataset.theme") == colours
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width + 1
+    assert not browser.execute_script(
+        "return [...document.querySelectorAll('article img')].filter(i => !i.alt || !i.naturalWidth).map(i => i.src)"
+    )
+    asked = [
+        json.loads(entry["message"])["message"]["params"]["request"]["url"]
+        for entry in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in entry["message"]
+    ]
+    assert asked
+    assert not [address for address in asked if not address.startswith(("file:", "data:", "blob:"))]
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_the_command_says_in_one_line_what_is_wrong() -> None:
+    command = [sys.executable, "-m", "segmix_core.publish", "build", "--scale", "dmeo"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert said.stderr.strip().splitlines() == [said.stderr.strip()]
+    assert "did you mean 'demo'" in said.stderr
