@@ -29,8 +29,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: setup
+test: lint
 	$(BIN)/pytest -n 2 --dist loadfile tests
+	$(BIN)/pytest -n 2 --dist loadfile --nbval notebooks
 
 clean:
 	rm -rf _build data/cache data/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis

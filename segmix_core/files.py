@@ -1,5 +1,6 @@
 """Files that are either wholly there or not there at all."""
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -43,6 +44,15 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one process at a time; others wait until the block ends or its process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

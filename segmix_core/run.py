@@ -29,7 +29,7 @@ from segmix_core.data.voc import voc_palette
 from segmix_core.errors import InputError
 from segmix_core.evaluation import Protocol, evaluate
 from segmix_core.experiments import TABLES, Cap, Delta, Experiment, Method, Scale, nearest
-from segmix_core.files import file_digest, replacing, write_text
+from segmix_core.files import alone, file_digest, replacing, write_text
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.rng import stream
 from segmix_core.training import Plan, Pretraining, Progress, TrainingBatches, pretrain, train, write_encoder
@@ -335,9 +335,10 @@ def cached_run(request: Request, *, report: Report | None = None) -> tuple[Path,
     """The run of a request from the cache; trained now if it is not there, resumed if it is half there."""
     training, _ = data_of(request)
     folder = run_folder(request, training.digest())
-    if (folder / "rows.jsonl").is_file():
-        return folder / "checkpoint.pt", results.read(folder / "rows.jsonl")
-    return train_and_measure(request, folder, resume=True, report=report)
+    with alone(folder):
+        if (folder / "rows.jsonl").is_file():
+            return folder / "checkpoint.pt", results.read(folder / "rows.jsonl")
+        return train_and_measure(request, folder, resume=True, report=report)
 
 
 def pretrain_encoder(

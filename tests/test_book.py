@@ -89,7 +89,7 @@ def test_an_unknown_parameter_is_refused() -> None:
 def test_a_failing_cell_is_named(tmp_path: Path) -> None:
     source = tmp_path / "09_fails.py"
     source.write_text('# %% tags=["parameters"]\nscale = "smoke"\n\n# %%\nraise ValueError("no such luck")\n')
-    with pytest.raises(WorkError, match="09_fails.py: ValueError: no such luck"):
+    with pytest.raises(WorkError, match=r"09_fails\.py: ValueError: no such luck"):
         publish.execute(source, {})
 
 
@@ -163,9 +163,8 @@ def test_a_page_in_the_browser(browser: Any, book: Path, page: str, size: str, c
     assert browser.execute_script("return document.querySelectorAll('mjx-container').length") >= formulas
     assert browser.execute_script("return document.documentElement.dataset.theme") == colours
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width + 1
-    assert not browser.execute_script(
-        "return [...document.querySelectorAll('article img')].filter(i => !i.alt || !i.naturalWidth).map(i => i.src)"
-    )
+    unseen = "[...document.querySelectorAll('article img')].filter(i => !i.alt || !i.naturalWidth)"
+    assert not browser.execute_script(f"return {unseen}.map(image => image.src)")
     asked = [
         json.loads(entry["message"])["message"]["params"]["request"]["url"]
         for entry in browser.get_log("performance")
