@@ -1,0 +1,1 @@
+"""One module a benchmark; `segmix bench [NAME]` runs them."""
