@@ -311,7 +311,9 @@ def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
         if (entry["row"], entry["column"]) == (declared.row, declared.column)
     )
     assert found["printed"] == declared.printed
-    assert {scale: [entry["mIoU"] for entry in entries] for scale, entries in found["measured"].items()} == {
+    assert {
+        scale: [entry["mIoU"] for entry in entries.values()] for scale, entries in found["measured"].items()
+    } == {
         "sketch": [40],
         "paper": [44],
     }

@@ -83,7 +83,9 @@ def _summary(group: Rows) -> dict[str, Any]:
 
 
 def experiments_table(table: int | None = None, folder: Path = results.RESULTS) -> Rows:
-    """Every declared row, of one table or of all, with its printed value and what was measured by scale.
+    """Every declared row, of one table or of all, with its printed value and what was measured.
+
+    `measured` holds, by scale and then by data set and start of the encoder, what `measured` returns.
 
     Raises:
         InputError: no such table, or a results file is broken.
@@ -95,9 +97,11 @@ def experiments_table(table: int | None = None, folder: Path = results.RESULTS) 
 
 
 def _declared(row: Row, rows: Rows) -> dict[str, Any]:
-    by_scale: dict[str, Rows] = defaultdict(list)
+    by_scale: dict[str, dict[str, Any]] = defaultdict(dict)
     for entry in measured(rows, row.experiment.digest()):
-        by_scale[entry["scale"]].append(entry)
+        found = by_scale[entry["scale"]]
+        name = f"{entry['dataset']}, {entry['weights']}"
+        found[name if name not in found else f"{name}, {len(found) + 1}"] = entry
     return {
         "table": row.table,
         "row": row.row,
@@ -116,9 +120,9 @@ def table_report(
     rows = experiments_table(table, folder)
     for row in rows:
         row["measured"] = {
-            name: [entry for entry in entries if dataset in (None, entry["dataset"])]
-            for name, entries in row["measured"].items()
-            if scale in (None, name)
+            at: {name: entry for name, entry in found.items() if dataset in (None, entry["dataset"])}
+            for at, found in row["measured"].items()
+            if scale in (None, at)
         }
     return rows
 
@@ -137,7 +141,7 @@ def as_markdown(rows: Rows) -> str:
         methods[row["row"]].append(row)
     for name, columns in methods.items():
         printed = ", ".join(f"{row['printed']} ({row['column']})" for row in columns)
-        entries = [entry for found in columns[0]["measured"].values() for entry in found]
+        entries = [entry for found in columns[0]["measured"].values() for entry in found.values()]
         if not entries:
             lines.append(f"| {name} | {printed} | not measured | | | | | | | |")
         for entry in entries:

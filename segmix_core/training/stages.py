@@ -141,6 +141,7 @@ def train(
 
     began = time.monotonic() - progress.seconds
     waiting: list[dict[str, Tensor]] = []
+    blended: MixedBatch | None = None  # each blend is written into the memory of the one before
     # Two iterators: a clustered stage 1 loads pairs, stage 2 single images.
     plain = TrainingBatches(
         batches.dataset,
@@ -163,7 +164,10 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(plan, step) * group["factor"]
             rng = stream(plan.seed, "mix", step)
-            mixed = mix(plan.method, batch, matrix_NN, rng=rng) if mixing else unmixed(batch)
+            if mixing:
+                blended = mixed = mix(plan.method, batch, matrix_NN, rng=rng, out=blended)
+            else:
+                mixed = unmixed(batch)
             optimizer.zero_grad(set_to_none=True)
             with _autocast(plan):
                 separation = model(mixed.image_BCHW)
