@@ -73,12 +73,14 @@ def execute(source: Path, parameters: dict[str, Any]) -> NotebookNode:
 
     Raises:
         InputError: a parameter that the chapter does not have.
-        WorkError: a cell failed.
+        WorkError: a cell failed, or a figure has no picture.
     """
     notebook = jupytext.read(source)
     for name in parameters:
         if name not in parameters_of(notebook):
             raise InputError(source.name, f"has no parameter '{name}'", f"known: {', '.join(PARAMETERS)}")
+    # A backend named by the surroundings (agg, say) would leave every figure out without a word.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     with tempfile.TemporaryDirectory() as folder:
         try:
             executed = papermill.execute_notebook(
@@ -88,10 +90,24 @@ def execute(source: Path, parameters: dict[str, Any]) -> NotebookNode:
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=ROOT,
+                extra_arguments=["--IPKernelApp.log_level=40"],
             )
         except PapermillExecutionError as error:
             raise WorkError(f"{source.name}: {error.ename}: {str(error.evalue).splitlines()[0]}") from error
+    missing = figures_without_picture(executed)
+    if missing:
+        raise WorkError(f"{source.name}: no picture for {', '.join(missing)}")
     return _stripped(executed)
+
+
+def figures_without_picture(notebook: NotebookNode) -> list[str]:
+    """The names of figures that a notebook announces, but whose cells put out no image."""
+    return [
+        str(cell.metadata["mystnb"]["figure"].get("name", "a figure"))
+        for cell in notebook.cells
+        if "figure" in cell.metadata.get("mystnb", {})
+        and not any("image/png" in output.get("data", {}) for output in cell.outputs)
+    ]
 
 
 def parameters_of(notebook: NotebookNode) -> dict[str, Any]:
