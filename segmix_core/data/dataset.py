@@ -106,7 +106,7 @@ def read_label(path: Path, num_categories: int) -> np.ndarray:
             f"a label map of mode {mode}",
             "write it as an 8-bit palette or grey PNG of category numbers",
         )
-    highest = int(label[label != IGNORE_INDEX].max(initial=0))
+    highest = int((label + np.uint8(1)).max(initial=0)) - 1  # 255 wraps to 0: one pass, no copy without void
     if highest >= num_categories:
         raise LabelError(
             path,

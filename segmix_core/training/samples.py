@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segmix_core.cooccurrence import clusters, dataset_presence
+from segmix_core.cooccurrence import clusters, dataset_presence, presence
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import augment, draw_augmentation
 from segmix_core.errors import InputError
@@ -17,8 +17,8 @@ from segmix_core.records import Batch
 from segmix_core.rng import stream
 
 
-class TrainingBatches(Dataset[tuple[Tensor, Tensor] | InputError]):
-    """Batch number `step` of a run: uint8 images (B, H, W, 3) and label maps (B, H, W).
+class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor] | InputError]):
+    """Batch number `step` of a run: uint8 images (B, H, W, 3), label maps (B, H, W), presence (B, N).
 
     An epoch visits every image once, in an order drawn for that epoch; a last part that does not fill a
     batch is left out. With `clustered`, a batch is the dominant images followed by their phantoms, twice
@@ -63,7 +63,7 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor] | InputError]):
         order = stream(self.seed, "order", epoch).permutation(len(self.dataset))
         return order[position * self.batch_size : (position + 1) * self.batch_size]
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor] | InputError:
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor] | InputError:
         """Batch `step`; bad input comes back as a value, so that it survives a loading process whole."""
         images, labels = [], []
         try:
@@ -76,7 +76,8 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor] | InputError]):
                 labels.append(label)
         except InputError as error:
             return error
-        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+        held = presence(labels, len(self.dataset.categories))
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), torch.from_numpy(held)
 
     def run(self, start: int, stop: int, *, device: str, workers: int = 0) -> Iterator[Batch]:
         """The batches of steps start..stop-1 on `device`, images as float in 0..1.
@@ -95,5 +96,5 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor] | InputError]):
         for loaded in loader:
             if isinstance(loaded, InputError):
                 raise loaded
-            image_BHWC, label_BHW = (part.to(device, non_blocking=True) for part in loaded)
-            yield Batch(image_BHWC.permute(0, 3, 1, 2).float().div_(255), label_BHW.long())
+            image_BHWC, label_BHW, presence_BN = (part.to(device, non_blocking=True) for part in loaded)
+            yield Batch(image_BHWC.permute(0, 3, 1, 2).float().div_(255), label_BHW.long(), presence_BN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ class Plan:
     precision: Precision = "fp32"
     workers: int = 0
     save_every: int = 500  # steps
+    data: dict[str, Any] = field(default_factory=dict)  # what it learns from and is measured on, by digest
 
     @property
     def steps(self) -> int:
@@ -55,7 +56,8 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """What must agree for a run to be resumed."""
         kept = ("method", "scale", "seed", "stage1_steps", "stage2_steps", "precision")
-        return {key: _plain(asdict(self)[key]) for key in kept}
+        stored: dict[str, Any] = _plain({key: asdict(self)[key] for key in kept} | self.data)
+        return stored
 
 
 def _plain(value: Any) -> Any:
@@ -78,11 +80,16 @@ def learning_rate(plan: Plan, step: int) -> float:
 
 
 def make_optimizer(model: SourceSeparation, scale: Scale) -> torch.optim.SGD:
-    """SGD with two groups: the encoder, and the new heads at `head_lr_factor` times its rate (R17)."""
-    heads = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.")]
+    """SGD with two groups: the branches at `head_lr_factor` times the rate of encoder and SSH (R17).
+
+    The SSH reads raw logits and has no normalisation: at the branches' rate all its ReLUs die within a few
+    hundred steps, and S_ss becomes a constant.
+    """
+    branches = [*model.pyramids.parameters(), *model.classifiers.parameters()]
+    slow = [*model.encoder.parameters()] + ([] if model.joiner is None else [*model.joiner.parameters()])
     groups = [
-        {"params": list(model.encoder.parameters()), "factor": 1.0},
-        {"params": heads, "factor": scale.head_lr_factor},
+        {"params": slow, "factor": 1.0},
+        {"params": branches, "factor": scale.head_lr_factor},
     ]
     return torch.optim.SGD(
         groups, lr=scale.stage1_lr, momentum=scale.momentum, weight_decay=scale.weight_decay
@@ -164,6 +171,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(plan, step) * group["factor"]
             rng = stream(plan.seed, "mix", step)
+            # Dropout draws from torch's own stream, which a stop would leave elsewhere.
+            torch.manual_seed(int(stream(plan.seed, "dropout", step).integers(2**63)))
             if mixing:
                 blended = mixed = mix(plan.method, batch, matrix_NN, rng=rng, out=blended)
             else:
