@@ -293,17 +293,9 @@ def _set_pages(staging: Path, provenance: str, out: Path) -> Path:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config["sphinx"]["config"]["myst_substitutions"] = substitutions()
     write_text(staging / "_config.yml", yaml.safe_dump(config, sort_keys=False))
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book",
-        "build",
-        str(staging),
-        "--all",
-        "-W",
-        "-n",
-        "--keep-going",
-    ]
+    jupyter_book = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    options = ["build", str(staging), "--all", "-W", "-n", "--keep-going"]
+    command = [sys.executable, "-c", jupyter_book, *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     pages = staging / "_build" / "html"
     if done.returncode or not (pages / "index.html").is_file():
