@@ -28,7 +28,6 @@ seed = 0
 device = "cpu"
 
 # %% tags=["remove-cell"]
-import inspect
 from collections import Counter
 
 import matplotlib.pyplot as plt
@@ -79,8 +78,8 @@ chapter.table(
 # {func}`segmix_core.cooccurrence.cooccurrence_matrix` is that equation. `tests/literal.py` keeps Algorithm 1 with the paper's
 # line numbers, and a property test holds one against the other.
 
-# %% tags=["hide-input"]
-print(inspect.getsource(cooccurrence.cooccurrence_matrix))
+# %%
+chapter.source(cooccurrence.cooccurrence_matrix)
 
 # %% mystnb={"figure": {"caption": "Co-occurrence of the twenty VOC categories in the label maps of train_aug, ordered so that categories that meet lie side by side. Empty cells: never together.", "name": "fig-cooccurrence"}, "image": {"alt": "Heat map of how many training images of PASCAL VOC hold each pair of categories, clustered into road, house and meadow."}}
 figures.matrix_picture(matrix, VOC_CATEGORIES)

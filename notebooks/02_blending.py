@@ -27,8 +27,6 @@ seed = 0
 device = "cpu"
 
 # %% tags=["remove-cell"]
-import inspect
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -95,8 +93,8 @@ print(
 # {func}`segmix_core.mixing.blend` is that line. Drawing and applying are kept apart: whoever draws takes a random stream and
 # returns numbers, whoever applies is pure.
 
-# %% tags=["hide-input"]
-print(inspect.getsource(mixing.blend))
+# %%
+chapter.source(mixing.blend)
 
 # %% [markdown]
 # ## Partners by co-occurrence (Algorithm 2)

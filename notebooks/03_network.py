@@ -27,7 +27,6 @@ seed = 0
 device = "cpu"
 
 # %% tags=["remove-cell"]
-import inspect
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -104,8 +103,8 @@ chapter.table(["encoder", "head", "million parameters", "billion multiply-adds",
 # $S_t$ is `dominant`, $S_p$ `phantom`, $S_{ss}$ `final` in a {class}`segmix_core.records.Separation`; all three are logits at the
 # size of the image. The whole forward pass of {class}`segmix_core.models.SourceSeparation`:
 
-# %% tags=["hide-input"]
-print(inspect.getsource(SourceSeparation.forward))
+# %%
+chapter.source(SourceSeparation.forward)
 
 # %% tags=["nbval-check-output"]
 of = setting.scale

@@ -26,8 +26,6 @@ seed = 0
 device = "cpu"
 
 # %% tags=["remove-cell"]
-import inspect
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -99,8 +97,8 @@ chapter.table(["method", "delta", "S_t: dominant", "S_p: phantom", "S_ss: final"
 # All three are cross-entropies: $S_{ss}$ and $S_t$ against the dominant label map, $S_p$ against the phantom's. Delta belongs to each
 # sample (R9): {func}`segmix_core.losses.stage1_loss` weights a sample's mean before the batch is averaged.
 
-# %% tags=["hide-input"]
-print(inspect.getsource(losses.stage1_loss))
+# %%
+chapter.source(losses.stage1_loss)
 
 # %% mystnb={"figure": {"caption": "Terms of Eq. 4 in stage 1, then of the fine-tuning. Methods differ in what they are asked, so curves compare shapes, not merits.", "name": "fig-stage1-losses"}, "image": {"alt": "Loss curves over steps of the dominant, phantom and final terms for source separation and the baseline."}}
 figures.loss_curves({name: run.losses for name, run in runs.items()}, ["dominant", "phantom", "final"])

@@ -27,8 +27,6 @@ seed = 0
 device = "cpu"
 
 # %% tags=["remove-cell"]
-import inspect
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -94,8 +92,8 @@ chapter.table(["method", "output", "mIoU after stage 1", "after stage 2", "chang
 # As printed, the logarithm is minus infinity once the phantom is silent. {func}`segmix_core.losses.phantom_activation` uses $\log(1 + s)$ (R13),
 # which is zero exactly then. The other reading, $\log(\epsilon + s)$, is one option away.
 
-# %% tags=["hide-input"]
-print(inspect.getsource(losses.phantom_activation))
+# %%
+chapter.source(losses.phantom_activation)
 
 # %% mystnb={"figure": {"caption": "The penalty on the phantom's activity during stage 2. Zero means that no phantom logit is above zero, and then the term has no gradient.", "name": "fig-ppa"}, "image": {"alt": "Curves of the phantom penalty falling over the steps of stage 2, for two methods."}}
 figures.loss_curves({name: runs[name].losses for name in separating}, ["ppa"])

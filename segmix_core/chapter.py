@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,6 +156,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Markdown:
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
     return Markdown("\n".join(lines))  # type: ignore[no-untyped-call]
+
+
+def source(of: Any) -> Markdown:
+    """The source of a function or method, as the chapter's text shows it."""
+    text = textwrap.dedent(inspect.getsource(of))
+    return Markdown(f"```python\n{text}```")  # type: ignore[no-untyped-call]
 
 
 def names_of(presence_N: np.ndarray | torch.Tensor, categories: Sequence[str]) -> str:

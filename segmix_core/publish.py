@@ -240,6 +240,8 @@ def _write_staged(notebook: NotebookNode, scale: str, target: Path) -> None:
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags or "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "remove-cell"]
+        elif cell.cell_type == "code" and not {"hide-cell", "remove-cell"} & set(tags):
+            cell.metadata["tags"] = [*tags, "hide-input"]  # plumbing, one click away
     banner = (
         f":::{{admonition}} Scale of this page: `{scale}`\n:class: scale\n"
         f"`{scale}` is {_WHAT_A_SCALE_SAYS[scale]}. Rows that the page reads name their own scale.\n:::"

@@ -134,7 +134,9 @@ def loss_curves(losses: Mapping[str, Sequence[Mapping[str, float]]], terms: Sequ
         for name, curve in losses.items():
             points = [(entry["step"], entry[term]) for entry in curve if term in entry]
             if points:
-                axis.plot(*zip(*points, strict=True), label=name, color=METHOD_COLOURS.get(name), lw=1.3)
+                axis.plot(
+                    *zip(*points, strict=True), ".-", label=name, color=METHOD_COLOURS.get(name), lw=1.2, ms=3
+                )
         axis.set_title(term)
         axis.set_xlabel("step")
     axes[0][0].set_ylabel("loss")
