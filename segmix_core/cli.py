@@ -39,8 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{error.filename or options.command}: {error.strerror or error}; free space or check the path", 1
         )
     except KeyboardInterrupt:
-        resume = "; the checkpoint is whole, add --resume to go on" if hasattr(options, "resume") else ""
-        return _fail(f"{options.command}: interrupted{resume}", 130)
+        hints = {
+            "train": "; the checkpoint is whole, add --resume to go on",
+            "run": "; nothing is lost, give the same command to go on",
+        }
+        return _fail(f"{options.command}: interrupted{hints.get(options.command, '')}", 130)
 
 
 def _fail(message: str, status: int) -> int:
@@ -178,7 +181,7 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--categories", type=_names, help="restrict the mean to these, comma-separated")
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="bf16 on a GPU that has it by default")
-    parser.add_argument("--workers", type=int, default=0, help="processes that load images (0)")
+    parser.add_argument("--workers", type=_count, default=0, help="processes that load images (0)")
 
 
 def _positive(text: str) -> int:
@@ -188,8 +191,18 @@ def _positive(text: str) -> int:
     return value
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value
+
+
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("names nothing")
+    return names
 
 
 def _integers(text: str) -> tuple[int, ...]:

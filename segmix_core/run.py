@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,21 @@ def train_and_measure(
         seed=request.seed,
         clustered=request.experiment.method.pairing == "clusters",
     )
-    plan = plan_of(request, len(training))
+    _, weights = weights_of(request)
+    plan = replace(
+        plan_of(request, len(training)),
+        data={
+            "training set": training.digest(),
+            "evaluation set": evaluation.digest(),
+            "mean over": request.mean_over,
+            "start": "random" if weights is None else weights.get("sha256", weights["name"]),
+        },
+    )
+    # What the run is, to read; and a folder or file that cannot be written is found now, not after hours.
+    if not checkpoint.exists():
+        write_text(folder / "run.json", json.dumps(plan.identity(), indent=2) + "\n")
+    if results_file is not None:
+        results.append(results_file, [])
     model = model_of(request, len(training.categories))
 
     def validate(network: SourceSeparation) -> dict[str, Any]:
@@ -443,8 +457,21 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
 
     Returns:
         For each image, `<name>.png` and `<name>-overlay.jpg` in `out`.
+
+    Raises:
+        InputError: a bad checkpoint or image, or a result would replace an image or another result.
     """
     check_device(device)
+    taken = {path.resolve() for path in images}
+    for path in images:
+        for target in (out / f"{path.stem}.png", out / f"{path.stem}-overlay.jpg"):
+            if target.resolve() in taken:
+                raise InputError(
+                    path,
+                    f"its result would replace {target}",
+                    "choose another --out, or give images of one name one by one",
+                )
+            taken.add(target.resolve())
     identity = read_checkpoint(checkpoint)["identity"]
     output = Method(**_as_factors(identity["method"])).output()
     model = load_model(checkpoint).to(device)
@@ -509,8 +536,10 @@ def run_tables(
             left.append(name)
             continue
         path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
+        results.append(path, [])  # a file that cannot be written or read is found before the work, not after
+        results.read(path)
         _, rows = cached_run(request, report=reporter(name))
-        present = {row_key(row) for row in results.read(path)} if path.exists() else set()
+        present = {row_key(row) for row in results.read(path)}
         results.append(path, [row for row in rows if row_key(row) not in present])
         longest = max(longest, time.monotonic() - began - spent)
         done.append(name)

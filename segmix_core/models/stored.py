@@ -1,6 +1,7 @@
 """Opening a checkpoint: strictly, and without ever running code from it."""
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from segmix_core.errors import InputError
 from segmix_core.models.separation import SourceSeparation
 
 CHECKPOINT_FORMAT = 1
+_PARTS = {"architecture", "model", "optimizer", "progress", "identity"}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -26,13 +28,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.stat().st_size == 0:
         raise InputError(path, "the checkpoint is empty", advice)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error below says it
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a cut archive or a hostile pickle
         what = "the checkpoint is cut short or damaged"
         if isinstance(error, pickle.UnpicklingError):
             what = "not a checkpoint of tensors and numbers alone; anything else could run code"
         raise InputError(path, what, advice) from error
-    if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
+    if (
+        not isinstance(content, dict)
+        or content.get("format") != CHECKPOINT_FORMAT
+        or not content.keys() >= _PARTS
+    ):
         raise InputError(path, "not a checkpoint of this project", advice)
     return content
 

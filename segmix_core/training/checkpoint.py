@@ -1,5 +1,7 @@
 """Checkpoints: atomic, strict, openable without running code, and enough to go on exactly."""
 
+import errno
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,10 @@ def save(
         "identity": identity,
     }
     with replacing(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what torch makes of a write that failed
+            raise OSError(errno.EIO, "the disk is full or failing") from error
 
 
 def restore(
@@ -52,12 +57,11 @@ def restore(
         InputError: the file is damaged, or belongs to another run than `identity` names.
     """
     content = read_checkpoint(path)
-    differing = [key for key in identity if content["identity"].get(key) != identity[key]]
-    if differing:
-        key = differing[0]
+    differing = next(_differences(content["identity"], identity), None)
+    if differing is not None:
         raise InputError(
             path,
-            f"belongs to another run: its {key} is {content['identity'].get(key)}, not {identity[key]}",
+            f"belongs to another run: its {differing}",
             "resume with the options of that run, or choose another --out",
         )
     if content["architecture"] != model.architecture:
@@ -65,3 +69,12 @@ def restore(
     model.load_state_dict(content["model"], strict=True)
     optimizer.load_state_dict(content["optimizer"])
     return Progress(**content["progress"])
+
+
+def _differences(stored: dict[str, Any], asked: dict[str, Any], within: str = "") -> Iterator[str]:
+    for key, value in asked.items():
+        before = stored.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            yield from _differences(before, value, f"{within}{key}.")
+        elif before != value:
+            yield f"{within}{key} is {before}, not {value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -137,4 +139,7 @@ def write_encoder(encoder: Encoder, path: Path, provenance: dict[str, str]) -> N
         for name, tensor in encoder.state_dict().items()
     }
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=provenance)
+        try:
+            save_file(tensors, temporary, metadata=provenance)
+        except SafetensorError as error:  # what safetensors makes of a write that failed
+            raise OSError(errno.EIO, "the disk is full or failing") from error

@@ -47,6 +47,12 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor] | InputError]):
         self.scale_range = scale_range
         self.seed = seed
         self.clusters = clusters(self.presence) if clustered else None
+        if clustered and self.presence[:, 1:].any(0).sum() < 2:
+            raise InputError(
+                f"{dataset.root}, split {dataset.split}",
+                "fewer than two categories to pair images of",
+                "take a list with more of them, or a method without categorical clusters",
+            )
 
     @cached_property
     def presence(self) -> np.ndarray:
