@@ -3,7 +3,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
-export MPLBACKEND ?= agg
 export PYTHONHASHSEED ?= 0
 
 .PHONY: setup book notebooks test lint clean

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import base64
 import hashlib
+import io
 import os
 import platform
 import shutil
@@ -30,6 +32,7 @@ import papermill
 import yaml
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
+from PIL import Image
 
 from segmix_core import results
 from segmix_core.chapter import shared_requests
@@ -132,7 +135,18 @@ def _stripped(notebook: NotebookNode) -> NotebookNode:
         cell.metadata = nbformat.from_dict(
             {name: cell.metadata[name] for name in ("tags", "mystnb") if cell.metadata.get(name)}
         )
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = _smaller(output.data["image/png"])
     return notebook
+
+
+def _smaller(png: str) -> str:
+    """A figure in 256 colours of its own, base64 in and out: a third of the bytes, the same to the eye."""
+    with Image.open(io.BytesIO(base64.b64decode(png))) as figure:
+        packed = io.BytesIO()
+        figure.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def pair(names: Sequence[str] = ()) -> None:
