@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -21,7 +23,17 @@ def _foreign(asset: Any) -> bool:
     return "://" in name or "thebe" in name or "thebe" in body
 
 
+def drop_font_preloads(app: Sphinx, exception: Exception | None) -> None:
+    """Take out the theme's preloading of fonts, which browsers refuse to a page opened from a file."""
+    for page in Path(app.outdir).rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        kept = re.sub(r'<link rel="preload" as="font"[^>]*>\s*', "", html)
+        if kept != html:
+            page.write_text(kept, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Run after every other extension has added its files."""
+    """Run after every other extension has added its files, and once more when all pages are written."""
     app.connect("html-page-context", drop_foreign, priority=999)
+    app.connect("build-finished", drop_font_preloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
