@@ -37,7 +37,7 @@ from PIL import Image
 from segmix_core import results
 from segmix_core.chapter import shared_requests
 from segmix_core.errors import InputError, WorkError
-from segmix_core.experiments import find_scale
+from segmix_core.experiments import find_scale, nearest
 from segmix_core.files import file_digest, write_text
 from segmix_core.report import substitutions
 from segmix_core.run import Request, cached_run
@@ -151,11 +151,26 @@ def _smaller(png: str) -> str:
 
 def pair(names: Sequence[str] = ()) -> None:
     """Execute chapters (all, or those named) at their defaults and store them as .ipynb."""
-    chosen = [source for source in chapters() if not names or source.stem in names]
+    chosen = _chosen(names)
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         for source, notebook in zip(chosen, pool.map(_execute_at_defaults, chosen), strict=True):
             write_text(source.with_suffix(".ipynb"), nbformat.writes(notebook) + "\n")
             print(f"stored {source.with_suffix('.ipynb').name}", flush=True)
+
+
+def check_pairs(names: Sequence[str] = ()) -> None:
+    """Raise WorkError where a chapter's script and its notebook hold different cells."""
+    apart = [source.stem for source in _chosen(names) if differs(source)]
+    if apart:
+        raise WorkError(f"{', '.join(apart)}: the notebook is not its script; run 'make notebooks'")
+
+
+def _chosen(names: Sequence[str]) -> list[Path]:
+    by_name = {source.stem: source for source in chapters()}
+    for name in names:
+        if name not in by_name:
+            raise nearest("chapter", name, by_name)
+    return [by_name[name] for name in names] or list(by_name.values())
 
 
 def _execute_at_defaults(source: Path) -> NotebookNode:
@@ -209,10 +224,15 @@ def stored(out: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="segmix-book-") as folder:
         staging = Path(folder)
         (staging / "notebooks").mkdir()
+        taken: list[tuple[str, None, str]] = []
         for source in chapters():
-            notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
-            _write_staged(notebook, "smoke", staging / "notebooks" / f"{source.stem}.ipynb")
-        return _set_pages(staging, _provenance("smoke", [], [], None), out)
+            committed = source.with_suffix(".ipynb")
+            if not committed.is_file():
+                raise InputError(committed.name, "there is no such notebook", "run 'make notebooks'")
+            taken.append((source.stem, None, file_digest(committed)[:12]))
+            notebook = nbformat.read(committed, as_version=4)
+            _write_staged(notebook, "smoke", staging / "notebooks" / committed.name)
+        return _set_pages(staging, _provenance("smoke", taken, [], None), out)
 
 
 def _train(request: Request) -> tuple[str, float]:
@@ -268,7 +288,7 @@ def _write_staged(notebook: NotebookNode, scale: str, target: Path) -> None:
 
 def _provenance(
     scale: str,
-    executed: Sequence[tuple[str, float, str]],
+    executed: Sequence[tuple[str, float | None, str]],
     runs: Sequence[tuple[str, float]],
     seconds: float | None,
 ) -> str:
@@ -278,14 +298,15 @@ def _provenance(
         "scale of the chapters": f"`{scale}`",
         "commit": results.commit(),
         "Python": platform.python_version(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}; device cpu, one thread a process",
         "training and execution": "none: the committed outputs" if seconds is None else f"{seconds:.0f} s",
     }
     facts |= {name: version(name) for name in _PACKAGES}
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items()), ""]
-    if executed:
-        lines += ["## Chapters", "", "| chapter | seconds | digest |", "|---|---|---|"]
-        lines += [f"| {name} | {took:.0f} | `{digest}` |" for name, took, digest in executed] + [""]
+    lines += ["| what | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items()), ""]
+    lines += ["## Chapters", "", "| chapter | seconds | digest |", "|---|---|---|"]
+    for name, took, digest in executed:
+        lines.append(f"| {name} | {'as committed' if took is None else f'{took:.0f}'} | `{digest}` |")
+    lines.append("")
     if runs:
         lines += [
             "## Training runs that the chapters share",
@@ -338,13 +359,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("stored", help="set the committed notebooks").add_argument(
         "--out", type=Path, default=BUILD / "stored"
     )
-    commands.add_parser("pair", help="store chapters with their smoke outputs").add_argument(
-        "chapters", nargs="*", help="such as 04_stage1; all of them by default"
-    )
+    pairing = commands.add_parser("pair", help="store chapters with their smoke outputs")
+    pairing.add_argument("chapters", nargs="*", help="such as 04_stage1; all of them by default")
+    pairing.add_argument("--check", action="store_true", help="execute nothing; fail where a pair differs")
     options = parser.parse_args(argv)
     try:
         if options.command == "pair":
-            pair(options.chapters)
+            (check_pairs if options.check else pair)(options.chapters)
         else:
             print(build(options.scale) if options.command == "build" else stored(options.out))
     except (InputError, WorkError) as error:
