@@ -39,11 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{error.filename or options.command}: {error.strerror or error}; free space or check the path", 1
         )
     except KeyboardInterrupt:
-        hints = {
-            "train": "; the checkpoint is whole, add --resume to go on",
-            "run": "; nothing is lost, give the same command to go on",
-        }
-        return _fail(f"{options.command}: interrupted{hints.get(options.command, '')}", 130)
+        return _fail(f"{options.command}: interrupted; {_how_to_go_on(options)}", 130)
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    if options.command == "train" and (options.out / "checkpoint.pt").exists():
+        return "the checkpoint is whole, add --resume to go on"
+    return "give the same command to go on" if options.command == "run" else "give the same command again"
 
 
 def _fail(message: str, status: int) -> int:

@@ -413,7 +413,7 @@ def pretrain_encoder(
         "commit": results.commit(),
     }
     write_encoder(encoder, out, made)
-    return {"weights": str(out), "accuracy": round(100 * accuracy, 2), "sha256": file_digest(out)} | made
+    return made | {"weights": str(out), "accuracy": round(100 * accuracy, 2), "sha256": file_digest(out)}
 
 
 def evaluate_checkpoint(
@@ -478,7 +478,7 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
     written = []
     for path in images:
         image = read_image(path)
-        image_BCHW = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float().div_(255)
+        image_BCHW = torch.tensor(image, device=device).permute(2, 0, 1)[None].float().div_(255)
         with torch.inference_mode():
             label = model(image_BCHW).outputs()[output].argmax(1)[0].to("cpu", torch.uint8).numpy()
         drawn = Image.fromarray(label, mode=None)

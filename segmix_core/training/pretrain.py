@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from segmix_core.errors import WorkError
+from segmix_core.errors import InputError, WorkError
 from segmix_core.files import replacing
 from segmix_core.models import Encoder
 from segmix_core.rng import stream
@@ -69,8 +69,16 @@ def pretrain(
         they hold.
 
     Raises:
+        InputError: the images that are not held out do not fill a batch.
         WorkError: the loss is not finite.
     """
+    trained = len(images) - held_out
+    if trained < settings.batch_size:
+        raise InputError(
+            "pretraining",
+            f"{trained} images do not fill a batch of {settings.batch_size}",
+            "take more images",
+        )
     torch.manual_seed(int(stream(settings.seed, "pretrain", "weights").integers(2**31)))
     model = _Namer(settings.backbone, targets.shape[1] - 1).to(
         settings.device, memory_format=torch.channels_last
@@ -80,7 +88,6 @@ def pretrain(
     )
     target_nK = torch.from_numpy(targets[:, 1:]).float()
     single = bool((targets[:, 1:].sum(1) == 1).all())
-    trained = len(images) - held_out
     per_epoch = trained // settings.batch_size
     steps = settings.epochs * per_epoch
     for step in range(steps):
