@@ -1,0 +1,693 @@
+"""The command line: what `--json` holds, what an error says, what Ctrl-C leaves."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, boxes_map, write_voc
+from PIL import Image
+
+from segmix_core import cli, results, run
+from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
+from segmix_core.errors import InputError
+from segmix_core.experiments import METHODS, SCALES
+from segmix_core.experiments.scales import SMOKE
+from segmix_core.models import load_model, read_checkpoint
+from segmix_core.training import stages
+
+SHORT = replace(
+    SMOKE,
+    name="short",
+    crop=33,
+    batch_size=4,
+    aspp_channels=8,
+    stage1_steps=20,
+    stage2_steps=40,
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one command said, and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def document(self) -> Any:
+        """The JSON on standard output, which must be all there is and hold no NaN."""
+
+        def refuse(constant: str) -> None:
+            raise AssertionError(f"{constant} is no JSON")
+
+        assert self.status == 0, self.err
+        return json.loads(self.out, parse_constant=refuse)
+
+
+def segmix(*arguments: object) -> Said:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = cli.main([str(argument) for argument in arguments])
+        except SystemExit as ended:  # argparse
+            status = int(ended.code or 0)
+    return Said(status, out.getvalue(), err.getvalue())
+
+
+def refused(said: Said, *parts: str, status: int = 2) -> None:
+    """One line on standard error, of the form `segmix: error: where: what; todo`, and nothing else."""
+    assert (said.status, said.out) == (status, "")
+    assert said.err.startswith("segmix: error: ")
+    assert said.err.count("\n") == 1
+    assert said.err.endswith("\n")
+    where, rest = said.err.removeprefix("segmix: error: ").split(": ", 1)
+    assert where
+    what, todo = rest.split("; ", 1)
+    assert what
+    assert todo.strip()
+    for part in parts:
+        assert part in said.err
+
+
+Kind = Any
+
+
+def has_kind(value: object, kind: Kind, at: str = "document") -> None:
+    """Compare a document with its declaration: exact keys, and no boolean or text in place of a number."""
+    if isinstance(kind, dict):
+        assert isinstance(value, dict), at
+        assert value.keys() == kind.keys(), at
+        for name in kind:
+            has_kind(value[name], kind[name], f"{at}.{name}")
+    elif isinstance(kind, list):
+        assert isinstance(value, list), at
+        for index, item in enumerate(value):
+            has_kind(item, kind[0], f"{at}[{index}]")
+    else:
+        assert isinstance(value, kind), f"{at}: {value!r}"
+        assert kind is bool or not isinstance(value, bool), f"{at}: {value!r}"
+
+
+NUMBER = int | float
+SCORES = {
+    "mIoU": NUMBER | None,
+    "aAcc": NUMBER,
+    "iou_per_category": dict.fromkeys(VOC_CATEGORIES, NUMBER | None),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SCALES, "short", SHORT)
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(7)
+    maps = [boxes_map(rng) for _ in range(34)]
+    return write_voc(tmp_path_factory.mktemp("data") / "VOC2012", {"train": maps[:24], "val": maps[24:]})
+
+
+def data(root: Path) -> tuple[object, ...]:
+    return ("--dataset", "voc2012", "--root", root, "--split", "train", "--pretrained", "none")
+
+
+def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The document of `segmix train sourcesep-cm --scale smoke`."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    document: dict[str, Any] = segmix(
+        "train", "sourcesep-cm", "--scale", "smoke", *data(root), "--out", out, "--json"
+    ).document()
+    return document
+
+
+# What --json holds
+
+
+def test_stats(root: Path) -> None:
+    said = segmix("stats", "--dataset", "voc2012", "--root", root, "--split", "train", "--json").document()
+    has_kind(
+        said,
+        {
+            "images": int,
+            "categories": [str],
+            "images_per_category": [int],
+            "cooccurrence": [[int]],
+            "unique_categories": dict.fromkeys(said["unique_categories"], int),
+            "pairs": [list],
+        },
+    )
+    assert said["images"] == 24
+    assert said["categories"] == list(VOC_CATEGORIES)
+    matrix = np.array(said["cooccurrence"])
+    assert matrix.shape == (21, 21)
+    assert not matrix[0].any()
+    assert not matrix[:, 0].any()
+    held = []
+    for path in sorted((root / "SegmentationClass").glob("train_*.png")):
+        held.append({int(value) for value in np.unique(np.asarray(Image.open(path)))} - {0, 255})
+    for number in range(1, 21):
+        assert said["images_per_category"][number] == sum(number in one for one in held)
+    assert said["images_per_category"][0] == 24
+    assert {int(n): count for n, count in said["unique_categories"].items()} == {
+        n: sum(len(one) == n for one in held) for n in {len(one) for one in held}
+    }
+    counts = [count for _, _, count in said["pairs"]]
+    assert counts == sorted(counts, reverse=True)
+    for first, second, count in said["pairs"]:
+        pair = {VOC_CATEGORIES.index(first), VOC_CATEGORIES.index(second)}
+        assert count == sum(pair <= one for one in held) > 0
+    assert sum(counts) == sum(len(one) * (len(one) - 1) // 2 for one in held)
+
+
+def test_data_make_and_check(tmp_path: Path) -> None:
+    out = tmp_path / "made"
+    options = ("--images", 4, "--val", 2, "--size", 32, "--seed", 3, "--json")
+    made = segmix("data", "make", "silhouettes", "--out", out, *options).document()
+    has_kind(made, {"images": int, "digest": str})
+    assert made["images"] == 6
+    refused(segmix("data", "make", "silhouettes", "--out", out, *options), "is there already")
+
+    check = ("data", "check", "--dataset", "silhouettes", "--root", out, "--json")
+    kind = {"files": int, "bytes": int, "problems": [{"path": str, "problem": str}]}
+    whole = segmix(*check).document()
+    has_kind(whole, kind)
+    assert whole["problems"] == []
+    assert whole["files"] == 12
+    assert whole["bytes"] == sum(
+        path.stat().st_size for name in ("JPEGImages", "SegmentationClass") for path in (out / name).iterdir()
+    )
+    victim = next((out / "JPEGImages").iterdir())
+    victim.write_bytes(victim.read_bytes()[:100])
+    broken = segmix(*check)
+    assert broken.status == 2
+    document = json.loads(broken.out)
+    has_kind(document, kind)
+    assert [entry["path"] for entry in document["problems"]] == [str(victim)]
+
+
+ROW = {
+    "table": int,
+    "row": str,
+    "column": str,
+    "experiment": str,
+    "metric": str,
+    "printed": NUMBER | None,
+    "measured": dict,
+}
+
+
+def test_experiments_and_report() -> None:
+    for arguments in (("experiments",), ("experiments", "--table", 1), ("report", "table1")):
+        document = segmix(*arguments, "--json").document()
+        has_kind(document, {"rows": [ROW]})
+        printed = {
+            (row["experiment"], row["column"]): row["printed"]
+            for row in document["rows"]
+            if row["table"] == 1
+        }
+        assert printed[("sourcesep-cm", "ResNet-101")] == 78.9
+        assert len(printed) == 10
+    at_smoke = segmix("report", "table1", "--scale", "smoke", "--json").document()
+    assert all(row["measured"].keys() <= {"smoke"} for row in at_smoke["rows"])
+    assert json.loads(segmix("report", "table1", "--format", "json").out) == document
+    assert segmix("report", "table1").out.startswith("| method |")
+
+
+def test_train(root: Path, trained: dict[str, Any]) -> None:
+    assert trained.keys() == {"checkpoint", "rows"}
+    folder = Path(trained["checkpoint"]).parent
+    assert read_checkpoint(trained["checkpoint"])["progress"]["step"] == 6
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.pt",
+        "rows.jsonl",
+        "run.json",
+        "stage1.pt",
+    ]
+    rows = trained["rows"]
+    assert results.read(folder / "rows.jsonl") == rows  # reading checks every field and its kind
+    assert [(row["stage"], row["output"], row["steps"], row["reported"]) for row in rows] == [
+        (1, "dominant", 4, False),
+        (1, "final", 4, False),
+        (2, "dominant", 6, True),
+        (2, "final", 6, False),
+    ]
+    for row in rows:
+        has_kind(row["metrics"], SCORES)
+        assert row["weights"] is None
+        given = {
+            name: row[name] for name in ("experiment", "scale", "dataset", "split", "eval_split", "seed")
+        }
+        assert list(given.values()) == ["sourcesep-cm", "smoke", "voc2012", "train", "val", 0]
+        assert (row["images"], row["eval_images"], row["protocol"], row["crop"]) == (24, 10, "crop", 64)
+
+
+def test_the_rows_are_what_evaluating_the_checkpoints_gives(root: Path, trained: dict[str, Any]) -> None:
+    checkpoint = Path(trained["checkpoint"])
+    for stage, path in ((1, checkpoint.with_name("stage1.pt")), (2, checkpoint)):
+        document = segmix("evaluate", path, "--dataset", "voc2012", "--root", root, "--json").document()
+        for row in trained["rows"]:
+            if row["stage"] == stage:
+                assert document["outputs"][row["output"]] == row["metrics"]
+
+
+@pytest.mark.parametrize("protocol", ["crop", "full"])
+def test_evaluate(root: Path, trained: dict[str, Any], protocol: str) -> None:
+    common = ("evaluate", trained["checkpoint"], "--dataset", "voc2012", "--root", root)
+    document = segmix(*common, "--protocol", protocol, "--json").document()
+    scores = {"dominant": SCORES, "final": SCORES}
+    crop = int if protocol == "crop" else type(None)
+    kind = {"images": int, "protocol": str, "crop": crop, "mean_over": type(None), "outputs": scores}
+    has_kind(document, kind)
+    assert (document["images"], document["protocol"]) == (10, protocol)
+    chosen = ["background", "person", "cat"]
+    restricted = segmix(
+        *common, "--protocol", protocol, "--categories", ", ".join(chosen), "--json"
+    ).document()
+    has_kind(restricted, kind | {"mean_over": [str]})
+    assert restricted["mean_over"] == chosen
+    for name, score in restricted["outputs"].items():
+        assert score["iou_per_category"] == document["outputs"][name]["iou_per_category"]
+        for names, measured in ((chosen, score), (VOC_CATEGORIES, document["outputs"][name])):
+            iou = [score["iou_per_category"][category] for category in names]
+            mean = np.mean([value for value in iou if value is not None])
+            assert measured["mIoU"] == pytest.approx(mean, abs=2e-4)
+
+
+def test_predict_takes_photographs_of_any_size_and_kind(trained: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"wide.jpg": (33, 129, 3), "grey.png": (70, 40), "clear.png": (16, 16, 4), "dot.png": (1, 1, 3)}
+    for name, shape in shapes.items():
+        Image.fromarray(rng.integers(0, 256, size=shape, dtype=np.uint8)).save(tmp_path / name)
+    photos = [tmp_path / name for name in shapes]
+    out = tmp_path / "new" / "out"
+    document = segmix("predict", trained["checkpoint"], *photos, "--out", out, "--json").document()
+    expected = [out / f"{path.stem}{end}" for path in photos for end in (".png", "-overlay.jpg")]
+    assert document == {"files": [str(path) for path in expected]}
+    assert set(out.iterdir()) == set(expected)
+    model = load_model(trained["checkpoint"])
+    for path in photos:
+        with Image.open(path) as photo, Image.open(out / f"{path.stem}.png") as label:
+            assert label.mode == "P"
+            assert label.size == photo.size
+            palette = label.getpalette()
+            assert palette is not None
+            assert palette[:63] == voc_palette()[:21].ravel().tolist()
+            image = np.asarray(photo.convert("RGB"))
+            drawn = np.asarray(label)
+        image_BCHW = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            assert (model(image_BCHW).dominant.argmax(1)[0].numpy() == drawn).all()
+        with Image.open(out / f"{path.stem}-overlay.jpg") as overlay:
+            assert overlay.size == image.shape[1::-1]
+
+
+def test_predict_replaces_neither_photographs_nor_its_own_results(
+    trained: dict[str, Any], tmp_path: Path
+) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (20, 20)).save(tmp_path / folder / "photo.png")
+    photos = [tmp_path / folder / "photo.png" for folder in ("first", "second")]
+    before = photos[0].read_bytes()
+    common = ("predict", trained["checkpoint"])
+    refused(segmix(*common, photos[0], "--out", tmp_path / "first"), "would replace", str(photos[0]))
+    assert photos[0].read_bytes() == before
+    refused(segmix(*common, *photos, "--out", tmp_path / "out"), "would replace")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pretrain(tmp_path: Path) -> None:
+    out = tmp_path / "encoder.safetensors"
+    common = ("pretrain", "--scale", "smoke", "--epochs", 1, "--out", out, "--json")
+    document = segmix(*common, "--images", 40).document()
+    texts = ("backbone", "source", "epochs", "version", "commit", "weights", "sha256")
+    has_kind(document, dict.fromkeys(texts, str) | {"accuracy": NUMBER})
+    assert document["weights"] == str(out)
+    assert 0 <= document["accuracy"] <= 100
+    before = out.read_bytes()
+    refused(segmix(*common, "--images", 20), "18 images do not fill a batch of 32")
+    assert out.read_bytes() == before
+
+
+def test_training_starts_from_a_file_of_weights_and_records_it(root: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "encoder.safetensors"
+    made = segmix(
+        "pretrain", "--scale", "smoke", "--images", 40, "--epochs", 1, "--out", weights, "--json"
+    ).document()
+    options = [*data(root)[:-1], weights]
+    out = tmp_path / "run"
+    document = segmix("train", "baseline", "--scale", "short", *options, "--out", out, "--json").document()
+    start = document["rows"][0]["weights"]
+    assert (start["name"], start["sha256"]) == (weights.name, made["sha256"])
+    refused(
+        segmix("train", "baseline", "--scale", "short", *data(root), "--out", out, "--resume"),
+        f"its start is {made['sha256']}, not random",
+    )
+
+
+def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
+    root: Path, trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    out = tmp_path / "rows.jsonl"
+    command = ("run", "table1", "--scale", "smoke", *data(root), "--out", out, "--json")
+    names = [f"{name} 0" for name in METHODS]
+    assert segmix(*command, "--budget", "0s").document() == {"done": [], "left": names}
+    assert not out.exists()
+    assert segmix(*command, "--budget", "0.02s").document() == {"done": names[:1], "left": names[1:]}
+    assert {row["experiment"] for row in results.read(out)} == {"baseline"}
+    assert segmix(*command).document() == {"done": names, "left": []}
+    rows = results.read(out)
+    assert [(row["experiment"], row["stage"], row["output"]) for row in rows if row["reported"]] == [
+        (name, 2, "dominant") for name in METHODS
+    ]
+    separate = [row for row in rows if row["experiment"] == "sourcesep-cm"]
+    assert without_time(separate) == without_time(trained["rows"])
+
+    def fail(*given: object, **named: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(run, "train", fail)
+    before = out.read_bytes()
+    assert segmix(*command).document() == {"done": names, "left": []}
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("45s", 45), ("25m", 1500), ("1.5h", 5400)])
+def test_a_budget_has_units(text: str, seconds: float) -> None:
+    assert cli._seconds(text) == seconds
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("train", "baselin", "--out", "OUT"), ("baselin", "did you mean 'baseline'?")),
+        (("train", "baseline", "--scale", "smok", "--out", "OUT"), ("scale", "did you mean 'smoke'?")),
+        (
+            (
+                "train",
+                "baseline",
+                "--scale",
+                "smoke",
+                "--dataset",
+                "voc2021",
+                "--root",
+                "ROOT",
+                "--out",
+                "OUT",
+            ),
+            ("dataset", "did you mean 'voc2012'?"),
+        ),
+        (("train", "baseline", "DATA", "--device", "cpi", "--out", "OUT"), ("did you mean 'cpu'?",)),
+        (("train", "baseline", "DATA", "--backbone", "resnet18w23", "--out", "OUT"), ("'resnet18w32'?",)),
+        (("train", "baseline", "DATA", "--categories", "persn", "--out", "OUT"), ("mean 'person'?",)),
+        (("train", "baseline", "DATA", "--eval-split", "vla", "--out", "OUT"), ("vla", "val")),
+        (("train", "baseline", "DATA", "--eval-split", "train", "--out", "OUT"), ("share 24 images",)),
+        (("train", "baseline", "DATA", "--pretrained", "none.pth", "--out", "OUT"), ("none.pth",)),
+        (("train", "baseline", "DATA", "--workers", "-1", "--out", "OUT"), ("--workers",)),
+        (("train", "baseline", "DATA", "--categories", ",", "--out", "OUT"), ("--categories",)),
+        (("train", "baseline", "DATA", "--out", "FILE"), ("cannot write here",)),
+        (("train", "baseline", "DATA", "--out", "FILE/below"), ("cannot write here",)),
+        (
+            ("train", "baseline", "DATA", "--out", "OUT", "--results", "FILE/rows.jsonl"),
+            ("cannot be written",),
+        ),
+        (("train", "baseline", "--dataset", "voc2012", "--out", "OUT"), ("no --root given",)),
+        (
+            ("train", "baseline", "--dataset", "voc2012", "--root", "NONE", "--out", "OUT"),
+            ("no such folder",),
+        ),
+        (("train", "baseline"), ("--out",)),
+        (("stats", "--root", "NONE"), ("no such folder",)),
+        (("stats",), ("no --root given",)),
+        (("stats", "--root", "ROOT", "--split", "trian"), ("trian", "train")),
+        (("evaluate", "NONE", "--dataset", "voc2012", "--root", "ROOT"), ("no such checkpoint",)),
+        (("evaluate", "CHECKPOINT", "--dataset", "voc2021", "--root", "ROOT"), ("'voc2012'?",)),
+        (
+            (
+                "evaluate",
+                "CHECKPOINT",
+                "--dataset",
+                "voc2012",
+                "--root",
+                "ROOT",
+                "--categories",
+                "person,dgo",
+            ),
+            ("category", "did you mean 'dog'?"),
+        ),
+        (("evaluate", "FILE", "--dataset", "voc2012", "--root", "ROOT"), ("not a checkpoint",)),
+        (("predict", "NONE", "FILE", "--out", "OUT"), ("no such checkpoint",)),
+        (("predict", "CHECKPOINT", "NONE", "--out", "OUT"), ("no such image",)),
+        (("predict", "CHECKPOINT", "FILE", "--out", "OUT"), ("the image is cut short or damaged",)),
+        (("predict", "CHECKPOINT", "PHOTO", "--out", "FILE"), ("cannot write here",)),
+        (("run", "tabel1", "DATA"), ("did you mean 'table1'?",)),
+        (("run", "table1", "DATA", "--seeds", "0,x"), ("--seeds",)),
+        (("run", "table1", "DATA", "--budget", "5 days"), ("--budget",)),
+        (("run", "table1", "DATA", "--out", "FILE/rows.jsonl"), ("cannot be written",)),
+        (("run", "table1", "DATA", "--out", "BROKEN"), ("BROKEN:2", "broken line")),
+        (("report", "table99"), ("known: table1",)),
+        (("experiments", "--table", "99"), ("known: 1",)),
+        (("data", "make", "silhouettes", "--out", "FILE/made"), ("cannot write here",)),
+        (("data", "make", "silhouettes", "--out", "OUT", "--images", "0"), ("--images",)),
+        (("data", "check", "--root", "NONE"), ("NONE",)),
+        (("unknown",), ("invalid choice: 'unknown'",)),
+        ((), ("COMMAND",)),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if value and value[0] != "DATA" else None,
+)
+def test_bad_input_is_one_line_and_exit_2(
+    root: Path,
+    trained: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    parts: tuple[str, ...],
+) -> None:
+    def fail(*given: object, **named: object) -> None:
+        raise AssertionError("trained before it looked")
+
+    monkeypatch.setattr(run, "train", fail)
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    file, broken, photo = tmp_path / "file", tmp_path / "broken.jsonl", tmp_path / "photo.png"
+    file.write_text("mine")
+    row = Path(trained["checkpoint"]).with_name("rows.jsonl").read_text().splitlines()[0]
+    broken.write_text(f"{row}\n{row[:80]}\n")
+    Image.new("RGB", (20, 20)).save(photo)
+    places = {
+        "OUT": tmp_path / "out",
+        "FILE": file,
+        "NONE": tmp_path / "none",
+        "ROOT": root,
+        "BROKEN": broken,
+        "PHOTO": photo,
+        "CHECKPOINT": trained["checkpoint"],
+    }
+    given: list[object] = []
+    for argument in arguments:
+        first, slash, below = argument.partition("/")
+        if argument == "DATA":
+            given += ["--scale", "smoke", *data(root)]
+        else:
+            given.append(f"{places.get(first, first)}{slash}{below}")
+    said = segmix(*given)
+    named = list(parts)
+    for name, place in places.items():
+        named = [part.replace(name, str(place)) for part in named]
+    refused(said, *named)
+    assert file.read_text() == "mine"
+    assert broken.read_text() == f"{row}\n{row[:80]}\n"
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*.p*"))
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(root: Path, trained: dict[str, Any], tmp_path: Path) -> None:
+    folder = Path(trained["checkpoint"]).parent
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    command = ("train", "sourcesep-cm", "--scale", "smoke", *data(root), "--out", folder)
+    refused(segmix(*command), str(folder), "holds a run already; add --resume")
+    for changed, parts in (
+        (("--seed", 1), "its seed is 0, not 1"),
+        (("--categories", "person"), "its mean over is None, not ['person']"),
+        (("--eval-split", "train_part"), "its evaluation set is "),
+        (("--backbone", "resnet18"), "was written by another architecture"),
+    ):
+        lists = root / "ImageSets" / "Segmentation"
+        (lists / "train_part.txt").write_text((lists / "val.txt").read_text().partition("\n")[2])
+        refused(segmix(*command, "--resume", *changed), parts)
+    refused(
+        segmix("train", "baseline", "--scale", "smoke", *data(root), "--out", folder, "--resume"),
+        "its method.pairing is cooccurrence, not none",
+    )
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    # A finished run goes on to where it is, with the same rows.
+    again = segmix(*command, "--resume", "--json").document()
+    assert again["rows"] == trained["rows"]
+
+
+def test_a_checkpoint_of_other_categories_is_refused(
+    root: Path, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    content = read_checkpoint(trained["checkpoint"])
+    content["architecture"]["num_categories"] = 5
+    model = run.SourceSeparation(
+        5, backbone="resnet18w32", output_stride=8, aspp_channels=64, aspp_rates=(2, 4, 6)
+    )
+    content["model"] = model.state_dict()
+    torch.save(content, tmp_path / "five.pt")
+    refused(
+        segmix("evaluate", tmp_path / "five.pt", "--dataset", "voc2012", "--root", root),
+        "knows 5 categories, not 21",
+    )
+
+
+def test_work_that_fails_is_one_line_and_exit_1(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("train", "baseline", "--scale", "smoke", *data(root), "--out")
+    with monkeypatch.context() as poisoned:
+        poisoned.setattr(stages, "learning_rate", lambda plan, step: 1e30)
+        refused(segmix(*command, tmp_path / "poisoned"), "step 1: the loss is not finite", status=1)
+
+    def full(content: object, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    said = segmix(*command, tmp_path / "full")
+    assert said.status == 1
+    assert "No space left on device" in said.err
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["run.json"]
+
+
+def test_debug_shows_where_an_error_came_from() -> None:
+    with pytest.raises(InputError):
+        segmix("report", "table99", "--debug")
+
+
+def python(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+
+def test_the_process_ends_with_the_status() -> None:
+    good = python("-m", "segmix_core", "experiments", "--json")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert len(json.loads(good.stdout)["rows"]) >= 10
+    bad = python("-m", "segmix_core", "report", "tabel1")
+    refused(Said(bad.returncode, bad.stdout, bad.stderr), "did you mean 'table1'?")
+
+
+# Ctrl-C
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    rows: list[dict[str, Any]] = segmix(
+        "train", "sourcesep-cm", "--scale", "short", *data(root), "--out", out, "--json"
+    ).document()["rows"]
+    return rows
+
+
+def goes_on(root: Path, out: Path, undisturbed: list[dict[str, Any]]) -> None:
+    """Resuming the run of scale `short` in `out` gives the rows of one that was never stopped."""
+    command = ("train", "sourcesep-cm", "--scale", "short", *data(root), "--out", out, "--resume", "--json")
+    assert without_time(segmix(*command).document()["rows"]) == without_time(undisturbed)
+
+
+def test_an_interrupt_in_stage_1_leaves_a_checkpoint_and_says_how_to_go_on(
+    root: Path, tmp_path: Path, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: cli.Progress, done: int, total: int, terms: dict[str, float]) -> None:
+        assert (done, total) == (10, 60)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(cli.Progress, "__call__", interrupt)
+        said = segmix("train", "sourcesep-cm", "--scale", "short", *data(root), "--out", tmp_path / "out")
+    refused(said, "train: interrupted; the checkpoint is whole, add --resume", status=130)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert read_checkpoint(tmp_path / "out" / "checkpoint.pt")["progress"]["step"] == 10
+    goes_on(root, tmp_path / "out", undisturbed)
+
+
+def test_an_interrupt_before_the_first_checkpoint_promises_none(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "model_of", interrupt)
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    for command in (
+        ("train", "baseline", "--out", tmp_path / "out"),
+        ("run", "table1", "--out", tmp_path / "r"),
+    ):
+        said = segmix(*command, "--scale", "short", *data(root))
+        refused(said, "interrupted; give the same command", status=130)
+
+
+REGISTERED = """
+import sys
+from dataclasses import replace
+from segmix_core import cli
+from segmix_core.experiments import SCALES, Scale
+SCALES["short"] = {scale}
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_reaches_a_process_and_those_that_load_for_it(
+    root: Path, tmp_path: Path, undisturbed: list[dict[str, Any]]
+) -> None:
+    out = tmp_path / "out"
+    command = ["train", "sourcesep-cm", "--scale", "short", *data(root), "--out", out, "--workers", 2]
+    with subprocess.Popen(
+        [sys.executable, "-c", REGISTERED.format(scale=SHORT), *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    ) as process:
+        began = time.monotonic()
+        while not (out / "stage1.pt").exists():
+            assert process.poll() is None
+            assert time.monotonic() - began < 300
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        written, said = process.communicate(timeout=300)
+    assert "Traceback" not in said
+    refused(Said(process.returncode, written, said.splitlines(True)[-1]), "add --resume", status=130)
+    step = read_checkpoint(out / "checkpoint.pt")["progress"]["step"]
+    assert 20 <= step < 60
+    goes_on(root, out, undisturbed)
