@@ -481,7 +481,7 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
         image_BCHW = torch.tensor(image, device=device).permute(2, 0, 1)[None].float().div_(255)
         with torch.inference_mode():
             label = model(image_BCHW).outputs()[output].argmax(1)[0].to("cpu", torch.uint8).numpy()
-        drawn = Image.fromarray(label, mode=None)
+        drawn = Image.fromarray(label)
         drawn.putpalette(voc_palette().tobytes())
         shown = voc_palette()[label]
         overlay = np.where(label[..., None] > 0, (image.astype(np.uint16) + shown) // 2, image).astype(
