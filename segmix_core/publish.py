@@ -50,7 +50,7 @@ PROCESSES = 2
 
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
 
-_WHAT_A_SCALE_SAYS = {
+WHAT_A_SCALE_SAYS = {
     "smoke": "seconds of training from random weights. What this page computes shows that the code runs, and "
     "says nothing of the method",
     "demo": "minutes of two cores, a small network, generated pictures. What this page trains shows that "
@@ -93,7 +93,7 @@ def execute(source: Path, parameters: dict[str, Any]) -> NotebookNode:
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=ROOT,
-                extra_arguments=["--IPKernelApp.log_level=40"],
+                extra_arguments=["--IPKernelApp.log_level=50"],
             )
         except PapermillExecutionError as error:
             raise WorkError(f"{source.name}: {error.ename}: {str(error.evalue).splitlines()[0]}") from error
@@ -246,7 +246,7 @@ def _train(request: Request) -> tuple[str, float]:
 def _execute_into(task: tuple[Path, str, Path]) -> tuple[str, float, str]:
     """Execute a chapter into the staging tree unless it is there; returns name, seconds and digest."""
     source, scale, folder = task
-    digest = _chapter_digest(source, scale)
+    digest = chapter_digest(source, scale)
     target = folder / f"{source.stem}.ipynb"
     if target.is_file():
         known = nbformat.read(target, as_version=4).metadata.get("segmix", {})
@@ -260,7 +260,7 @@ def _execute_into(task: tuple[Path, str, Path]) -> tuple[str, float, str]:
     return source.stem, seconds, digest
 
 
-def _chapter_digest(source: Path, scale: str) -> str:
+def chapter_digest(source: Path, scale: str) -> str:
     """Twelve digits that change with the chapter, the package, the rows, the weights or the versions."""
     files = [source, *sorted((ROOT / "segmix_core").rglob("*.py"))]
     files += sorted(path for name in ("results", "weights") for path in (ROOT / "data" / name).glob("*"))
@@ -278,7 +278,7 @@ def _write_staged(notebook: NotebookNode, scale: str, target: Path) -> None:
             cell.metadata["tags"] = [*tags, "hide-input"]  # plumbing, one click away
     banner = (
         f":::{{admonition}} Scale of this page: `{scale}`\n:class: scale\n"
-        f"`{scale}` is {_WHAT_A_SCALE_SAYS[scale]}. Rows that the page reads name their own scale.\n:::"
+        f"`{scale}` is {WHAT_A_SCALE_SAYS[scale]}. Rows that the page reads name their own scale.\n:::"
     )
     note = nbformat.v4.new_markdown_cell(banner)
     note.id = "scale-of-this-page"
@@ -299,7 +299,9 @@ def _provenance(
         "commit": results.commit(),
         "Python": platform.python_version(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}; device cpu, one thread a process",
-        "training and execution": "none: the committed outputs" if seconds is None else f"{seconds:.0f} s",
+        "training and execution": "none: the committed outputs"
+        if seconds is None
+        else f"{seconds:.0f} s; what had not changed since an earlier build was kept",
     }
     facts |= {name: version(name) for name in _PACKAGES}
     lines += ["| what | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items()), ""]
@@ -357,7 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="train, execute, set").add_argument("--scale", default="demo")
     commands.add_parser("stored", help="set the committed notebooks").add_argument(
-        "--out", type=Path, default=BUILD / "stored"
+        "--out", type=Path, default=BUILD / "stored" / "html"
     )
     pairing = commands.add_parser("pair", help="store chapters with their smoke outputs")
     pairing.add_argument("chapters", nargs="*", help="such as 04_stage1; all of them by default")

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import jupytext
 import nbformat
@@ -17,6 +19,8 @@ import yaml
 
 from segmix_core import publish
 from segmix_core.errors import InputError, WorkError
+from segmix_core.experiments import SCALES
+from segmix_core.files import file_digest
 
 CHAPTERS = publish.chapters()
 PAGES = [
@@ -25,6 +29,7 @@ PAGES = [
     for page in part["chapters"]
 ]
 PAGES = ["book/index", *(page["file"] for page in PAGES)]
+VISITED = [*PAGES, "genindex", "search"]
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -66,9 +71,36 @@ def test_stored_outputs_are_clean(source: Path) -> None:
     assert ends.outputs
 
 
+def test_the_check_of_pairs_names_the_chapter_that_is_apart(tmp_path: Path, monkeypatch: Any) -> None:
+    for source in CHAPTERS[:2]:
+        shutil.copy(source, tmp_path)
+        jupytext.write(jupytext.read(source), tmp_path / f"{source.stem}.ipynb")
+    monkeypatch.setattr(publish, "CHAPTERS", tmp_path)
+    publish.check_pairs()
+    script = tmp_path / CHAPTERS[1].name
+    script.write_text(script.read_text() + "\n# %%\nseed + 1\n")
+    with pytest.raises(WorkError, match=f"^{script.stem}: the notebook is not its script"):
+        publish.check_pairs()
+
+
+def test_what_a_chapter_is_made_of_decides_whether_it_is_executed_again(tmp_path: Path) -> None:
+    changed = tmp_path / CHAPTERS[0].name
+    changed.write_text(CHAPTERS[0].read_text() + "# one more line\n")
+    digest = publish.chapter_digest(CHAPTERS[0], "smoke")
+    assert digest == publish.chapter_digest(CHAPTERS[0], "smoke")
+    assert digest != publish.chapter_digest(CHAPTERS[0], "demo")
+    assert digest != publish.chapter_digest(changed, "smoke")
+
+
+def test_the_banner_knows_every_scale() -> None:
+    assert publish.WHAT_A_SCALE_SAYS.keys() == SCALES.keys()
+
+
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 def test_every_figure_has_a_caption_a_name_and_words_for_those_who_cannot_see_it(source: Path) -> None:
-    for cell in nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells:
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    assert not publish.figures_without_picture(notebook)
+    for cell in notebook.cells:
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
             described = cell.metadata.get("mystnb", {})
             assert described["figure"]["caption"]
@@ -93,6 +125,30 @@ def test_a_failing_cell_is_named(tmp_path: Path) -> None:
         publish.execute(source, {})
 
 
+PLOT = """# %% tags=["parameters"]
+scale = "smoke"
+
+# %% mystnb={"figure": {"caption": "A line.", "name": "fig-line"}, "image": {"alt": "A rising line."}}
+import matplotlib.pyplot as plt
+
+plt.plot([0, 1])
+"""
+
+
+def test_a_figure_is_stored_whatever_backend_is_around(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    source = tmp_path / "09_plots.py"
+    source.write_text(PLOT + "plt.show()\n")
+    assert any("image/png" in output.get("data", {}) for output in outputs(publish.execute(source, {})))
+
+
+def test_a_figure_without_its_picture_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "09_plots.py"
+    source.write_text(PLOT + "plt.close()\n")
+    with pytest.raises(WorkError, match=r"09_plots\.py: no picture for fig-line"):
+        publish.execute(source, {})
+
+
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The book of the stored outputs, built strictly."""
@@ -104,6 +160,14 @@ def test_the_book_builds_strictly_and_names_the_scale(book: Path) -> None:
         assert (book / f"{page}.html").is_file()
     for source in CHAPTERS:
         assert "Scale of this page" in (book / "notebooks" / f"{source.stem}.html").read_text()
+
+
+def test_the_provenance_names_what_every_chapter_was_set_from(book: Path) -> None:
+    html = (book / "book" / "provenance.html").read_text()
+    for source in CHAPTERS:
+        assert file_digest(source.with_suffix(".ipynb"))[:12] in html
+    assert "none: the committed outputs" in html
+    assert version("torch") in html
 
 
 def test_no_page_names_another_host_for_what_it_loads(book: Path) -> None:
@@ -142,7 +206,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", VISITED)
 def test_a_page_in_the_browser(browser: Any, book: Path, page: str, size: str, colours: str) -> None:
     width, height = SIZES[size]
     browser.execute_cdp_cmd(
@@ -154,17 +218,21 @@ def test_a_page_in_the_browser(browser: Any, book: Path, page: str, size: str, c
     for kind in ("performance", "browser"):
         browser.get_log(kind)
     browser.get((book / f"{page}.html").as_uri())
-    formulas = browser.execute_script("return document.querySelectorAll('.math').length")
+
+    def count(selector: str) -> int:
+        return int(browser.execute_script(f"return document.querySelectorAll('{selector}').length"))
+
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if browser.execute_script("return document.querySelectorAll('mjx-container').length") >= formulas:
-            break
+    while count(".math > mjx-container") < count(".math") and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert browser.execute_script("return document.querySelectorAll('mjx-container').length") >= formulas
+    assert count(".math > mjx-container") == count(".math")
+    assert not count("mjx-merror")
     assert browser.execute_script("return document.documentElement.dataset.theme") == colours
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width + 1
     unseen = "[...document.querySelectorAll('article img')].filter(i => !i.alt || !i.naturalWidth)"
     assert not browser.execute_script(f"return {unseen}.map(image => image.src)")
+    bare = "[...document.querySelectorAll('.cell_output img')].filter(i => i.clientWidth < 200)"
+    assert not browser.execute_script(f"return {bare}.map(image => image.src)")
     asked = [
         json.loads(entry["message"])["message"]["params"]["request"]["url"]
         for entry in browser.get_log("performance")
@@ -172,7 +240,27 @@ def test_a_page_in_the_browser(browser: Any, book: Path, page: str, size: str, c
     ]
     assert asked
     assert not [address for address in asked if not address.startswith(("file:", "data:", "blob:"))]
+    files = {Path(unquote(urlsplit(address).path)) for address in asked if address.startswith("file:")}
+    assert sum(path.stat().st_size for path in files) < 2_500_000
     assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_search_finds_a_word_without_a_server(browser: Any, book: Path) -> None:
+    browser.get((book / "search.html").as_uri() + "?q=phantom")
+    deadline = time.monotonic() + 20
+    found: list[str] = []
+    while not found and time.monotonic() < deadline:
+        time.sleep(0.1)
+        links = "[...document.querySelectorAll('#search-results li a')].map(link => link.href)"
+        found = browser.execute_script(f"return {links}")
+    assert any("05_stage2" in address for address in found)
+
+
+def test_a_reader_without_a_mouse_moves_on(browser: Any, book: Path) -> None:
+    browser.get((book / "notebooks" / "01_cooccurrence.html").as_uri())
+    link = browser.find_element("css selector", ".prev-next-footer a.right-next")
+    link.send_keys("\ue007")  # Enter
+    assert browser.current_url.endswith("02_blending.html")
 
 
 def test_the_command_says_in_one_line_what_is_wrong() -> None:

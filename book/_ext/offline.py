@@ -23,11 +23,17 @@ def _foreign(asset: Any) -> bool:
     return "://" in name or "thebe" in name or "thebe" in body
 
 
-def drop_font_preloads(app: Sphinx, exception: Exception | None) -> None:
-    """Take out the theme's preloading of fonts, which browsers refuse to a page opened from a file."""
+_UNWANTED = re.compile(
+    r'<link rel="preload" as="font"[^>]*>\s*'  # browsers refuse these to a page opened from a file
+    r"|<script [^>]*fontawesome[^>]*></script>\s*"  # 1.5 MB to draw icons that the page has as a font
+)
+
+
+def drop_unwanted(app: Sphinx, exception: Exception | None) -> None:
+    """Take out of each page what the theme's template writes into it by hand."""
     for page in Path(app.outdir).rglob("*.html"):
         html = page.read_text(encoding="utf-8")
-        kept = re.sub(r'<link rel="preload" as="font"[^>]*>\s*', "", html)
+        kept = _UNWANTED.sub("", html)
         if kept != html:
             page.write_text(kept, encoding="utf-8")
 
@@ -35,5 +41,5 @@ def drop_font_preloads(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Run after every other extension has added its files, and once more when all pages are written."""
     app.connect("html-page-context", drop_foreign, priority=999)
-    app.connect("build-finished", drop_font_preloads)
+    app.connect("build-finished", drop_unwanted)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
