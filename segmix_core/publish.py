@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -338,7 +339,8 @@ def _set_pages(staging: Path, provenance: str, out: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     pages = staging / "_build" / "html"
     if done.returncode or not (pages / "index.html").is_file():
-        said = (done.stdout + done.stderr).splitlines()
+        colour = r"\x1b\[[0-9;]*m"
+        said = re.sub(f"{colour}|{re.escape(str(staging))}/", "", done.stdout + done.stderr).splitlines()
         wrong = [line for line in said if "WARNING" in line or "ERROR" in line] or said[-5:]
         raise WorkError("the pages could not be set: " + " | ".join(wrong[:8]))
     before = out.with_name(f".{out.name}.before")
