@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -352,20 +354,23 @@ def test_pretrain(tmp_path: Path) -> None:
     assert out.read_bytes() == before
 
 
-def test_training_starts_from_a_file_of_weights_and_records_it(root: Path, tmp_path: Path) -> None:
+def test_training_records_the_weights_it_starts_from_and_the_categories_it_is_measured_on(
+    root: Path, tmp_path: Path
+) -> None:
     weights = tmp_path / "encoder.safetensors"
     made = segmix(
         "pretrain", "--scale", "smoke", "--images", 40, "--epochs", 1, "--out", weights, "--json"
     ).document()
-    options = [*data(root)[:-1], weights]
-    out = tmp_path / "run"
-    document = segmix("train", "baseline", "--scale", "short", *options, "--out", out, "--json").document()
-    start = document["rows"][0]["weights"]
-    assert (start["name"], start["sha256"]) == (weights.name, made["sha256"])
-    refused(
-        segmix("train", "baseline", "--scale", "short", *data(root), "--out", out, "--resume"),
-        f"its start is {made['sha256']}, not random",
-    )
+    command = ("train", "baseline", "--scale", "smoke", "--categories", "background,person")
+    out = ("--out", tmp_path / "run")
+    rows = segmix(*command, *data(root)[:-1], weights, *out, "--json").document()["rows"]
+    assert len(rows) == 2
+    for row in rows:
+        assert (row["weights"]["name"], row["weights"]["sha256"]) == (weights.name, made["sha256"])
+        assert row["mean_over"] == ["background", "person"]
+        iou = [row["metrics"]["iou_per_category"][name] for name in row["mean_over"]]
+        assert row["metrics"]["mIoU"] == pytest.approx(np.mean(iou), abs=2e-4)
+    refused(segmix(*command, *data(root), *out, "--resume"), f"its start is {made['sha256']}, not random")
 
 
 def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
@@ -377,7 +382,11 @@ def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
     names = [f"{name} 0" for name in METHODS]
     assert segmix(*command, "--budget", "0s").document() == {"done": [], "left": names}
     assert not out.exists()
-    assert segmix(*command, "--budget", "0.02s").document() == {"done": names[:1], "left": names[1:]}
+    with monkeypatch.context() as ticking:
+        ticking.setattr(run, "time", SimpleNamespace(monotonic=itertools.count(0, 10).__next__))
+        # 10 s are spent when the first run begins; it takes 10 s, so at 30 s another would end at 40 s.
+        once = segmix(*command, "--budget", "39s").document()
+    assert once == {"done": names[:1], "left": names[1:]}
     assert {row["experiment"] for row in results.read(out)} == {"baseline"}
     assert segmix(*command).document() == {"done": names, "left": []}
     rows = results.read(out)
