@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Results at demo scale
+# # Results of a short run
 #
 # **Question.** What does Table 1 of the paper say, and what can a few minutes of two cores say about it?
 #
