@@ -228,7 +228,7 @@ def train_and_measure(
     rows = rows_of(request, plan, training, evaluation, progress)
     write_text(folder / "rows.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
     if results_file is not None:
-        results.append(results_file, rows)
+        append_missing(results_file, rows)
     return checkpoint, rows
 
 
@@ -539,11 +539,16 @@ def run_tables(
         results.append(path, [])  # a file that cannot be written or read is found before the work, not after
         results.read(path)
         _, rows = cached_run(request, report=reporter(name))
-        present = {row_key(row) for row in results.read(path)}
-        results.append(path, [row for row in rows if row_key(row) not in present])
+        append_missing(path, rows)
         longest = max(longest, time.monotonic() - began - spent)
         done.append(name)
     return done, left
+
+
+def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Append the rows that `path` does not hold yet."""
+    present = {row_key(row) for row in results.read(path)} if path.exists() else set()
+    results.append(path, [row for row in rows if row_key(row) not in present])
 
 
 def row_key(row: dict[str, Any]) -> str:

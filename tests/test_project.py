@@ -37,7 +37,17 @@ ROOMS = (
     "chapter",
     "publish",
 )
-LIGHT = ("experiments", "data", "cooccurrence", "label_statistics", "results", "report", "cli", "rng", "files")
+LIGHT = (
+    "experiments",
+    "data",
+    "cooccurrence",
+    "label_statistics",
+    "results",
+    "report",
+    "cli",
+    "rng",
+    "files",
+)
 
 
 def room_of(path: Path) -> str:
@@ -60,7 +70,9 @@ def imported_rooms(path: Path) -> set[str]:
     return rooms
 
 
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+MODULES = sorted(
+    path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE
+)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -101,9 +113,11 @@ def test_conda_installs_what_the_extras_name() -> None:
 
 def test_the_lock_file_names_no_index_and_every_dependency() -> None:
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    assert "http" not in lock
+    assert "://" not in lock
     assert "--index" not in lock
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     locked = {line.split("==")[0].lower() for line in lock.splitlines()}
-    for named in project["dependencies"] + [item for extra in project["optional-dependencies"].values() for item in extra]:
+    for named in project["dependencies"] + [
+        item for extra in project["optional-dependencies"].values() for item in extra
+    ]:
         assert named.split(">=")[0].split("==")[0].lower() in locked

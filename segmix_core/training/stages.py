@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segmix_core.errors import WorkError
 from segmix_core.experiments import Method, Scale
@@ -161,8 +161,6 @@ def train(
         mixing = stage == 1 or plan.method.finetune == "mixed"
         first = max(progress.step, 0 if stage == 1 else plan.stage1_steps)
         last = plan.stage1_steps if stage == 1 else plan.steps
-        frozen = model.joiner if stage == 2 and plan.method.finetune == "denoise" else None
-        _freeze(frozen)
         if stage == 2 and first == plan.stage1_steps:
             optimizer.state.clear()  # fine-tuning starts from the weights alone
         source = batches if mixing else plain
@@ -199,18 +197,13 @@ def train(
                 raise KeyboardInterrupt
         if first < last:
             if validate is not None:
-                progress.scores[f"stage{stage}"] = validate(model)
+                progress.measured(stage, validate(model))
                 model.train()
             progress.seconds = time.monotonic() - began
             if stage == 1:
                 save(folder / "stage1.pt", model, optimizer, progress, identity)
             save(checkpoint, model, optimizer, progress, identity)
     return progress
-
-
-def _freeze(frozen: nn.Module | None) -> None:
-    if frozen is not None:
-        frozen.requires_grad_(False)
 
 
 def _autocast(plan: Plan) -> AbstractContextManager[None]:
