@@ -16,8 +16,8 @@
 #
 # **Question.** On real photographs, trained for longer and from random weights: is source separation better than the baseline?
 #
-# **Costs.** This page trains nothing. It reads committed rows, which took about half an hour of one core each;
-# [how to run](../book/running) has the command that makes them again.
+# **Costs.** This page trains nothing. It reads committed rows; [how to run](../book/running) has the command that makes
+# them again.
 
 # %% tags=["parameters"]
 scale = "smoke"
@@ -60,6 +60,7 @@ Markdown(
 
 # %%
 first = rows[0]
+spent = [row["seconds"] / 60 for row in rows]
 chapter.table(
     ["", ""],
     [
@@ -78,6 +79,7 @@ chapter.table(
         ["mIoU over", ", ".join(first["mean_over"])],
         ["encoder starts from", "random weights" if first["weights"] is None else first["weights"]["name"]],
         ["precision, device", f"{first['precision']}, {first['device']}"],
+        ["a run took", f"{min(spent):.0f} to {max(spent):.0f} minutes of one thread on a machine shared with others"],
     ],
 )
 
