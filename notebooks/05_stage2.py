@@ -99,30 +99,34 @@ chapter.source(losses.phantom_activation)
 figures.loss_curves({name: runs[name].losses for name in separating}, ["ppa"])
 plt.show()
 
-# %% mystnb={"figure": {"caption": "Plain held-out images before and after stage 2 (CM): the dominant prediction, and how sure the phantom branch is of any category other than background.", "name": "fig-silenced"}, "image": {"alt": "Rows of scenes with the dominant prediction and the phantom branch's confidence map, before and after stage 2."}}
+# %% mystnb={"figure": {"caption": "Plain held-out images before and after stage 2 (CM): the dominant prediction, and the activity of the phantom branch (mean positive logit, relative to the largest after stage 1; black is silent).", "name": "fig-silenced"}, "image": {"alt": "Rows of scenes with the dominant prediction and the phantom branch's activity, before and after stage 2."}}
 shown = [index for index in range(count) if (held_out.label_BHW[index] % 255 > 0).float().mean() > 0.05][:4]
 
 
 def look(model):
-    """Dominant prediction and phantom confidence in anything but background."""
+    """Dominant prediction and mean positive logit of the phantom branch."""
     with torch.inference_mode():
         separation = model(held_out.image_BCHW[shown])
-    sure = 1 - separation.phantom.softmax(1)[:, 0]
-    return [
-        (figures.label_picture(label), figures.confidence_picture(confidence))
-        for label, confidence in zip(separation.dominant.argmax(1).numpy(), sure.numpy(), strict=True)
-    ]
+    return separation.dominant.argmax(1).numpy(), separation.phantom.relu().mean(1).numpy()
 
 
 cm = runs["sourcesep-cm"]
+before, after = look(cm.stage1), look(cm.model)
+loudest = max(float(before[1].max()), 1e-6)
 rows = [
     [
         chapter.picture(held_out.image_BCHW[index]),
         figures.label_picture(held_out.label_BHW[index].numpy()),
-        *before,
-        *after,
+        *(
+            part
+            for labels, activity_map in (before, after)
+            for part in (
+                figures.label_picture(labels[line]),
+                figures.confidence_picture(activity_map[line] / loudest),
+            )
+        ),
     ]
-    for index, before, after in zip(shown, look(cm.stage1), look(cm.model), strict=True)
+    for line, index in enumerate(shown)
 ]
 figures.panels(rows, ["image", "labels", "S_t, stage 1", "phantom", "S_t, stage 2", "phantom"])
 plt.show()

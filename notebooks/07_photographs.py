@@ -79,7 +79,10 @@ chapter.table(
         ["mIoU over", ", ".join(first["mean_over"])],
         ["encoder starts from", "random weights" if first["weights"] is None else first["weights"]["name"]],
         ["precision, device", f"{first['precision']}, {first['device']}"],
-        ["a run took", f"{min(spent):.0f} to {max(spent):.0f} minutes of one thread on a machine shared with others"],
+        [
+            "a run took",
+            f"{min(spent):.0f} to {max(spent):.0f} minutes of one thread on a machine shared with others",
+        ],
     ],
 )
 

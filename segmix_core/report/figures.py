@@ -154,6 +154,7 @@ def score_points(entries: Mapping[str, Mapping[str, Any]], *, unit: str = "mIoU 
         half = entry["half_width_95"] or 0
         axis.errorbar(entry["mIoU"], line, xerr=half, fmt="|", color=colour, ms=16, mew=2, capsize=4)
     axis.set_yticks(range(len(entries)), list(entries))
+    axis.margins(y=0.3 if len(entries) < 4 else 0.12)
     axis.invert_yaxis()
     axis.set_xlabel(unit)
     axis.grid(axis="x", alpha=0.3)
