@@ -117,7 +117,7 @@ for name, value in vars(separation).items():
 # %% [markdown]
 # ## Where the parameters are
 
-# %% mystnb={"figure": {"caption": "Parameters by part, at paper scale (ResNet-101) and in the small network of the demo scale. The share of the two ASPP branches is larger in the small one.", "name": "fig-parameters"}, "image": {"alt": "Stacked bars of the share of parameters in encoder, ASPP, classifiers and SSH, for two networks."}}
+# %% mystnb={"figure": {"caption": "Parameters by part, at paper scale (ResNet-101) and in the small network of the demo scale.", "name": "fig-parameters"}, "image": {"alt": "Stacked bars of the share of parameters in encoder, ASPP, classifiers and SSH, for two networks."}}
 parts = ("encoder", "pyramids", "classifiers", "joiner")
 called = ("encoder", "ASPP", "classifiers", "SSH")
 shown, axis = plt.subplots(figsize=(7.2, 1.9))
