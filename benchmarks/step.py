@@ -8,29 +8,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segmix_core.bench import BenchRow, interleaved
-from segmix_core.experiments import METHODS, Method, Scale, find_scale
+from segmix_core.experiments import METHODS, Method, find_scale
 from segmix_core.mixing import mix
 from segmix_core.models import SourceSeparation
 from segmix_core.records import Batch
 from segmix_core.rng import stream
+from segmix_core.run import Request, model_of
 from segmix_core.training.stages import make_optimizer, objective
 
 from ._drawn import CATEGORIES, draw_labels
-
-
-def network(method: Method, scale: Scale, device: str) -> SourceSeparation:
-    """The network of a method at a scale, on random weights."""
-    torch.manual_seed(0)
-    model = SourceSeparation(
-        CATEGORIES,
-        backbone=scale.backbone,
-        head=method.head,
-        output_stride=scale.output_stride,
-        shared_aspp=method.shared_aspp,
-        aspp_channels=scale.aspp_channels,
-        aspp_rates=scale.aspp_rates,
-    )
-    return model.to(device, memory_format=torch.channels_last).train()
 
 
 def run(*, device: str, scale: str = "demo", batch: int = 16, rounds: int = 5) -> list[BenchRow]:
@@ -45,7 +31,8 @@ def run(*, device: str, scale: str = "demo", batch: int = 16, rounds: int = 5) -
     steps, flops = {}, {}
     for name in ("baseline", "sourcesep-cm"):
         method = METHODS[name].method
-        model = network(method, chosen, device)
+        request = Request(experiment=METHODS[name], scale=chosen, pretrained="none")
+        model = model_of(request, CATEGORIES).to(device, memory_format=torch.channels_last).train()
         optimizer = make_optimizer(model, chosen)
 
         def step(

@@ -353,9 +353,12 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
     from segmix_core.experiments import find_experiment, find_scale
     from segmix_core.run import Request
 
+    scale = find_scale(options.scale)
+    if options.backbone:  # part of the scale, so that its digest tells the rows apart
+        scale = dataclasses.replace(scale, backbone=options.backbone)
     return Request(
         experiment=find_experiment(experiment),
-        scale=find_scale(options.scale),
+        scale=scale,
         dataset=options.dataset,
         root=options.root,
         split=options.split or ("train_aug" if options.dataset == "voc2012" else "train"),
@@ -363,7 +366,6 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
         seed=seed,
         device=options.device,
         precision=options.precision,
-        backbone=options.backbone,
         pretrained=options.pretrained,
         mean_over=options.categories,
         workers=options.workers,

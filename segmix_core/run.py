@@ -54,7 +54,6 @@ class Request:
     seed: int = 0
     device: str = "cpu"
     precision: Precision | None = None  # None: bfloat16 on a GPU that has it, else float32
-    backbone: str | None = None
     pretrained: str | None = None  # None: the scale's weights; "none": random; "imagenet"; or a file
     mean_over: tuple[str, ...] | None = None
     workers: int = 0
@@ -106,8 +105,8 @@ def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | No
         return None, None
     if chosen == "imagenet":
         return "imagenet", {"name": "imagenet", "source": "torchvision IMAGENET1K_V1"}
-    backbone = request.backbone or request.scale.backbone
-    path = WEIGHTS / f"{chosen}-{backbone}.safetensors" if chosen == "silhouettes" else Path(chosen)
+    own = WEIGHTS / f"{chosen}-{request.scale.backbone}.safetensors"
+    path = own if chosen == "silhouettes" else Path(chosen)
     if not path.is_file():
         raise InputError(
             path, "no such weights file", "make it with 'segmix pretrain', or give --pretrained none"
@@ -126,7 +125,7 @@ def model_of(request: Request, num_categories: int) -> SourceSeparation:
     torch.manual_seed(int(stream(request.seed, "weights").integers(2**31)))
     return SourceSeparation(
         num_categories,
-        backbone=request.backbone or scale.backbone,
+        backbone=scale.backbone,
         head=method.head,
         output_stride=scale.output_stride,
         shared_aspp=method.shared_aspp,
@@ -326,7 +325,6 @@ def run_folder(request: Request, dataset_digest: str) -> Path:
         "seed": request.seed,
         "device": device_name(request.device),
         "precision": precision_of(request),
-        "backbone": request.backbone,
         "weights": weights_of(request)[1],
         "mean_over": request.mean_over,
         "source": source_digest(),
@@ -387,7 +385,6 @@ def pretrain_encoder(
         if root is None:
             raise InputError(f"dataset {dataset}", "no --root given", "say where the data set lies")
         opened = open_dataset(dataset, root, split)
-        size = scale.crop
         pairs = (opened.pair(index) for index in range(len(opened)))
         pictures = np.stack([center_crop(image, label, scale.eval_crop)[0] for image, label in pairs])
         targets = dataset_presence(opened)

@@ -52,11 +52,20 @@ def boxes_map(rng: np.random.Generator, *, size: int = 64) -> np.ndarray:
     return label
 
 
-@pytest.fixture
-def tiny_voc(tmp_path: Path) -> Path:
+def write_tiny_voc(folder: Path) -> Path:
     """VOC layout with lists train (24 images of 64 px) and val (10), disjoint."""
     rng = np.random.default_rng(7)
-    return write_voc(
-        tmp_path / "VOC2012",
-        {"train": [boxes_map(rng) for _ in range(24)], "val": [boxes_map(rng) for _ in range(10)]},
-    )
+    maps = [boxes_map(rng) for _ in range(34)]
+    return write_voc(folder / "VOC2012", {"train": maps[:24], "val": maps[24:]})
+
+
+@pytest.fixture
+def tiny_voc(tmp_path: Path) -> Path:
+    """A tiny VOC folder that a test may change."""
+    return write_tiny_voc(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny VOC folder that the tests of a module share and leave as it is."""
+    return write_tiny_voc(tmp_path_factory.mktemp("data"))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, boxes_map, write_voc
+from conftest import ROOT
 from PIL import Image
 
 from segmix_core import cli, results, run
@@ -118,13 +118,6 @@ def one_thread() -> Iterator[None]:
         patch.setitem(SCALES, "short", SHORT)
         yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(7)
-    maps = [boxes_map(rng) for _ in range(34)]
-    return write_voc(tmp_path_factory.mktemp("data") / "VOC2012", {"train": maps[:24], "val": maps[24:]})
 
 
 def data(root: Path) -> tuple[object, ...]:
@@ -545,7 +538,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(root: Path, trained: dict[str, 
         (("--seed", 1), "its seed is 0, not 1"),
         (("--categories", "person"), "its mean over is None, not ['person']"),
         (("--eval-split", "train_part"), "its evaluation set is "),
-        (("--backbone", "resnet18"), "was written by another architecture"),
+        (("--backbone", "resnet18"), "its scale.backbone is resnet18w32, not resnet18"),
     ):
         lists = root / "ImageSets" / "Segmentation"
         (lists / "train_part.txt").write_text((lists / "val.txt").read_text().partition("\n")[2])
@@ -700,3 +693,14 @@ def test_ctrl_c_reaches_a_process_and_those_that_load_for_it(
     step = read_checkpoint(out / "checkpoint.pt")["progress"]["step"]
     assert 20 <= step < 60
     goes_on(root, out, undisturbed)
+
+
+def test_another_backbone_is_another_scale() -> None:
+    asked = ("train", "baseline", "--out", "unused", "--pretrained", "none")
+    plain, other = (
+        cli._request(cli._parser().parse_args([*asked, *more]), "baseline", 0)
+        for more in ((), ("--backbone", "resnet50"))
+    )
+    assert other.scale.backbone == "resnet50"
+    assert plain.scale.digest() != other.scale.digest()
+    assert run.run_folder(plain, "data") != run.run_folder(other, "data")

@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from segmix_core.errors import InputError
-from segmix_core.models import Encoder, SourceSeparation
+from segmix_core.files import file_digest
+from segmix_core.models import Encoder, SourceSeparation, load_encoder
+from segmix_core.run import WEIGHTS
 
 SMALL = {"backbone": "resnet18w32", "aspp_channels": 16, "aspp_rates": (2, 4, 6), "output_stride": 8}
 
@@ -100,3 +103,18 @@ def test_encoder_weights_load_strictly(tmp_path: Path) -> None:
             SourceSeparation(5, pretrained=path, **SMALL)
     with pytest.raises(InputError, match="did you mean 'resnet50'"):
         SourceSeparation(5, backbone="resnet5O")
+
+
+def test_the_committed_encoder_is_the_one_that_rows_name() -> None:
+    path = WEIGHTS / "silhouettes-resnet18w32.safetensors"
+    assert path.stat().st_size <= 8_000_000
+    assert file_digest(path) == "22b94c4a7257eece6429903fb8d4d5dccaa2e57d06564d6b101099c048729c7a"
+    with safe_open(path, framework="pt") as opened:
+        assert opened.metadata()["source"].startswith("12000 single generated objects")
+        kinds = {opened.get_tensor(name).dtype for name in opened.keys()}  # noqa: SIM118
+    assert kinds <= {torch.float16, torch.int64}
+    encoder = Encoder("resnet18w32", output_stride=8)
+    before = encoder.state_dict()["conv1.weight"].clone()
+    load_encoder(encoder, "resnet18w32", path)
+    assert all(tensor.isfinite().all() for tensor in encoder.state_dict().values())
+    assert not torch.equal(before, encoder.state_dict()["conv1.weight"])

@@ -64,13 +64,6 @@ def short_looks() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(7)
-    maps = [boxes_map(rng) for _ in range(34)]
-    return write_voc(tmp_path_factory.mktemp("data") / "VOC2012", {"train": maps[:24], "val": maps[24:]})
-
-
 def go(
     root: Path,
     folder: Path,
