@@ -87,7 +87,12 @@ chapter.table(["method", "output", "mIoU after stage 1", "after stage 2", "chang
 #
 # ## Eq. 5
 #
-# $$l = l_t + l_{PPA}, \qquad l_{PPA} = \log \sum_{i,j,n} \mathrm{ReLU}(S_p)_{ijn}$$ (eq-stage2)
+# $$
+# \begin{aligned}
+# l &= l_t + l_{PPA} \\
+# l_{PPA} &= \log \sum_{i,j,n} \mathrm{ReLU}(S_p)_{ijn}
+# \end{aligned}
+# $$ (eq-stage2)
 #
 # As printed, the logarithm is minus infinity once the phantom is silent. {func}`segmix_core.losses.phantom_activation` uses $\log(1 + s)$ (R13),
 # which is zero exactly then. The other reading, $\log(\epsilon + s)$, is one option away.
