@@ -96,7 +96,12 @@ chapter.table(["encoder", "head", "million parameters", "billion multiply-adds",
 #
 # One encoder, two branches of the same shape, and a head that reads both:
 #
-# $$S_t = F_t(f_{enc}(I_{ss})), \qquad S_p = F_p(f_{enc}(I_{ss}))$$ (eq-branches)
+# $$
+# \begin{aligned}
+# S_t &= F_t(f_{enc}(I_{ss})) \\
+# S_p &= F_p(f_{enc}(I_{ss}))
+# \end{aligned}
+# $$ (eq-branches)
 #
 # $$S_{ss} = F_{ss}(S_t \oplus S_p)$$ (eq-joined)
 #
