@@ -40,7 +40,7 @@ def run_benchmarks(name: str | None, *, device: str) -> list[BenchRow]:
     if name is not None and name not in names:
         raise nearest("benchmark", name, names)
     if device != "cpu":
-        from segmix_core.run import check_device
+        from segmix_core.request import check_device
 
         check_device(device)
     rows: list[BenchRow] = []

@@ -21,7 +21,8 @@ from segmix_core.experiments import METHODS, Scale, find_experiment, find_scale
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.records import Batch
 from segmix_core.report.figures import use_book_style
-from segmix_core.run import Request, cached_run, check_device, data_of
+from segmix_core.request import Request, check_device, data_of
+from segmix_core.run import cached_run
 from segmix_core.training import TrainingBatches
 
 SHARED = tuple(METHODS)

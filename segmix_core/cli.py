@@ -15,7 +15,7 @@ from segmix_core import __version__
 from segmix_core.errors import InputError, WorkError
 
 if TYPE_CHECKING:
-    from segmix_core.run import Request
+    from segmix_core.request import Request
 
 Answer = tuple[Any, str]
 """What a command returns: the JSON document of `--json`, and the text shown without it."""
@@ -146,14 +146,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--device", default="cpu")
 
     run = command(commands, "run", _run, "run the missing rows of tables, most telling first")
-    run.add_argument("tables", nargs="+", metavar="TABLE", help="table1, ...")
+    run.add_argument("tables", nargs="+", metavar="TABLE", help="table1, figure5, tables, ...")
     _training_options(run)
     run.add_argument("--seeds", type=_integers, default=(0,), help="comma-separated (0)")
     run.add_argument("--budget", type=_seconds, help="stop before this much time has passed, such as 25m")
     run.add_argument("--out", type=Path, help="results file; data/results/<dataset>-<scale>.jsonl by default")
 
     report = command(commands, "report", _report, "printed beside measured")
-    report.add_argument("table", help="table1, ...")
+    report.add_argument("table", help="table1, figure5, tables, ...")
     report.add_argument("--scale")
     report.add_argument("--dataset", choices=DATASETS)
     report.add_argument("--format", choices=["json", "markdown"], default="markdown")
@@ -318,7 +318,8 @@ def _experiments(options: argparse.Namespace) -> Answer:
 
     rows = experiments_table(options.table)
     lines = [
-        f"table {row['table']}  {row['column']:<12}{row['row']:<28}{row['printed']}  {row['experiment']}"
+        f"table {row['table']}  {row['column']:<32}"
+        f"{row['row']:<52}{'-' if row['printed'] is None else row['printed']:<7}{row['experiment']}"
         for row in rows
     ]
     return {"rows": rows}, "\n".join(lines)
@@ -351,7 +352,7 @@ def _as_text(document: dict[str, Any]) -> Answer:
 
 def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request:
     from segmix_core.experiments import find_experiment, find_scale
-    from segmix_core.run import Request
+    from segmix_core.request import Request
 
     scale = find_scale(options.scale)
     if options.backbone:  # part of the scale, so that its digest tells the rows apart
@@ -392,7 +393,7 @@ def _train(options: argparse.Namespace) -> Answer:
 
 
 def _evaluate(options: argparse.Namespace) -> Answer:
-    from segmix_core.run import evaluate_checkpoint
+    from segmix_core.measure import evaluate_checkpoint
 
     document = evaluate_checkpoint(
         options.checkpoint,
@@ -413,7 +414,7 @@ def _evaluate(options: argparse.Namespace) -> Answer:
 
 
 def _predict(options: argparse.Namespace) -> Answer:
-    from segmix_core.run import predict
+    from segmix_core.measure import predict
 
     files = [
         str(path) for path in predict(options.checkpoint, options.images, options.out, device=options.device)
@@ -425,7 +426,7 @@ def _run(options: argparse.Namespace) -> Answer:
     from segmix_core.run import run_tables
 
     done, left = run_tables(
-        [_table(name) for name in options.tables],
+        options.tables,
         lambda experiment, seed: _request(options, experiment, seed),
         seeds=options.seeds,
         budget=options.budget,
@@ -438,21 +439,12 @@ def _run(options: argparse.Namespace) -> Answer:
     }, f"done: {', '.join(done) or 'none'}\nleft: {', '.join(left) or 'none'}"
 
 
-def _table(name: str) -> int:
-    from segmix_core.experiments import TABLES, nearest
-
-    known = [f"table{number}" for number in TABLES]
-    if name not in known:
-        raise nearest("table", name, known)
-    return int(name.removeprefix("table"))
-
-
 def _report(options: argparse.Namespace) -> Answer:
     from segmix_core.experiments import find_scale
-    from segmix_core.report import as_markdown, table_report
+    from segmix_core.report import as_markdown, report_rows
 
     scale = None if options.scale is None else find_scale(options.scale).name
-    rows = table_report(_table(options.table), scale=scale, dataset=options.dataset)
+    rows = report_rows(options.table, scale=scale, dataset=options.dataset)
     return {"rows": rows}, json.dumps({"rows": rows}) if options.format == "json" else as_markdown(rows)
 
 

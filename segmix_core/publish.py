@@ -41,7 +41,8 @@ from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import find_scale, nearest
 from segmix_core.files import file_digest, write_text
 from segmix_core.report import substitutions
-from segmix_core.run import Request, cached_run
+from segmix_core.request import Request
+from segmix_core.run import cached_run
 
 ROOT = results.REPOSITORY
 CHAPTERS = ROOT / "notebooks"

@@ -1,20 +1,27 @@
-"""Result rows: append-only JSON lines, each with everything needed to know what it is worth."""
+"""Result rows: append-only JSON lines, each with everything needed to know what it is worth.
+
+Beside a file of rows lies the folder `per_image`, with the confusion matrices of single images that they
+were read off (`segmix_core.metrics`).
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from segmix_core.errors import InputError
+from segmix_core.files import replacing
 
-SCHEMA = 1
+SCHEMA = 2
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "data" / "results"
+PER_IMAGE = "per_image"
 
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "schema": int,
@@ -23,10 +30,12 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "method_digest": str,
     "scale": str,
     "scale_digest": str,
+    "backbone": str,
     "dataset": str,
     "dataset_digest": str,  # of the images trained on
     "split": str,
     "images": int,
+    "eval_dataset": str,
     "eval_split": str,
     "eval_images": int,
     "eval_digest": str,
@@ -37,7 +46,8 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "protocol": str,
     "crop": (int, type(None)),
     "mean_over": (list, type(None)),  # categories the mean is restricted to
-    "metrics": dict,  # percent
+    "metrics": dict,  # percent; of salient objects, F and MAE in 0..1
+    "per_image": (str, type(None)),  # an .npz file of confusion matrices; in memory its whole path
     "steps": int,
     "group": int,  # images among which Algorithm 2 looks for partners (R7)
     "weights": (dict, type(None)),  # where the encoder started: null means random
@@ -76,18 +86,34 @@ def append(path: Path, rows: list[dict[str, Any]]) -> None:
         ValueError: a row is not valid.
         InputError: the file cannot be written.
     """
-    for row in rows:
-        problem = problem_with(row)
-        if problem is not None:
-            raise ValueError(f"result row: {problem}")
-    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        text = _lines(path, rows)
         with path.open("a", encoding="utf-8") as opened:
             fcntl.flock(opened, fcntl.LOCK_EX)
             opened.write(text)
     except OSError as error:
         raise InputError(path, f"cannot be written ({error.strerror})", "choose another place") from error
+
+
+def _lines(path: Path, rows: list[dict[str, Any]]) -> str:
+    for row in rows:
+        problem = problem_with(row)
+        if problem is not None:
+            raise ValueError(f"result row: {problem}")
+    return "".join(json.dumps(_with_its_file(row, path), sort_keys=True) + "\n" for row in rows)
+
+
+def _with_its_file(row: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The row as it is written to `path`; its file of matrices is copied there if it lies elsewhere."""
+    if row["per_image"] is None:
+        return row
+    source = Path(row["per_image"])
+    target = path.parent / PER_IMAGE / source.name
+    if not target.exists():
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+    return row | {"per_image": source.name}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -108,11 +134,27 @@ def read(path: Path) -> list[dict[str, Any]]:
             raise InputError(
                 f"{path}:{number}", f"broken line ({error})", "remove the line or restore the file"
             ) from error
+        row = _of_this_schema(row)
         problem = problem_with(row)
         if problem is not None:
             raise InputError(f"{path}:{number}", problem, "remove the line or restore the file")
+        if row["per_image"] is not None:
+            row["per_image"] = str(path.parent / PER_IMAGE / row["per_image"])
         rows.append(row)
     return rows
+
+
+def _of_this_schema(row: Any) -> Any:
+    """Rows of schema 1 were all measured on their own data set, with one encoder, and kept no matrices."""
+    if not isinstance(row, dict) or row.get("schema") != 1:
+        return row
+    added = {
+        "schema": SCHEMA,
+        "backbone": "resnet18w32",
+        "eval_dataset": row.get("dataset"),
+        "per_image": None,
+    }
+    return row | added
 
 
 def read_all(folder: Path = RESULTS) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""From a declared experiment to result rows: the one place where all rooms are put together."""
+"""From a declared experiment to result rows: training, and the runs of whole tables."""
 
 from __future__ import annotations
 
@@ -10,144 +10,39 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
-from safetensors import safe_open
 
 import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
-from segmix_core.data import check_disjoint, generated_root, open_dataset
-from segmix_core.data.dataset import SegmentationDataset, read_image
+from segmix_core.data import open_dataset
 from segmix_core.data.transforms import center_crop
-from segmix_core.data.voc import voc_palette
 from segmix_core.errors import InputError
-from segmix_core.evaluation import Protocol, evaluate
-from segmix_core.experiments import TABLES, Cap, Delta, Experiment, Method, Scale, nearest
-from segmix_core.files import alone, file_digest, replacing, write_text
-from segmix_core.models import SourceSeparation, load_model, read_checkpoint
+from segmix_core.experiments import Experiment, Row, Scale, find_rows
+from segmix_core.files import alone, file_digest, write_text
+from segmix_core.measure import measure_run
+from segmix_core.request import (
+    Request,
+    check_categories,
+    check_device,
+    data_beside,
+    data_of,
+    device_name,
+    model_of,
+    plan_of,
+    precision_of,
+    weights_of,
+)
 from segmix_core.rng import stream
-from segmix_core.training import Plan, Pretraining, Progress, TrainingBatches, pretrain, train, write_encoder
-from segmix_core.training.stages import Precision
+from segmix_core.training import Pretraining, TrainingBatches, pretrain, train, write_encoder
 
-WEIGHTS = results.REPOSITORY / "data" / "weights"
 CACHE = results.REPOSITORY / "data" / "cache"
 
 Report = Callable[[int, int, dict[str, float]], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One training run, as asked for."""
-
-    experiment: Experiment
-    scale: Scale
-    dataset: str = "silhouettes"
-    root: Path | None = None  # None: the generated data set of the scale
-    split: str = "train"
-    eval_split: str = "val"
-    seed: int = 0
-    device: str = "cpu"
-    precision: Precision | None = None  # None: bfloat16 on a GPU that has it, else float32
-    pretrained: str | None = None  # None: the scale's weights; "none": random; "imagenet"; or a file
-    mean_over: tuple[str, ...] | None = None
-    workers: int = 0
-
-
-def check_device(name: str) -> str:
-    """`name` if torch can use that device, else InputError with the nearest one that it can."""
-    available = ["cpu"]
-    available += (
-        ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        if torch.cuda.is_available()
-        else []
-    )
-    available += ["mps"] if torch.backends.mps.is_available() else []
-    if name not in available:
-        raise nearest("device", name, available)
-    return name
-
-
-def precision_of(request: Request) -> Precision:
-    """The precision a run uses: as asked, or bfloat16 where the GPU has it."""
-    if request.precision is not None:
-        return request.precision
-    on_gpu = request.device.startswith("cuda") and torch.cuda.is_bf16_supported()
-    return "bf16" if on_gpu else "fp32"
-
-
-def data_of(request: Request) -> tuple[SegmentationDataset, SegmentationDataset]:
-    """The training and the evaluation set, generated on first use where no root is given.
-
-    Raises:
-        InputError: the data cannot be used, or the two lists share images.
-    """
-    root = request.root
-    if root is None:
-        if request.dataset != "silhouettes":
-            raise InputError(f"dataset {request.dataset}", "no --root given", "say where the data set lies")
-        root = generated_root(request.scale)
-    training = open_dataset(request.dataset, root, request.split)
-    evaluation = open_dataset(request.dataset, root, request.eval_split)
-    check_disjoint(training, evaluation)
-    return training, evaluation
-
-
-def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | None]:
-    """Where the encoder starts, and what a row says of it; (None, None) is random weights."""
-    chosen = request.pretrained or request.scale.weights or "none"
-    if chosen == "none":
-        return None, None
-    if chosen == "imagenet":
-        return "imagenet", {"name": "imagenet", "source": "torchvision IMAGENET1K_V1"}
-    own = WEIGHTS / f"{chosen}-{request.scale.backbone}.safetensors"
-    path = own if chosen == "silhouettes" else Path(chosen)
-    if not path.is_file():
-        raise InputError(
-            path, "no such weights file", "make it with 'segmix pretrain', or give --pretrained none"
-        )
-    record: dict[str, Any] = {"name": path.name, "sha256": file_digest(path)}
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as opened:
-            record |= opened.metadata() or {}
-    return path, record
-
-
-def model_of(request: Request, num_categories: int) -> SourceSeparation:
-    """The network of a run, its random weights drawn from the run's seed."""
-    scale, method = request.scale, request.experiment.method
-    pretrained, _ = weights_of(request)
-    torch.manual_seed(int(stream(request.seed, "weights").integers(2**31)))
-    return SourceSeparation(
-        num_categories,
-        backbone=scale.backbone,
-        head=method.head,
-        output_stride=scale.output_stride,
-        shared_aspp=method.shared_aspp,
-        pretrained=pretrained,
-        aspp_channels=scale.aspp_channels,
-        aspp_rates=scale.aspp_rates,
-    )
-
-
-def plan_of(request: Request, images: int) -> Plan:
-    """Steps, device and precision of a run on `images` training images."""
-    stage1, stage2 = request.scale.steps(images)
-    return Plan(
-        method=request.experiment.method,
-        scale=request.scale,
-        seed=request.seed,
-        stage1_steps=stage1,
-        stage2_steps=0 if request.experiment.method.finetune == "none" else stage2,
-        device=request.device,
-        precision=precision_of(request),
-        workers=request.workers,
-    )
 
 
 def train_and_measure(
@@ -158,7 +53,7 @@ def train_and_measure(
     report: Report | None = None,
     results_file: Path | None = None,
 ) -> tuple[Path, list[dict[str, Any]]]:
-    """Train both stages, measure after each, and write the rows to `folder`/rows.jsonl.
+    """Train both stages, measure the network after each, and add the rows to `folder`/rows.jsonl.
 
     Args:
         folder: holds the checkpoints; an existing run there is only touched with `resume`.
@@ -190,8 +85,6 @@ def train_and_measure(
         plan_of(request, len(training)),
         data={
             "training set": training.digest(),
-            "evaluation set": evaluation.digest(),
-            "mean over": request.mean_over,
             "start": "random" if weights is None else weights.get("sha256", weights["name"]),
         },
     )
@@ -201,98 +94,22 @@ def train_and_measure(
     if results_file is not None:
         results.append(results_file, [])
     model = model_of(request, len(training.categories))
-
-    def validate(network: SourceSeparation) -> dict[str, Any]:
-        scores = evaluate(
-            network,
-            evaluation,
-            crop=scale.eval_crop,
-            device=request.device,
-            mean_over=request.mean_over,
-        )
-        return {name: score.as_json() for name, score in scores.items()}
-
     with _stop_on_interrupt() as stopping:
-        progress = train(
+        train(
             plan,
             model,
             batches,
             cooccurrence_matrix(batches.presence),
             folder=folder,
             resume=resume,
-            validate=validate,
             report=report,
             stopping=stopping,
         )
-    rows = rows_of(request, plan, training, evaluation, progress)
-    write_text(folder / "rows.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+    rows = measure_run(request, folder, training, [evaluation, *data_beside(request)])
+    append_missing(folder / "rows.jsonl", rows)
     if results_file is not None:
         append_missing(results_file, rows)
     return checkpoint, rows
-
-
-def rows_of(
-    request: Request,
-    plan: Plan,
-    training: SegmentationDataset,
-    evaluation: SegmentationDataset,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """One row for each stage and output that was measured."""
-    method = request.experiment.method
-    _, weights = weights_of(request)
-    last_stage = 2 if plan.stage2_steps else 1
-    shared: dict[str, Any] = {
-        "schema": results.SCHEMA,
-        "experiment": request.experiment.name,
-        "method": asdict(method),
-        "method_digest": request.experiment.digest(),
-        "scale": request.scale.name,
-        "scale_digest": request.scale.digest(),
-        "dataset": request.dataset,
-        "dataset_digest": training.digest(),
-        "split": request.split,
-        "images": len(training),
-        "eval_split": request.eval_split,
-        "eval_images": len(evaluation),
-        "eval_digest": evaluation.digest(),
-        "seed": request.seed,
-        "protocol": "crop",
-        "crop": request.scale.eval_crop,
-        "mean_over": None if request.mean_over is None else list(request.mean_over),
-        "group": request.scale.batch_size,
-        "weights": weights,
-        "device": device_name(request.device),
-        "precision": plan.precision,
-        "torch": torch.__version__,
-        "version": segmix_core.__version__,
-        "commit": results.commit(),
-        "seconds": round(progress.seconds, 1),
-    }
-    return [
-        shared
-        | {
-            "stage": stage,
-            "output": output,
-            "reported": stage == last_stage and output == method.output(),
-            "metrics": metrics,
-            "steps": plan.stage1_steps if stage == 1 else plan.steps,
-        }
-        for stage in (1, 2)
-        for output, metrics in progress.scores.get(f"stage{stage}", {}).items()
-    ]
-
-
-def device_name(device: str) -> str:
-    """What a row calls a device: "cpu", or the GPU's own name."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def check_categories(chosen: tuple[str, ...] | None, known: tuple[str, ...]) -> None:
-    """Raise InputError for a category that the data set does not have."""
-    for name in chosen or ():
-        if name not in known:
-            raise nearest("category", name, known)
 
 
 @contextmanager
@@ -338,7 +155,8 @@ def source_digest() -> str:
     """SHA-256 of the sources that decide the numbers of a run: everything but what shows or asks for them."""
     package = Path(__file__).resolve().parent
     rooms = ("data", "mixing", "models", "training", "evaluation")
-    files = [package / f"{name}.py" for name in ("cooccurrence", "losses", "records", "rng")]
+    names = ("cooccurrence", "losses", "measure", "metrics", "records", "rng", "subsets")
+    files = [package / f"{name}.py" for name in names]
     files += sorted(path for room in rooms for path in (package / room).rglob("*.py"))
     return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()
 
@@ -413,95 +231,8 @@ def pretrain_encoder(
     return made | {"weights": str(out), "accuracy": round(100 * accuracy, 2), "sha256": file_digest(out)}
 
 
-def evaluate_checkpoint(
-    checkpoint: Path,
-    *,
-    dataset: str,
-    root: Path,
-    split: str,
-    protocol: Protocol,
-    crop: int | None,
-    mean_over: tuple[str, ...] | None,
-    device: str,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Measure every output of a checkpoint: the document of `segmix evaluate`."""
-    check_device(device)
-    opened = open_dataset(dataset, root, split)
-    check_categories(mean_over, opened.categories)
-    model = load_model(checkpoint).to(device)
-    if model.architecture["num_categories"] != len(opened.categories):
-        raise InputError(
-            checkpoint,
-            f"knows {model.architecture['num_categories']} categories, not {len(opened.categories)}",
-            "name a checkpoint trained on the same categories",
-        )
-    crop = crop or read_checkpoint(checkpoint)["identity"]["scale"]["eval_crop"]
-    scores = evaluate(
-        model, opened, protocol=protocol, crop=crop, device=device, mean_over=mean_over, progress=progress
-    )
-    return {
-        "images": len(opened),
-        "protocol": protocol,
-        "crop": crop if protocol == "crop" else None,
-        "mean_over": None if mean_over is None else list(mean_over),
-        "outputs": {name: score.as_json() for name, score in scores.items()},
-    }
-
-
-def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str = "cpu") -> list[Path]:
-    """Label maps (VOC palette) and overlays of photographs, at their own size.
-
-    Returns:
-        For each image, `<name>.png` and `<name>-overlay.jpg` in `out`.
-
-    Raises:
-        InputError: a bad checkpoint or image, or a result would replace an image or another result.
-    """
-    check_device(device)
-    taken = {path.resolve() for path in images}
-    for path in images:
-        for target in (out / f"{path.stem}.png", out / f"{path.stem}-overlay.jpg"):
-            if target.resolve() in taken:
-                raise InputError(
-                    path,
-                    f"its result would replace {target}",
-                    "choose another --out, or give images of one name one by one",
-                )
-            taken.add(target.resolve())
-    identity = read_checkpoint(checkpoint)["identity"]
-    output = Method(**_as_factors(identity["method"])).output()
-    model = load_model(checkpoint).to(device)
-    written = []
-    for path in images:
-        image = read_image(path)
-        image_BCHW = torch.tensor(image, device=device).permute(2, 0, 1)[None].float().div_(255)
-        with torch.inference_mode():
-            label = model(image_BCHW).outputs()[output].argmax(1)[0].to("cpu", torch.uint8).numpy()
-        drawn = Image.fromarray(label)
-        drawn.putpalette(voc_palette().tobytes())
-        shown = voc_palette()[label]
-        overlay = np.where(label[..., None] > 0, (image.astype(np.uint16) + shown) // 2, image).astype(
-            np.uint8
-        )
-        for name, picture, kind in (
-            (f"{path.stem}.png", drawn, "PNG"),
-            (f"{path.stem}-overlay.jpg", Image.fromarray(overlay), "JPEG"),
-        ):
-            with replacing(out / name) as temporary:
-                picture.save(temporary, format=kind)
-            written.append(out / name)
-    return written
-
-
-def _as_factors(stored: dict[str, Any]) -> dict[str, Any]:
-    """The factors of a method as JSON or a checkpoint holds them, as declarations again."""
-    delta, cap = stored["delta"], stored["cap"]
-    return stored | {"delta": delta and Delta(**delta), "cap": cap and Cap(**cap)}
-
-
 def run_tables(
-    tables: Sequence[int],
+    names: Sequence[str],
     request_for: Callable[[str, int], Request],
     *,
     seeds: Sequence[int],
@@ -509,37 +240,46 @@ def run_tables(
     results_file: Path | None = None,
     reporter: Callable[[str], Report] = lambda what: lambda step, steps, terms: None,
 ) -> tuple[list[str], list[str]]:
-    """Run what is missing of the tables' rows, one training run for each distinct method and seed.
+    """Run what is missing of the rows of tables and figures: each distinct training run once for a seed.
 
     Rows land in `results_file`; runs live in the cache, so that a stopped one goes on where it was.
 
     Args:
+        names: "table1", "figure5", "tables" ..., the most telling first.
         budget: seconds; a run is only begun while it is likely to end in time, judged by the longest so far.
 
     Returns:
         What is done and what is left, as "experiment seed".
     """
-    wanted: dict[tuple[str, int], Request] = {}
-    for seed in seeds:
-        for table in tables:
-            for row in TABLES[table]:
-                wanted.setdefault((row.experiment.digest(), seed), request_for(row.experiment.name, seed))
     began, longest = time.monotonic(), 0.0
     done, left = [], []
-    for request in wanted.values():
-        name = f"{request.experiment.name} {request.seed}"
-        spent = time.monotonic() - began
-        if budget is not None and spent + longest > budget:
-            left.append(name)
-            continue
-        path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
-        results.append(path, [])  # a file that cannot be written or read is found before the work, not after
-        results.read(path)
-        _, rows = cached_run(request, report=reporter(name))
-        append_missing(path, rows)
-        longest = max(longest, time.monotonic() - began - spent)
-        done.append(name)
+    for seed in seeds:
+        for experiment in training_runs([row for name in names for row in find_rows(name)]):
+            request = request_for(experiment.name, seed)
+            name = f"{experiment.name} {seed}"
+            spent = time.monotonic() - began
+            if budget is not None and spent + longest > budget:
+                left.append(name)
+                continue
+            path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
+            results.append(path, [])  # a file that cannot be written or read is found before the work
+            results.read(path)
+            _, rows = cached_run(request, report=reporter(name))
+            append_missing(path, rows)
+            longest = max(longest, time.monotonic() - began - spent)
+            done.append(name)
     return done, left
+
+
+def training_runs(rows: Sequence[Row]) -> list[Experiment]:
+    """The experiments that have to be trained so that every row can be read, in the order of the rows.
+
+    A method that ends after stage 1 is read off any run that begins with it.
+    """
+    distinct = {row.experiment.method: row.experiment for row in reversed(rows)}
+    wanted = list(reversed(distinct.values()))
+    longer = {one.method.stage1() for one in wanted if one.method.finetune != "none"}
+    return [one for one in wanted if one.method.finetune != "none" or one.method.stage1() not in longer]
 
 
 def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:

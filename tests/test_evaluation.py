@@ -344,7 +344,7 @@ def test_blends_are_scored_against_the_label_map_each_output_is_for() -> None:
 
 def test_percent_is_for_documents_and_shares_for_python() -> None:
     confusion = counted([(0, 0), (0, 1), (1, 1)])
-    scores = Scores(confusion, ("background", "a", "b", "c", "d"))
+    scores = Scores(confusion.matrix[None], ("background", "a", "b", "c", "d"))
     assert scores.as_json() == {
         "mIoU": 50.0,
         "aAcc": 66.6667,

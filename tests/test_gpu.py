@@ -14,8 +14,9 @@ from segmix_core.losses import stage1_loss
 from segmix_core.mixing import mix
 from segmix_core.models import SourceSeparation
 from segmix_core.records import Batch
+from segmix_core.request import Request
 from segmix_core.rng import stream
-from segmix_core.run import Request, train_and_measure
+from segmix_core.run import train_and_measure
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from segmix_core.errors import InputError
 from segmix_core.files import file_digest
 from segmix_core.models import Encoder, SourceSeparation, load_encoder
-from segmix_core.run import WEIGHTS
+from segmix_core.request import WEIGHTS
 
 SMALL = {"backbone": "resnet18w32", "aspp_channels": 16, "aspp_rates": (2, 4, 6), "output_stride": 8}
 

@@ -6,28 +6,44 @@ import math
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from segmix_core import results
 from segmix_core.errors import InputError
-from segmix_core.experiments import TABLES, Row
-from segmix_core.report import as_markdown, experiments_table, substitutions, table_report
-from segmix_core.report.tables import interval, measured, paired_difference, verdict
+from segmix_core.experiments import METHODS, TABLES, find_experiment
+from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.report import (
+    as_markdown,
+    experiments_table,
+    interval,
+    measured,
+    paired_bootstrap,
+    paired_difference,
+    report_rows,
+    substitutions,
+    verdict,
+)
+
+CM = METHODS["sourcesep-cm"]
 
 ROW: dict[str, Any] = {
     "schema": results.SCHEMA,
     "experiment": "sourcesep-cm",
-    "method": {"pairing": "cooccurrence"},
-    "method_digest": "0123456789ab",
+    "method": asdict(CM.method),
+    "method_digest": CM.digest(),
     "scale": "sketch",
     "scale_digest": "ba9876543210",
+    "backbone": "resnet18w32",
     "dataset": "silhouettes",
     "dataset_digest": "feedfeedfeedfeed",
     "split": "train",
     "images": 24,
+    "eval_dataset": "silhouettes",
     "eval_split": "val",
     "eval_images": 10,
     "eval_digest": "beefbeefbeefbeef",
@@ -39,6 +55,7 @@ ROW: dict[str, Any] = {
     "crop": 64,
     "mean_over": None,
     "metrics": {"mIoU": 50.0, "aAcc": 80.0, "iou_per_category": {"background": 90.0, "cat": None}},
+    "per_image": None,
     "steps": 100,
     "group": 16,
     "weights": None,
@@ -141,7 +158,7 @@ def test_a_misplaced_value_is_refused_on_both_ways(tmp_path: Path, field: str, v
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="schema 99 is not 1"):
+    with pytest.raises(ValueError, match="schema 99 is not 2"):
         results.append(tmp_path / "rows.jsonl", [row(schema=99)])
 
 
@@ -261,9 +278,9 @@ def test_the_verdict(difference: tuple[float, float | None, int] | None, said: s
 
 
 def test_seeds_of_one_setting_are_averaged() -> None:
-    entry, *rest = measured([row(50.0, seed=0), row(51.0, seed=2), row(52.0, seed=1)], ROW["method_digest"])
+    entry, *rest = measured([row(50.0, seed=0), row(51.0, seed=2), row(52.0, seed=1)], CM)
     assert not rest
-    assert (entry["mIoU"], entry["half_width_95"]) == (51, 2.48)
+    assert (entry["value"], entry["half_width_95"]) == (51, 2.48)
     assert entry["by_seed"] == {"0": 50, "1": 52, "2": 51}
     assert entry["seeds"] == [0, 1, 2]
     assert entry["images"] == 10
@@ -285,43 +302,128 @@ def test_seeds_of_one_setting_are_averaged() -> None:
     ],
 )
 def test_settings_that_differ_are_never_averaged(change: dict[str, Any]) -> None:
-    entries = measured([row(40.0), row(60.0, seed=1, **change)], ROW["method_digest"])
-    assert [entry["mIoU"] for entry in entries] == [40, 60]
+    entries = measured([row(40.0), row(60.0, seed=1, **change)], CM)
+    assert [entry["value"] for entry in entries] == [40, 60]
 
 
 def test_only_the_reported_output_of_the_method_is_measured() -> None:
-    rows = [row(40.0), row(90.0, reported=False, output="final"), row(90.0, method_digest="another")]
-    assert [entry["mIoU"] for entry in measured(rows, ROW["method_digest"])] == [40]
+    rows = [
+        row(40.0),
+        row(90.0, reported=False, output="final"),
+        row(90.0, method=asdict(METHODS["sourcesep-cc"].method)),
+    ]
+    assert [entry["value"] for entry in measured(rows, CM)] == [40]
 
 
-def declared_row() -> Row:
-    return next(declared for declared in TABLES[1] if declared.printed is not None)
+def test_a_method_without_fine_tuning_is_read_off_any_run_that_begins_with_it() -> None:
+    """The stage 1 of CM is the row "w/o DN" of Table 8, at S_ss; its two runs count once for a seed."""
+    without = find_experiment("table8/sourcesep-cm-without-dn")
+    stage1 = {"stage": 1, "output": "final"}
+    longer = replace(CM.method, finetune="mixed")
+    rows = [
+        row(30.0, **stage1),
+        row(31.0, **stage1, method=asdict(longer)),
+        row(90.0, stage=1),  # S_t
+        row(91.0, **stage1, method=asdict(METHODS["sourcesep-cc"].method)),
+        row(92.0, **stage1, method=asdict(replace(CM.method, shared_aspp=True))),
+    ]
+    assert [entry["by_seed"] for entry in measured(rows, without)] == [{"0": 30.0}]
+    assert measured([row(30.0, output="final")], without) == []
+    assert [entry["value"] for entry in measured([row(8.0, output="final")], CM, output="final")] == [8]
+
+
+def test_rows_of_the_first_schema_are_read(tmp_path: Path) -> None:
+    old = {key: value for key, value in ROW.items() if key not in ("eval_dataset", "backbone", "per_image")}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(old | {"schema": 1}) + "\n")
+    assert results.read(tmp_path / "rows.jsonl") == [ROW]
+
+
+def two_images(tmp_path: Path) -> dict[str, Any]:
+    """A row whose two images are read perfectly and half: background and cat, dog nowhere."""
+    matrices = np.zeros((2, 3, 3), dtype=np.int64)
+    matrices[0] = [[8, 0, 0], [0, 8, 0], [0, 0, 0]]
+    matrices[1] = [[8, 0, 0], [8, 0, 0], [0, 0, 0]]
+    confusions = ImageConfusions(
+        ids=("a", "b"),
+        categories=("background", "cat", "dog"),
+        matrices={"stage2 dominant": matrices},
+        subsets={
+            "first": np.array([True, False]),
+            "second": np.array([False, True]),
+            "none": np.zeros(2, bool),
+        },
+    )
+    save_confusions(tmp_path / "elsewhere" / "two.npz", confusions)
+    return row(per_image=str(tmp_path / "elsewhere" / "two.npz"))
+
+
+def test_a_subset_is_read_off_the_matrices_of_its_images(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "rows.jsonl"
+    results.append(path, [two_images(tmp_path)])
+    (tmp_path / "elsewhere" / "two.npz").unlink()  # a results file has its own copy
+    rows = results.read(path)
+    assert json.loads(path.read_text())["per_image"] == "two.npz"
+
+    def value(**how: Any) -> list[tuple[float, int]]:
+        return [(entry["value"], entry["images"]) for entry in measured(rows, CM, **how)]
+
+    assert value(subset="first") == [(100, 1)]
+    assert value(subset="second") == [(25, 1)]  # background 8 of 16, cat none; dog does not count
+    assert value(subset="second", metric="IoU background") == [(50, 1)]
+    assert value(subset="none") == value(subset="unheard-of") == []
+    assert value() == [(50, 10)]
+    narrow = [one | {"mean_over": ["cat"]} for one in rows]
+    assert [entry["value"] for entry in measured(narrow, CM, subset="second")] == [0]
+
+
+def test_the_bootstrap_is_paired_over_images_and_seeds() -> None:
+    rng = np.random.default_rng(0)
+    images = 200
+    hit = rng.integers(20, 80, size=images)
+    first, second = np.zeros((images, 2, 2), dtype=np.int64), np.zeros((images, 2, 2), dtype=np.int64)
+    first[:, 0, 0], first[:, 1, 1], first[:, 1, 0] = 100, hit + 5, 95 - hit
+    second[:, 0, 0], second[:, 1, 1], second[:, 1, 0] = 100, hit, 100 - hit
+    draw = {"rng": np.random.default_rng(1), "draws": 400}
+    difference, low, high = paired_bootstrap([first, first], [second, second], **draw)
+    assert 0 < low < difference < high < 10
+    # Images vary by far more than 5 pixels; only pairing makes the interval this narrow.
+    assert high - low < 1
+    assert paired_bootstrap([first], [first], **draw) == (0, 0, 0)
+    turned = paired_bootstrap([second], [first], **draw)
+    assert turned[2] < 0
+    # Seeds that contradict each other widen it across zero.
+    _, low, high = paired_bootstrap([first, second], [second, first], **draw)
+    assert low < 0 < high
+    with pytest.raises(ValueError, match="the same seeds and images"):
+        paired_bootstrap([first], [second[:-1]], **draw)
 
 
 def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
-    declared = declared_row()
-    digest = declared.experiment.digest()
-    results.append(tmp_path / "rows.jsonl", [row(40.0, method_digest=digest)])
-    results.append(
-        tmp_path / "rows.jsonl", [row(44.0, method_digest=digest, scale="paper", dataset="voc2012")]
-    )
+    declared = next(one for one in TABLES[1] if one.experiment == CM)
+    results.append(tmp_path / "rows.jsonl", [row(40.0)])
+    elsewhere = {"scale": "paper", "dataset": "voc2012", "eval_dataset": "voc2012"}
+    results.append(tmp_path / "rows.jsonl", [row(44.0, **elsewhere)])
+    results.append(tmp_path / "rows.jsonl", [row(99.0, eval_dataset="coco")])  # of another table
     found = next(
         entry
-        for entry in table_report(1, folder=tmp_path)
+        for entry in report_rows("table1", folder=tmp_path)
         if (entry["row"], entry["column"]) == (declared.row, declared.column)
     )
     assert found["printed"] == declared.printed
     assert {
-        scale: [entry["mIoU"] for entry in entries.values()] for scale, entries in found["measured"].items()
+        scale: [entry["value"] for entry in entries.values()] for scale, entries in found["measured"].items()
     } == {
         "sketch": [40],
         "paper": [44],
     }
     shown = as_markdown([found])
-    assert f"| {declared.row} | {declared.printed} ({declared.column}) | 40.0 | sketch |" in shown
+    assert (
+        f"| {declared.row} | {declared.column} | mIoU | {declared.printed} | 40.0 | sketch, resnet18w32 |"
+        in shown
+    )
     narrowed = [
         entry
-        for entry in table_report(1, scale="paper", dataset="voc2012", folder=tmp_path)
+        for entry in report_rows("table1", scale="paper", dataset="voc2012", folder=tmp_path)
         if entry["row"] == declared.row
     ]
     assert all(list(entry["measured"]) == ["paper"] for entry in narrowed)
@@ -329,18 +431,17 @@ def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
-    assert "| not measured |" in as_markdown(table_report(1, folder=tmp_path))
-    with pytest.raises(InputError, match="unknown name '99'"):
-        table_report(99, folder=tmp_path)
+    assert "| not measured |" in as_markdown(report_rows("table1", folder=tmp_path))
+    with pytest.raises(InputError, match="unknown name 'table99'"):
+        report_rows("table99", folder=tmp_path)
 
 
 def test_prose_takes_its_numbers_from_rows(tmp_path: Path) -> None:
     results.append(tmp_path / "rows.jsonl", [row(50.04, seed=0), row(50.14, seed=1)])
     values = substitutions(tmp_path)
-    assert values == {
-        "silhouettes_sketch_sourcesep_cm": "50.1",
-        "silhouettes_sketch_sourcesep_cm_seeds": "2",
-    }
+    assert values["silhouettes_sketch_sourcesep_cm"] == "50.1"
+    assert values["silhouettes_sketch_sourcesep_cm_seeds"] == "2"
+    assert {key.removesuffix("_seeds") for key in values} == {"silhouettes_sketch_sourcesep_cm"}
 
 
 def test_the_commit_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from segmix_core.data import open_dataset
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import METHODS, SCALES, Experiment, Scale
 from segmix_core.experiments.scales import SMOKE
+from segmix_core.measure import predict
 from segmix_core.models import Encoder, SourceSeparation, load_encoder, load_model, read_checkpoint
-from segmix_core.run import Request, model_of, plan_of, predict
+from segmix_core.request import Request, model_of, plan_of
 from segmix_core.training import (
     Plan,
     Pretraining,

@@ -7,7 +7,7 @@ from segmix_core.data.voc import open_voc
 from segmix_core.errors import InputError
 from segmix_core.experiments import Scale, nearest
 
-DATASETS = ("silhouettes", "voc2012")
+DATASETS = ("silhouettes", "voc2012", "silhouettes-outofcontext")
 GENERATED = Path(__file__).resolve().parents[2] / "data" / "generated"
 
 
@@ -28,6 +28,14 @@ def generated_root(scale: Scale) -> Path:
 
     images, val, size = scale.silhouettes
     return silhouettes.ensure(GENERATED, images=images, val=val, size=size, seed=0)
+
+
+def out_of_context_root(scale: Scale) -> Path:
+    """The folder of generated scenes in unheard-of company, beside ordinary ones, generated on first use."""
+    from segmix_core.data import silhouettes
+
+    _, val, size = scale.silhouettes
+    return silhouettes.ensure_out_of_context(GENERATED, images=val // 2, size=size, seed=0)
 
 
 def check_disjoint(training: SegmentationDataset, evaluation: SegmentationDataset) -> None:

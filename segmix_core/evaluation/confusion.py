@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segmix_core import metrics
 from segmix_core.errors import LabelError
 from segmix_core.records import IGNORE_INDEX
 
@@ -74,18 +75,12 @@ class ConfusionMatrix:
 
         NaN where a category has no pixel in label or prediction: it counts in no mean.
         """
-        hit = np.diag(self.matrix)
-        union = self.matrix.sum(0) + self.matrix.sum(1) - hit
-        iou: np.ndarray = np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
-        return iou
+        return metrics.iou(self.matrix)
 
     def miou(self, categories: list[int] | None = None) -> float:
         """Mean IoU, 0..1, over `categories` or all, without those that have no pixel; NaN if none has one."""
-        iou = self.iou() if categories is None else self.iou()[categories]
-        counted = iou[~np.isnan(iou)]
-        return float(counted.mean()) if len(counted) else float("nan")
+        return float(metrics.miou(self.matrix, categories))
 
     def aacc(self) -> float:
         """Share of pixels that are right, 0..1 (aAcc); NaN without a pixel."""
-        total = self.matrix.sum()
-        return float(np.diag(self.matrix).sum() / total) if total else float("nan")
+        return float(metrics.aacc(self.matrix))

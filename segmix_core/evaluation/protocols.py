@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -24,9 +25,16 @@ Protocol = Literal["crop", "full"]
 class Scores:
     """The metrics of one output."""
 
-    confusion: ConfusionMatrix
+    per_image_nNN: np.ndarray  # int64 confusion matrices, in the order of the data set
     categories: tuple[str, ...]
     mean_over: tuple[str, ...] | None = None  # the mean is restricted to these; None: every category
+
+    @cached_property
+    def confusion(self) -> ConfusionMatrix:
+        """The confusion matrix of the whole data set."""
+        total = ConfusionMatrix(len(self.categories))
+        total.matrix = self.per_image_nNN.sum(0)
+        return total
 
     def as_json(self) -> dict[str, Any]:
         """`mIoU`, `aAcc` and `iou_per_category`, in percent; null where a category has no pixel."""
@@ -70,7 +78,7 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    confusions: dict[str, ConfusionMatrix] = {}
+    confusions: dict[str, list[np.ndarray]] = {}
     done = 0
     with torch.inference_mode():
         for image_BHWC, label_BHW in _batches(dataset, protocol, crop, batch_size):
@@ -78,13 +86,19 @@ def evaluate(
             if perturb is not None:
                 image_BCHW = perturb(image_BCHW)
             for name, logits in model(image_BCHW).outputs().items():
-                confusion = confusions.setdefault(name, ConfusionMatrix(len(dataset.categories)))
-                confusion.update(logits.argmax(1), label_BHW.to(device))
+                predicted_BHW = logits.argmax(1).to(torch.uint8).cpu()
+                for prediction, label in zip(predicted_BHW, label_BHW, strict=True):
+                    confusion = ConfusionMatrix(len(dataset.categories))
+                    confusion.update(prediction, label)
+                    confusions.setdefault(name, []).append(confusion.matrix)
             done += len(label_BHW)
             if progress is not None:
                 progress(done, len(dataset))
     model.train(was_training)
-    return {name: Scores(confusion, dataset.categories, mean_over) for name, confusion in confusions.items()}
+    return {
+        name: Scores(np.stack(matrices), dataset.categories, mean_over)
+        for name, matrices in confusions.items()
+    }
 
 
 @torch.inference_mode()
@@ -97,15 +111,18 @@ def evaluate_blends(
         Scores of "dominant", "phantom" and "final", as far as the head has them.
     """
     model.eval()
-    confusions: dict[str, ConfusionMatrix] = {}
+    confusions: dict[str, list[np.ndarray]] = {}
     for mixed in blends:
         separation = model(mixed.image_BCHW)
         outputs = {name: (logits, mixed.dominant_BHW) for name, logits in separation.outputs().items()}
         if separation.phantom is not None:
             outputs["phantom"] = (separation.phantom, mixed.phantom_BHW)
         for name, (logits, label_BHW) in outputs.items():
-            confusions.setdefault(name, ConfusionMatrix(len(categories))).update(logits.argmax(1), label_BHW)
-    return {name: Scores(confusion, categories) for name, confusion in confusions.items()}
+            for prediction, label in zip(logits.argmax(1), label_BHW, strict=True):
+                confusion = ConfusionMatrix(len(categories))
+                confusion.update(prediction, label)
+                confusions.setdefault(name, []).append(confusion.matrix)
+    return {name: Scores(np.stack(matrices), categories) for name, matrices in confusions.items()}
 
 
 def _batches(

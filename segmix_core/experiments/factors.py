@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
-Pairing = Literal["none", "random", "clusters", "cooccurrence"]
+Pairing = Literal[
+    "none",
+    "random",
+    "clusters",  # section 3.1.1
+    "cooccurrence",  # Algorithm 2; the following keep its score and avoid its hubs
+    "average",
+    "proportional",
+    "assignment",
+    "memory",
+]
 Blend = Literal["none", "linear", "cutmix"]
 Head = Literal["plain", "no_ssh", "full"]
 Finetune = Literal["none", "plain", "mixed", "denoise"]
@@ -65,6 +74,26 @@ class Method:
     def output(self) -> Literal["dominant", "final"]:
         """Which output is reported: S_ss after stage 1, S_t once stage 2 has silenced the phantom (R12)."""
         return "final" if self.head == "full" and self.finetune in ("none", "mixed") else "dominant"
+
+    def stage1(self) -> Method:
+        """What stage 1 depends on: methods that agree in it share their training to its end."""
+        return replace(self, finetune="none", ppa="log1p")
+
+    def stage_of(self, trained: Method) -> int | None:
+        """After which stage of a run of `trained` this method's network stands; None if after neither."""
+        if self.finetune == "none":
+            return 1 if trained.stage1() == self.stage1() else None
+        return 2 if trained == self else None
+
+    @staticmethod
+    def stored(factors: dict[str, Any]) -> Method:
+        """A method from its factors as JSON or a checkpoint holds them; later factors have their defaults.
+
+        Raises:
+            TypeError: a factor that does not exist.
+        """
+        delta, cap = factors["delta"], factors["cap"]
+        return Method(**(factors | {"delta": delta and Delta(**delta), "cap": cap and Cap(**cap)}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,23 +1,28 @@
-"""Rows and declarations to tables: what was printed beside what was measured."""
+"""Rows and declarations -> tables and figures. No torch."""
 
+from segmix_core.report.statistics import interval, paired_bootstrap, paired_difference, verdict
 from segmix_core.report.tables import (
     as_markdown,
+    confusions_of,
     experiments_table,
-    interval,
     measured,
-    paired_difference,
+    reading,
+    report_rows,
     substitutions,
-    table_report,
-    verdict,
+    value_of,
 )
 
 __all__ = [
     "as_markdown",
+    "confusions_of",
     "experiments_table",
     "interval",
     "measured",
+    "paired_bootstrap",
     "paired_difference",
+    "reading",
+    "report_rows",
     "substitutions",
-    "table_report",
+    "value_of",
     "verdict",
 ]

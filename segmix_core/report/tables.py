@@ -2,88 +2,146 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from scipy.special import stdtrit
+import numpy as np
 
 from segmix_core import results
-from segmix_core.experiments import TABLES, Row, nearest
+from segmix_core.experiments import (
+    MEASURED_ON,
+    TABLES,
+    Experiment,
+    Method,
+    Row,
+    find_rows,
+    nearest,
+)
+from segmix_core.metrics import ImageConfusions, iou, load_confusions, miou
+from segmix_core.report.statistics import interval
 
 Rows = list[dict[str, Any]]
 
 
-def interval(values: list[float]) -> tuple[float, float | None]:
-    """Mean and half-width of its 95 % interval over seeds (Student's t); None for a single seed."""
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    quantile = float(stdtrit(len(values) - 1, 0.975))
-    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))
+@lru_cache(maxsize=64)
+def confusions_of(path: str) -> ImageConfusions:
+    """The matrices beside a row, each file read once."""
+    return load_confusions(Path(path))
 
 
-def paired_difference(
-    first: dict[int, float], second: dict[int, float]
-) -> tuple[float, float | None, int] | None:
-    """Mean of first - second over the seeds both have, its 95 % half-width, and the number of seeds."""
-    shared = sorted(first.keys() & second.keys())
-    if not shared:
+def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = None) -> float | None:
+    """A metric of a result row, on all its images or on a subset of them; None where it was not measured.
+
+    Args:
+        metric: "mIoU" or "IoU <category>", percent; else a name among the row's metrics.
+    """
+    _, of_category, category = metric.partition("IoU ")
+    if subset is None:
+        metrics = row["metrics"]
+        found = metrics.get("iou_per_category", {}).get(category) if of_category else metrics.get(metric)
+        return None if found is None else float(found)
+    if row["per_image"] is None:
         return None
-    mean, half = interval([first[seed] - second[seed] for seed in shared])
-    return mean, half, len(shared)
+    confusions = confusions_of(row["per_image"])
+    if subset not in confusions.subsets or not confusions.subsets[subset].any():
+        return None
+    matrix_NN = confusions.of(row["stage"], row["output"], subset).sum(0)
+    if of_category:
+        found = iou(matrix_NN)[confusions.categories.index(category)]
+    else:
+        chosen = row["mean_over"] and [confusions.categories.index(name) for name in row["mean_over"]]
+        found = miou(matrix_NN, chosen)
+    return None if np.isnan(found) else 100 * float(found)
 
 
-def verdict(difference: tuple[float, float | None, int] | None) -> str:
-    """What a paired difference allows to say: "higher", "lower" or "undecided"."""
-    mean, half, pairs = difference or (0.0, None, 0)
-    if half is None or pairs < 3 or abs(mean) <= half:
-        return "undecided"
-    return "higher" if mean > 0 else "lower"
+def reading(rows: Rows, experiment: Experiment, *, output: str | None = None) -> Rows:
+    """The rows in which an experiment's network was measured, at the output that it declares.
+
+    A method without fine-tuning is read after stage 1 of any run that shares its stage 1.
+    """
+    wanted = output or experiment.method.output()
+    return [
+        row
+        for row in rows
+        if row["output"] == wanted
+        and row["stage"] == experiment.method.stage_of(Method.stored(row["method"]))
+    ]
 
 
-def measured(rows: Rows, method_digest: str) -> list[dict[str, Any]]:
-    """The reported measurements of a method, one entry for each setting that may not be averaged across."""
-    groups: dict[tuple[str, ...], Rows] = defaultdict(list)
-    for row in rows:
-        if row["method_digest"] == method_digest and row["reported"]:
-            groups[setting(row)].append(row)
-    return [_summary(group) for group in groups.values()]
+def measured(
+    rows: Rows,
+    experiment: Experiment,
+    *,
+    metric: str = "mIoU",
+    subset: str | None = None,
+    output: str | None = None,
+    among: tuple[str, ...] | None = None,
+    eval_split: str | None = None,
+) -> list[dict[str, Any]]:
+    """The measurements of an experiment, one entry for each setting that may not be averaged across.
+
+    Args:
+        among: only these evaluation sets.
+    """
+    groups: dict[tuple[str, ...], dict[int, tuple[float, dict[str, Any]]]] = defaultdict(dict)
+    for row in reading(rows, experiment, output=output):
+        if among is not None and row["eval_dataset"] not in among:
+            continue
+        if eval_split is not None and row["eval_split"] != eval_split:
+            continue
+        value = value_of(row, metric, subset)
+        if value is not None:
+            # Two runs may share a stage 1; its first measurement counts.
+            groups[setting(row)].setdefault(row["seed"], (value, row))
+    return [_summary(group, metric, subset) for group in groups.values()]
 
 
 def setting(row: dict[str, Any]) -> tuple[str, ...]:
     """What must be equal for two rows to be compared: scale, data, start, protocol, precision."""
     weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
-    names = ("scale", "scale_digest", "dataset", "dataset_digest", "eval_digest", "protocol", "crop")
-    return (*(str(row[name]) for name in (*names, "mean_over", "precision")), weights)
+    names = ("scale", "scale_digest", "dataset", "dataset_digest", "eval_dataset", "eval_digest",
+             "protocol", "crop", "mean_over", "precision")  # fmt: skip
+    return (*(str(row[name]) for name in names), weights)
 
 
-def _summary(group: Rows) -> dict[str, Any]:
-    by_seed = {row["seed"]: row["metrics"]["mIoU"] for row in group}
+def _summary(
+    group: dict[int, tuple[float, dict[str, Any]]], metric: str, subset: str | None
+) -> dict[str, Any]:
+    by_seed = {seed: value for seed, (value, _) in sorted(group.items())}
+    rows = [row for _, row in group.values()]
     mean, half = interval(list(by_seed.values()))
-    first = group[0]
+    first = rows[0]
+    images = first["eval_images"]
+    if subset is not None:
+        images = int(confusions_of(first["per_image"]).subsets[subset].sum())
+    digits = 2 if "IoU" in metric else 4
     return {
         "scale": first["scale"],
-        "dataset": first["dataset"],
+        "dataset": first["eval_dataset"],
+        "split": first["eval_split"],
+        "subset": subset,
         "mean_over": first["mean_over"],
         "weights": "random" if first["weights"] is None else first["weights"]["name"],
-        "protocol": f"{first['protocol']} {first['crop']}",
+        "backbone": first["backbone"],
+        "protocol": first["protocol"] if first["crop"] is None else f"{first['protocol']} {first['crop']}",
         "output": first["output"],
-        "mIoU": round(mean, 2),
-        "half_width_95": None if half is None else round(half, 2),
-        "by_seed": {str(seed): round(value, 2) for seed, value in sorted(by_seed.items())},
+        "stage": first["stage"],
+        "metric": metric,
+        "value": round(mean, digits),
+        "half_width_95": None if half is None else round(half, digits),
+        "by_seed": {str(seed): round(value, digits) for seed, value in by_seed.items()},
         "seeds": sorted(by_seed),
-        "images": first["eval_images"],
+        "images": images,
         "steps": first["steps"],
-        "devices": sorted({row["device"] for row in group}),
-        "commits": sorted({row["commit"] for row in group}),
+        "devices": sorted({row["device"] for row in rows}),
+        "commits": sorted({row["commit"] for row in rows}),
     }
 
 
 def experiments_table(table: int | None = None, folder: Path = results.RESULTS) -> Rows:
-    """Every declared row, of one table or of all, with its printed value and what was measured.
+    """Every declared row of one table or of all, with what was measured.
 
     `measured` holds, by scale and then by data set and start of the encoder, what `measured` returns.
 
@@ -93,75 +151,100 @@ def experiments_table(table: int | None = None, folder: Path = results.RESULTS) 
     if table is not None and table not in TABLES:
         raise nearest("table", str(table), [str(number) for number in TABLES])
     rows = results.read_all(folder)
-    return [_declared(row, rows) for number in ([table] if table else TABLES) for row in TABLES[number]]
+    declared = [row for number in ([table] if table else TABLES) for row in TABLES[number]]
+    return [_declared(row, rows) for row in declared]
 
 
 def _declared(row: Row, rows: Rows) -> dict[str, Any]:
     by_scale: dict[str, dict[str, Any]] = defaultdict(dict)
-    for entry in measured(rows, row.experiment.digest()):
-        found = by_scale[entry["scale"]]
+    found = [] if row.perturbation else measured(
+        rows,
+        row.experiment,
+        metric=row.metric,
+        subset=row.subset,
+        output=row.output,
+        among=MEASURED_ON[row.data],
+        eval_split=row.eval_split,
+    )  # fmt: skip
+    for entry in found:
+        entries = by_scale[entry["scale"]]
         name = f"{entry['dataset']}, {entry['weights']}"
-        found[name if name not in found else f"{name}, {len(found) + 1}"] = entry
+        entries[name if name not in entries else f"{name}, {len(entries) + 1}"] = entry
     return {
-        "table": row.table,
+        **({"figure": row.figure} if row.table is None else {"table": row.table}),
         "row": row.row,
         "column": row.column,
         "experiment": row.experiment.name,
         "metric": row.metric,
+        "subset": row.subset,
         "printed": row.printed,
         "measured": dict(by_scale),
     }
 
 
-def table_report(
-    table: int, *, scale: str | None = None, dataset: str | None = None, folder: Path = results.RESULTS
+def report_rows(
+    name: str, *, scale: str | None = None, dataset: str | None = None, folder: Path = results.RESULTS
 ) -> Rows:
-    """Printed beside measured, for one table; optionally only what was measured at one scale or data set."""
-    rows = experiments_table(table, folder)
+    """Printed beside measured for "table4", "figure5", "tables" ...; optionally at one scale or data set."""
+    stored = results.read_all(folder)
+    rows = [_declared(row, stored) for row in find_rows(name)]
     for row in rows:
         row["measured"] = {
-            at: {name: entry for name, entry in found.items() if dataset in (None, entry["dataset"])}
+            at: kept
             for at, found in row["measured"].items()
             if scale in (None, at)
+            and (kept := {key: entry for key, entry in found.items() if dataset in (None, entry["dataset"])})
         }
     return rows
 
 
-def as_markdown(rows: Rows) -> str:
-    """A report as a Markdown table: one line for each printed value and setting.
+_COLUMNS = (
+    *("row", "column", "metric", "printed", "measured"),
+    *("scale", "data", "start", "seeds", "n", "device", "commit"),
+)
 
-    Below paper scale there is one encoder, so the printed columns of a method share one measured value (R25).
+
+def as_markdown(rows: Rows) -> str:
+    """A report as Markdown tables: one for each table, one line for each printed row, column and setting.
+
+    Below paper scale there is one encoder, so the blocks of backbones share one measured value (R25).
     """
-    lines = [
-        "| method | printed (%) | measured mIoU (%) | scale | data | start | seeds | n | device | commit |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    methods: dict[str, Rows] = defaultdict(list)
+    tables: dict[str, Rows] = defaultdict(list)
     for row in rows:
-        methods[row["row"]].append(row)
-    for name, columns in methods.items():
-        printed = ", ".join(f"{row['printed']} ({row['column']})" for row in columns)
-        entries = [entry for found in columns[0]["measured"].values() for entry in found.values()]
-        if not entries:
-            lines.append(f"| {name} | {printed} | not measured | | | | | | | |")
-        for entry in entries:
-            spread = "" if entry["half_width_95"] is None else f" ± {entry['half_width_95']}"
-            over = "" if entry["mean_over"] is None else f", mean over {len(entry['mean_over'])} categories"
-            cells = [
-                name,
-                printed,
-                f"{entry['mIoU']}{spread}",
-                entry["scale"],
-                f"{entry['dataset']}{over}",
-                entry["weights"],
-                str(len(entry["seeds"])),
-                str(entry["images"]),
-                ", ".join(entry["devices"]),
-                ", ".join(entry["commits"]),
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "n: evaluation images. ±: half of the 95 % interval of the mean over seeds (Student's t)."]
+        title = f"Table {row['table']}" if "table" in row else f"Figure {row['figure']}"
+        tables[title].append(row)
+    lines = []
+    for title, listed in tables.items():
+        lines += [title, ""]
+        lines += [
+            f"| {' | '.join(_COLUMNS)} |",
+            f"|{'---|' * len(_COLUMNS)}",
+        ]
+        for row in listed:
+            printed = "" if row["printed"] is None else str(row["printed"])
+            cells = [row["row"], row["column"], row["metric"], printed]
+            entries = [entry for found in row["measured"].values() for entry in found.values()]
+            lines += [f"| {' | '.join([*cells, *_measured_cells(entry)])} |" for entry in entries]
+            if not entries:
+                lines.append(f"| {' | '.join(cells)} | not measured | | | | | | | |")
+        lines.append("")
+    lines.append("n: evaluation images. ±: half of the 95 % interval of the mean over seeds (Student's t).")
     return "\n".join(lines)
+
+
+def _measured_cells(entry: dict[str, Any]) -> list[str]:
+    spread = "" if entry["half_width_95"] is None else f" ± {entry['half_width_95']}"
+    over = "" if entry["mean_over"] is None else f", mean over {len(entry['mean_over'])} categories"
+    return [
+        f"{entry['value']}{spread}",
+        f"{entry['scale']}, {entry['backbone']}",
+        f"{entry['dataset']} {entry['split']}{over}",
+        entry["weights"],
+        str(len(entry["seeds"])),
+        str(entry["images"]),
+        ", ".join(entry["devices"]),
+        ", ".join(entry["commits"]),
+    ]
 
 
 def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
@@ -172,9 +255,11 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
     """
     rows = results.read_all(folder)
     values: dict[str, str] = {}
-    for digest, experiment in {row["method_digest"]: row["experiment"] for row in rows}.items():
-        for entry in measured(rows, digest):
-            key = f"{entry['dataset']}_{entry['scale']}_{experiment}".replace("-", "_").replace("/", "_")
-            values[key] = f"{entry['mIoU']:.1f}"
+    for experiment in {row.experiment.name: row.experiment for row in find_rows("tables")}.values():
+        for entry in measured(rows, experiment):
+            key = f"{entry['dataset']}_{entry['scale']}_{experiment.name}"
+            for sign in "-/+":
+                key = key.replace(sign, "_")
+            values[key] = f"{entry['value']:.1f}"
             values[f"{key}_seeds"] = str(len(entry["seeds"]))
     return values

@@ -20,17 +20,7 @@ class Progress:
 
     step: int = 0  # steps done, over both stages
     seconds: float = 0.0  # of training, over all sittings
-    scores: dict[str, Any] = field(default_factory=dict)  # metrics measured on the way, by stage
-    best: dict[str, Any] | None = None  # stage, output and mIoU of the best; recorded, never used to pick
     losses: list[dict[str, float]] = field(default_factory=list)  # the curve, one entry each few steps
-
-    def measured(self, stage: int, scores: dict[str, Any]) -> None:
-        """Keep what was measured after a stage: metrics by output."""
-        self.scores[f"stage{stage}"] = scores
-        for output, metrics in scores.items():
-            found = metrics["mIoU"]
-            if found is not None and (self.best is None or found > self.best["mIoU"]):
-                self.best = {"stage": stage, "output": output, "mIoU": found}
 
 
 def save(

@@ -116,7 +116,6 @@ def train(
     *,
     folder: Path,
     resume: bool = False,
-    validate: Callable[[SourceSeparation], dict[str, Any]] | None = None,
     report: Callable[[int, int, dict[str, float]], None] | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Progress:
@@ -127,7 +126,6 @@ def train(
 
     Args:
         cooccurrence_NN: matrix of the training set (Algorithm 1).
-        validate: called at the end of each stage; what it returns is kept in `Progress.scores`.
         report: called every few steps with step, steps and the mean terms of the loss.
         stopping: asked every few steps; once it says yes, a checkpoint is written and the run ends.
 
@@ -196,9 +194,6 @@ def train(
             if stopping():
                 raise KeyboardInterrupt
         if first < last:
-            if validate is not None:
-                progress.measured(stage, validate(model))
-                model.train()
             progress.seconds = time.monotonic() - began
             if stage == 1:
                 save(folder / "stage1.pt", model, optimizer, progress, identity)

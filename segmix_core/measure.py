@@ -1,0 +1,217 @@
+"""What a finished network is worth: result rows, the matrices behind them, and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+import segmix_core
+from segmix_core import results
+from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
+from segmix_core.data import open_dataset
+from segmix_core.data.dataset import SegmentationDataset, read_image
+from segmix_core.data.voc import voc_palette
+from segmix_core.errors import InputError
+from segmix_core.evaluation import Protocol, evaluate
+from segmix_core.experiments import Method
+from segmix_core.files import file_digest, replacing
+from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.models import load_model, read_checkpoint
+from segmix_core.request import (
+    Request,
+    check_categories,
+    check_device,
+    device_name,
+    precision_of,
+    weights_of,
+)
+from segmix_core.subsets import build_subsets
+
+
+def measure_run(
+    request: Request,
+    folder: Path,
+    training: SegmentationDataset,
+    evaluations: Sequence[SegmentationDataset],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Score the networks that a finished run left in `folder`, after each stage, on every evaluation set.
+
+    The confusion matrices of single images, with the subsets of Tables 4 and 5 and Fig. 5, go to
+    `folder`/per_image.
+
+    Returns:
+        One row for each evaluation set, stage and output.
+    """
+    checkpoints = {1: folder / "stage1.pt"}
+    if read_checkpoint(folder / "checkpoint.pt")["identity"]["stage2_steps"]:
+        checkpoints[2] = folder / "checkpoint.pt"
+    training_NN = cooccurrence_matrix(dataset_presence(training))
+    rows = []
+    for evaluation in evaluations:
+        scores = {
+            (stage, output): score
+            for stage, checkpoint in checkpoints.items()
+            for output, score in evaluate(
+                load_model(checkpoint).to(request.device),
+                evaluation,
+                crop=request.scale.eval_crop,
+                device=request.device,
+                mean_over=request.mean_over,
+                progress=progress,
+            ).items()
+        }
+        subsets = build_subsets(evaluation, dataset_presence(evaluation), training_NN)
+        confusions = ImageConfusions(
+            ids=evaluation.ids,
+            categories=evaluation.categories,
+            matrices={
+                f"stage{stage} {output}": score.per_image_nNN for (stage, output), score in scores.items()
+            },
+            subsets={name: np.isin(evaluation.ids, subset.ids) for name, subset in subsets.items()},
+        )
+        written = folder / results.PER_IMAGE / f"{evaluation.split}.npz"
+        save_confusions(written, confusions)
+        # Named after what it holds: files of many runs lie side by side.
+        kept = written.with_name(
+            f"{request.experiment.name.replace('/', '-')}-{request.seed}-{file_digest(written)[:12]}.npz"
+        )
+        written.rename(kept)
+        shared = _shared_fields(request, training, evaluation, folder / "checkpoint.pt")
+        rows += [
+            shared
+            | {
+                "stage": stage,
+                "output": output,
+                "reported": stage == max(checkpoints) and output == request.experiment.method.output(),
+                "metrics": score.as_json(),
+                "per_image": str(kept),
+                "steps": read_checkpoint(checkpoints[stage])["progress"]["step"],
+            }
+            for (stage, output), score in scores.items()
+        ]
+    return rows
+
+
+def _shared_fields(
+    request: Request, training: SegmentationDataset, evaluation: SegmentationDataset, checkpoint: Path
+) -> dict[str, Any]:
+    """What every row of a run says, whatever stage and output it is about."""
+    method, scale = request.experiment.method, request.scale
+    return {
+        "schema": results.SCHEMA,
+        "experiment": request.experiment.name,
+        "method": asdict(method),
+        "method_digest": request.experiment.digest(),
+        "scale": scale.name,
+        "scale_digest": scale.digest(),
+        "backbone": scale.backbone,
+        "dataset": request.dataset,
+        "dataset_digest": training.digest(),
+        "split": request.split,
+        "images": len(training),
+        "eval_dataset": evaluation.name,
+        "eval_split": evaluation.split,
+        "eval_images": len(evaluation),
+        "eval_digest": evaluation.digest(),
+        "seed": request.seed,
+        "protocol": "crop",
+        "crop": scale.eval_crop,
+        "mean_over": None if request.mean_over is None else list(request.mean_over),
+        "group": scale.batch_size,
+        "weights": weights_of(request)[1],
+        "device": device_name(request.device),
+        "precision": precision_of(request),
+        "torch": torch.__version__,
+        "version": segmix_core.__version__,
+        "commit": results.commit(),
+        "seconds": round(read_checkpoint(checkpoint)["progress"]["seconds"], 1),
+    }
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    *,
+    dataset: str,
+    root: Path,
+    split: str,
+    protocol: Protocol,
+    crop: int | None,
+    mean_over: tuple[str, ...] | None,
+    device: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure every output of a checkpoint: the document of `segmix evaluate`."""
+    check_device(device)
+    opened = open_dataset(dataset, root, split)
+    check_categories(mean_over, opened.categories)
+    model = load_model(checkpoint).to(device)
+    if model.architecture["num_categories"] != len(opened.categories):
+        raise InputError(
+            checkpoint,
+            f"knows {model.architecture['num_categories']} categories, not {len(opened.categories)}",
+            "name a checkpoint trained on the same categories",
+        )
+    crop = crop or read_checkpoint(checkpoint)["identity"]["scale"]["eval_crop"]
+    scores = evaluate(
+        model, opened, protocol=protocol, crop=crop, device=device, mean_over=mean_over, progress=progress
+    )
+    return {
+        "images": len(opened),
+        "protocol": protocol,
+        "crop": crop if protocol == "crop" else None,
+        "mean_over": None if mean_over is None else list(mean_over),
+        "outputs": {name: score.as_json() for name, score in scores.items()},
+    }
+
+
+def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str = "cpu") -> list[Path]:
+    """Label maps (VOC palette) and overlays of photographs, at their own size.
+
+    Returns:
+        For each image, `<name>.png` and `<name>-overlay.jpg` in `out`.
+
+    Raises:
+        InputError: a bad checkpoint or image, or a result would replace an image or another result.
+    """
+    check_device(device)
+    taken = {path.resolve() for path in images}
+    for path in images:
+        for target in (out / f"{path.stem}.png", out / f"{path.stem}-overlay.jpg"):
+            if target.resolve() in taken:
+                raise InputError(
+                    path,
+                    f"its result would replace {target}",
+                    "choose another --out, or give images of one name one by one",
+                )
+            taken.add(target.resolve())
+    identity = read_checkpoint(checkpoint)["identity"]
+    output = Method.stored(identity["method"]).output()
+    model = load_model(checkpoint).to(device)
+    written = []
+    for path in images:
+        image = read_image(path)
+        image_BCHW = torch.tensor(image, device=device).permute(2, 0, 1)[None].float().div_(255)
+        with torch.inference_mode():
+            label = model(image_BCHW).outputs()[output].argmax(1)[0].to("cpu", torch.uint8).numpy()
+        drawn = Image.fromarray(label)
+        drawn.putpalette(voc_palette().tobytes())
+        shown = voc_palette()[label]
+        overlay = np.where(label[..., None] > 0, (image.astype(np.uint16) + shown) // 2, image).astype(
+            np.uint8
+        )
+        for name, picture, kind in (
+            (f"{path.stem}.png", drawn, "PNG"),
+            (f"{path.stem}-overlay.jpg", Image.fromarray(overlay), "JPEG"),
+        ):
+            with replacing(out / name) as temporary:
+                picture.save(temporary, format=kind)
+            written.append(out / name)
+    return written

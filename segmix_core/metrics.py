@@ -1,0 +1,103 @@
+"""What is read off a confusion matrix, and the matrices of single images that a run leaves behind.
+
+A metric of any subset of images, and any resampling of them, is a sum over stored matrices: no network has
+to run again.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from segmix_core.errors import InputError
+from segmix_core.files import replacing
+
+
+def iou(matrix_NN: np.ndarray) -> np.ndarray:
+    """Intersection over union of each category: integers (..., N, N), label x prediction -> float64 (..., N).
+
+    0..1; NaN where a category has no pixel in label or prediction: it counts in no mean.
+    """
+    hit = np.diagonal(matrix_NN, axis1=-2, axis2=-1)
+    union = matrix_NN.sum(-1) + matrix_NN.sum(-2) - hit
+    result: np.ndarray = np.divide(hit, union, out=np.full(hit.shape, np.nan), where=union > 0)
+    return result
+
+
+def miou(matrix_NN: np.ndarray, categories: Sequence[int] | None = None) -> np.ndarray:
+    """Mean IoU, 0..1, over `categories` or all, without those that have no pixel: (..., N, N) -> (...).
+
+    NaN where none has a pixel.
+    """
+    values = iou(matrix_NN) if categories is None else iou(matrix_NN)[..., list(categories)]
+    counted = (~np.isnan(values)).sum(-1)
+    result: np.ndarray = np.divide(
+        np.nansum(values, -1), counted, out=np.full(counted.shape, np.nan), where=counted > 0
+    )
+    return result
+
+
+def aacc(matrix_NN: np.ndarray) -> np.ndarray:
+    """Share of pixels that are right, 0..1 (aAcc): (..., N, N) -> (...); NaN without a pixel."""
+    total = matrix_NN.sum((-2, -1))
+    right = np.diagonal(matrix_NN, axis1=-2, axis2=-1).sum(-1)
+    result: np.ndarray = np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfusions:
+    """The confusion matrices of every evaluation image of a run, and which subsets each image is in."""
+
+    ids: tuple[str, ...]
+    categories: tuple[str, ...]
+    matrices: dict[str, np.ndarray]  # "stage1 dominant", ... -> int64 (n, N, N)
+    subsets: dict[str, np.ndarray] = field(default_factory=dict)  # name -> bool (n,), `segmix_core.subsets`
+
+    def of(self, stage: int, output: str, subset: str | None = None) -> np.ndarray:
+        """The matrices of the images of a subset, or of all: int64 (n, N, N).
+
+        Raises:
+            KeyError: no such stage, output or subset.
+        """
+        matrices = self.matrices[f"stage{stage} {output}"]
+        return matrices if subset is None else matrices[self.subsets[subset]]
+
+
+def save_confusions(path: Path, confusions: ImageConfusions) -> None:
+    """Write the matrices to an .npz file, in one step."""
+    arrays = {f"matrix {name}": matrices.astype(np.int32) for name, matrices in confusions.matrices.items()}
+    arrays |= {f"subset {name}": held for name, held in confusions.subsets.items()}
+    arrays |= {"ids": np.array(confusions.ids), "categories": np.array(confusions.categories)}
+    with replacing(path) as temporary, temporary.open("wb") as opened:
+        np.savez_compressed(opened, **arrays)  # type: ignore[arg-type]
+
+
+def load_confusions(path: Path) -> ImageConfusions:
+    """Read what `save_confusions` wrote; nothing in the file is run.
+
+    Raises:
+        InputError: no such file, or not one of these.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as opened:
+            arrays = {name: opened[name] for name in opened.files}
+        kinds: dict[str, dict[str, np.ndarray]] = {"matrix": {}, "subset": {}}
+        for name, array in arrays.items():
+            kind, _, rest = name.partition(" ")
+            if rest:
+                kinds[kind][rest] = array
+        return ImageConfusions(
+            ids=tuple(arrays["ids"].tolist()),
+            categories=tuple(arrays["categories"].tolist()),
+            matrices={name: array.astype(np.int64) for name, array in kinds["matrix"].items()},
+            subsets=kinds["subset"],
+        )
+    except FileNotFoundError as error:
+        raise InputError(path, "no such file", "restore it, or take its rows out of the results") from error
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(path, "not a file of confusion matrices", "restore it") from error

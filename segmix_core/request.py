@@ -1,0 +1,158 @@
+"""One training run as asked for, and the objects that it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from segmix_core import results
+from segmix_core.data import check_disjoint, generated_root, open_dataset, out_of_context_root
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.errors import InputError
+from segmix_core.experiments import Experiment, Scale, nearest
+from segmix_core.files import file_digest
+from segmix_core.models import SourceSeparation
+from segmix_core.rng import stream
+from segmix_core.training import Plan
+from segmix_core.training.stages import Precision
+
+WEIGHTS = results.REPOSITORY / "data" / "weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One training run, as asked for."""
+
+    experiment: Experiment
+    scale: Scale
+    dataset: str = "silhouettes"
+    root: Path | None = None  # None: the generated data set of the scale
+    split: str = "train"
+    eval_split: str = "val"
+    seed: int = 0
+    device: str = "cpu"
+    precision: Precision | None = None  # None: bfloat16 on a GPU that has it, else float32
+    pretrained: str | None = None  # None: the scale's weights; "none": random; "imagenet"; or a file
+    mean_over: tuple[str, ...] | None = None
+    workers: int = 0
+
+
+def check_device(name: str) -> str:
+    """`name` if torch can use that device, else InputError with the nearest one that it can."""
+    available = ["cpu"]
+    available += (
+        ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        if torch.cuda.is_available()
+        else []
+    )
+    available += ["mps"] if torch.backends.mps.is_available() else []
+    if name not in available:
+        raise nearest("device", name, available)
+    return name
+
+
+def device_name(device: str) -> str:
+    """What a row calls a device: "cpu", or the GPU's own name."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def check_categories(chosen: tuple[str, ...] | None, known: tuple[str, ...]) -> None:
+    """Raise InputError for a category that the data set does not have."""
+    for name in chosen or ():
+        if name not in known:
+            raise nearest("category", name, known)
+
+
+def precision_of(request: Request) -> Precision:
+    """The precision a run uses: as asked, or bfloat16 where the GPU has it."""
+    if request.precision is not None:
+        return request.precision
+    on_gpu = request.device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    return "bf16" if on_gpu else "fp32"
+
+
+def data_of(request: Request) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """The training and the evaluation set, generated on first use where no root is given.
+
+    Raises:
+        InputError: the data cannot be used, or the two lists share images.
+    """
+    root = request.root
+    if root is None:
+        if request.dataset != "silhouettes":
+            raise InputError(f"dataset {request.dataset}", "no --root given", "say where the data set lies")
+        root = generated_root(request.scale)
+    training = open_dataset(request.dataset, root, request.split)
+    evaluation = open_dataset(request.dataset, root, request.eval_split)
+    check_disjoint(training, evaluation)
+    return training, evaluation
+
+
+def data_beside(request: Request) -> list[SegmentationDataset]:
+    """Further lists that a run on generated scenes is measured on: out of context, and ordinary company."""
+    from segmix_core.data import silhouettes
+
+    if (
+        request.dataset != "silhouettes"
+        or request.root is not None
+        or not hasattr(silhouettes, "ensure_out_of_context")
+    ):
+        return []
+    root = out_of_context_root(request.scale)
+    return [open_dataset("silhouettes-outofcontext", root, split) for split in ("outofcontext", "ordinary")]
+
+
+def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | None]:
+    """Where the encoder starts, and what a row says of it; (None, None) is random weights."""
+    chosen = request.pretrained or request.scale.weights or "none"
+    if chosen == "none":
+        return None, None
+    if chosen == "imagenet":
+        return "imagenet", {"name": "imagenet", "source": "torchvision IMAGENET1K_V1"}
+    own = WEIGHTS / f"{chosen}-{request.scale.backbone}.safetensors"
+    path = own if chosen == "silhouettes" else Path(chosen)
+    if not path.is_file():
+        raise InputError(
+            path, "no such weights file", "make it with 'segmix pretrain', or give --pretrained none"
+        )
+    record: dict[str, Any] = {"name": path.name, "sha256": file_digest(path)}
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as opened:
+            record |= opened.metadata() or {}
+    return path, record
+
+
+def model_of(request: Request, num_categories: int) -> SourceSeparation:
+    """The network of a run, its random weights drawn from the run's seed."""
+    scale, method = request.scale, request.experiment.method
+    pretrained, _ = weights_of(request)
+    torch.manual_seed(int(stream(request.seed, "weights").integers(2**31)))
+    return SourceSeparation(
+        num_categories,
+        backbone=scale.backbone,
+        head=method.head,
+        output_stride=scale.output_stride,
+        shared_aspp=method.shared_aspp,
+        pretrained=pretrained,
+        aspp_channels=scale.aspp_channels,
+        aspp_rates=scale.aspp_rates,
+    )
+
+
+def plan_of(request: Request, images: int) -> Plan:
+    """Steps, device and precision of a run on `images` training images."""
+    stage1, stage2 = request.scale.steps(images)
+    return Plan(
+        method=request.experiment.method,
+        scale=request.scale,
+        seed=request.seed,
+        stage1_steps=stage1,
+        stage2_steps=0 if request.experiment.method.finetune == "none" else stage2,
+        device=request.device,
+        precision=precision_of(request),
+        workers=request.workers,
+    )
