@@ -110,3 +110,17 @@ def test_the_plain_head_cannot_separate() -> None:
         stage1_loss(plain, mixed(labels(1), labels(2), [0.7]))
     with pytest.raises(ValueError, match="phantom branch"):
         stage2_loss(plain, labels(1))
+
+
+def test_one_logit_is_scored_by_binary_cross_entropy() -> None:
+    logits = torch.tensor([[[[2.0, -1.0, 0.5, 3.0]]], [[[1.0, 1.0, 1.0, 1.0]]]], requires_grad=True)
+    label = torch.tensor([[[1, 0, 255, 0]], [[255, 255, 255, 255]]])
+    first, second = cross_entropy_B(logits, label)
+    by_hand = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1)) + math.log(1 + math.exp(3))) / 3
+    assert first.item() == pytest.approx(by_hand, rel=1e-6)
+    assert second.item() == 0
+    (first + second).backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0, 0, 2] == 0
+    assert not logits.grad[1].any()
+    assert logits.grad[0, 0, 0, 0] < 0 < logits.grad[0, 0, 0, 1]

@@ -1,0 +1,451 @@
+"""The paper's claims, each a set of contrasts between measurements, and the verdict that rows allow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experiment, find_rows
+from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
+from segmix_core.report.statistics import PAIRS_NEEDED, interval, paired_bootstrap, verdict
+from segmix_core.report.tables import Rows, confusions_of, reading, value_of
+from segmix_core.rng import stream
+
+NEVER_MEET = "pairs that never meet"
+BIAS = "category bias"
+"""Metrics of pairs: no network is needed, see `segmix_core.pairing_statistics`."""
+
+NEGLIGIBLE = 1.0
+"""Points of mIoU: "no worse" holds where the interval lies above minus this."""
+
+Verdict = Literal["supported", "not supported", "undecided", "not measured"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One number of one seed: an experiment's metric on a list of images, or a statistic of its pairs."""
+
+    experiment: Experiment
+    metric: str = "mIoU"
+    subset: str | None = None
+    data: Data = "voc"
+    eval_split: str | None = None
+    perturbation: str | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of readings that a claim says is above zero, or at least not below."""
+
+    what: str
+    terms: tuple[tuple[float, Reading], ...]
+    expected: Literal["above", "not below"] = "above"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One of the paper's claims, in our words."""
+
+    number: int
+    text: str
+    where: str  # tables, figures, sections
+    contrasts: tuple[Contrast, ...]
+    note: str = ""  # what the contrasts cannot tell
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured of a contrast in one setting."""
+
+    contrast: Contrast
+    printed: float | None  # the same sum of the paper's printed values
+    mean: float
+    half_width_95: float | None  # over seeds
+    seeds: int
+    images: tuple[float, float] | None  # 95 % bootstrap interval over images and seeds
+    holds: Literal["yes", "no", "undecided"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its findings and verdict in one setting."""
+
+    claim: Claim
+    setting: str  # in words; "" where nothing was measured
+    findings: tuple[Finding, ...]
+    verdict: Verdict
+
+
+def _read(name: str, **how: Any) -> Reading:
+    return Reading(experiment=find_experiment(name), **how)
+
+
+def _over(
+    first: str, second: str, *, what: str | None = None, expected: Any = "above", **how: Any
+) -> Contrast:
+    """first - second, read the same way."""
+    terms = ((1.0, _read(first, **how)), (-1.0, _read(second, **how)))
+    return Contrast(what or f"{_short(first)} - {_short(second)}", terms, expected)
+
+
+def _short(name: str) -> str:
+    return name.partition("/")[2] or name
+
+
+def _mean_over(first: str, second: str, what: str, ways: list[dict[str, Any]]) -> Contrast:
+    """The mean of first - second over several ways of reading."""
+    terms = [
+        (sign / len(ways), _read(name, **how)) for how in ways for sign, name in ((1, first), (-1, second))
+    ]
+    return Contrast(what, tuple(terms))
+
+
+def _grows(what: str, more: str | None, less: str | None) -> Contrast:
+    """The gain of CM over the baseline on one subset, minus that on another (None: all images)."""
+    terms = (
+        *((sign, _read(name, subset=more)) for sign, name in ((1.0, "sourcesep-cm"), (-1.0, "baseline"))),
+        *((sign, _read(name, subset=less)) for sign, name in ((-1.0, "sourcesep-cm"), (1.0, "baseline"))),
+    )
+    return Contrast(what, terms)
+
+
+def _table5(kind: str) -> list[dict[str, Any]]:
+    return [{"subset": f"{kind}/{thing}", "metric": f"IoU {thing}"} for thing in COMPANIONS]
+
+
+def _gain_of_denoising(what: str, first: str, second: str) -> Contrast:
+    terms = (
+        (1.0, _read(f"sourcesep-{first}")),
+        (-1.0, _read(f"table8/sourcesep-{first}-without-dn")),
+        (-1.0, _read(f"sourcesep-{second}")),
+        (1.0, _read(f"table8/sourcesep-{second}-without-dn")),
+    )
+    return Contrast(what, terms)
+
+
+_PERTURBATIONS = ("uap-resnet152", "uap-googlenet", "gd-uap-none", "gd-uap-all", "gd-uap-part")
+
+
+def _loses_less(first: str, second: str) -> Contrast:
+    """Mean drop under the perturbations of Table 6: that of `second` minus that of `first`."""
+    share = 1 / len(_PERTURBATIONS)
+    terms = [(1.0, _read(second)), (-1.0, _read(first))]
+    for perturbation in _PERTURBATIONS:
+        terms += [
+            (-share, _read(second, perturbation=perturbation)),
+            (share, _read(first, perturbation=perturbation)),
+        ]
+    return Contrast(f"{_short(first)} loses less than {_short(second)}", tuple(terms))
+
+
+def _salient(first: str, second: str) -> tuple[Contrast, ...]:
+    return (
+        _over(first, second, what=f"max F: {first} - {second}", data="ecssd", metric="maxF"),
+        _over(second, first, what=f"MAE: {second} - {first}", data="ecssd", metric="MAE"),
+    )
+
+
+def _claims() -> tuple[Claim, ...]:
+    cm, cc, base, mixup, cutmix = "sourcesep-cm", "sourcesep-cc", "baseline", "mixup", "cutmix"
+    out = {"data": "context", "eval_split": "outofcontext"}
+    return (
+        Claim(
+            1,
+            "On VOC, CM is better than CC, CC than CutMix, CutMix no worse than DeepLabv3, and that better "
+            "than Mixup.",
+            "Tables 1, 2",
+            (
+                _over(cm, base),
+                _over(cm, cc),
+                _over(cc, cutmix),
+                _over(cutmix, base, expected="not below"),
+                _over(base, mixup),
+            ),
+        ),
+        Claim(
+            2,
+            "On COCO, CM is better than DeepLabv3, which is better than CutMix, and CutMix than Mixup.",
+            "Table 3",
+            (
+                _over(cm, base, data="coco"),
+                _over(base, cutmix, data="coco"),
+                _over(cutmix, mixup, data="coco"),
+            ),
+        ),
+        Claim(
+            3,
+            "The gain of CM grows with occlusion and with the number of objects and of categories.",
+            "Table 4",
+            (
+                _grows("gain on All-Occ - gain on all images", "occlusion/all", None),
+                _grows("gain at 4 objects - gain at 1", "objects/4", "objects/1"),
+                _grows("gain at 4 categories - gain at 2", "unique/4", "unique/2"),
+            ),
+        ),
+        Claim(
+            4,
+            "CM is better for five categories both beside a person and alone; CC is the best where they are "
+            "alone.",
+            "Table 5",
+            (
+                _mean_over(cm, base, "beside a person: CM - baseline", _table5("with-person")),
+                _mean_over(cm, base, "alone: CM - baseline", _table5("alone")),
+                _mean_over(cc, cm, "alone: CC - CM", _table5("alone")),
+            ),
+            "means of the five IoUs",
+        ),
+        Claim(
+            5,
+            "CC and CM are better on categories that rarely meet, and CC is better than CM out of context.",
+            "Figs. 4, 5",
+            (
+                *(
+                    _mean_over(
+                        name,
+                        base,
+                        f"rare sets: {name} - baseline",
+                        [{"subset": f"rare/{threshold}"} for threshold in THRESHOLDS],
+                    )
+                    for name in (cc, cm)
+                ),
+                _over(cc, cm, what="out of context: CC - CM", **out),
+            ),
+            "out of context is measured on generated scenes: the paper's images have no labels",
+        ),
+        Claim(
+            6,
+            "Source separation loses less under universal perturbations.",
+            "Table 6, Fig. 6",
+            (_loses_less(cc, base), _loses_less(cm, base)),
+        ),
+        Claim(7, "CC is more robust than CM.", "Table 6", (_loses_less(cc, cm),)),
+        Claim(
+            8,
+            "CM helps salient object detection; Mixup and CutMix hurt it.",
+            "Table 7",
+            (*_salient(cm, base), *_salient(base, mixup), *_salient(base, cutmix)),
+        ),
+        Claim(
+            9,
+            "Denoising helps, and CC more than CM.",
+            "Table 8",
+            (
+                _over(cc, "table8/sourcesep-cc-without-dn", what="CC: with - without denoising"),
+                _over(cm, "table8/sourcesep-cm-without-dn", what="CM: with - without denoising"),
+                _over(cm, "table8/sourcesep-cm-mixed", what="CM: denoising - as many more steps of stage 1"),
+                _gain_of_denoising("gain of CC - gain of CM", "cc", "cm"),
+            ),
+        ),
+        Claim(
+            10,
+            "The source separation head helps.",
+            "Table 9",
+            (
+                _over("table9/sourcesep-cc-with-ssh", "table9/sourcesep-cc-without-ssh", what="CC"),
+                _over("table9/sourcesep-cm-with-ssh", "table9/sourcesep-cm-without-ssh", what="CM"),
+            ),
+        ),
+        Claim(
+            11,
+            "Pairing by co-occurrence alone helps Mixup; separation helps further, and denoising a little.",
+            "Table 10",
+            (
+                _over("table10/mixup+cooccurrence", mixup),
+                _over("table10/mixup+cooccurrence+sourcesep", "table10/mixup+cooccurrence"),
+                _over(cm, "table10/mixup+cooccurrence+sourcesep"),
+            ),
+        ),
+        Claim(
+            12,
+            "A delta of 0.9 beyond the cap is better than not blending there, and than no cap.",
+            "Table 11",
+            tuple(
+                _over("table11/delta-capped", f"table11/{other}")
+                for other in ("max2", "max3", "max4", "uncapped")
+            ),
+        ),
+        Claim(
+            13,
+            "CM costs less to train than CC.",
+            "sections 1, 2",
+            (_over(cc, cm, what="seconds of training: CC - CM", metric="seconds"),),
+            "both draw their pairs as they train; the blends that the paper stores for CC are not made",
+        ),
+        Claim(
+            14,
+            "CC's blends are noisier, and that is why denoising helps it more.",
+            "section 5.1",
+            (
+                _over(cc, cm, what="pairs that never meet, per cent: CC - CM", metric=NEVER_MEET),
+                _gain_of_denoising("gain of denoising: CC - CM", "cc", "cm"),
+            ),
+            "that the one causes the other cannot be told from these",
+        ),
+        Claim(
+            15,
+            "Pairing by co-occurrence reduces the bias towards frequent categories.",
+            "section 3.1",
+            (_over(mixup, cm, what="distance from equal shares, per cent: random - CM", metric=BIAS),),
+        ),
+    )
+
+
+CLAIMS = _claims()
+"""The fifteen claims, by their number in the book."""
+
+Pairs = Mapping[tuple[str, str], Mapping[int, float]]
+"""(experiment, metric) -> seed -> value, of the metrics that are about pairs."""
+
+
+def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[Judged]:
+    """A verdict on each claim in every setting that has rows; "not measured" where there are none.
+
+    A contrast holds when its mean over seeds has a 95 % interval above zero, with three seeds or more
+    (`verdict`), and, where the matrices of single images are there, so has the bootstrap over images and
+    seeds. A claim is supported when all its contrasts hold, not supported when one is contradicted, and
+    undecided otherwise.
+
+    Args:
+        pairs: measurements of pairs, which have no setting but VOC's label statistics.
+        draws: of the bootstrap.
+    """
+    settings: dict[tuple[str, ...], Rows] = defaultdict(list)
+    for row in rows:
+        settings[_trained_in(row)].append(row)
+    judged = []
+    for claim in CLAIMS:
+        found = []
+        for among in settings.values():
+            findings = tuple(
+                finding
+                for contrast in claim.contrasts
+                if (finding := _finding(contrast, among, pairs or {}, draws)) is not None
+            )
+            if any(not _about_pairs(finding.contrast) for finding in findings):
+                found.append(Judged(claim, _in_words(among[0]), findings, _verdict(claim, findings)))
+        alone = tuple(
+            finding
+            for contrast in claim.contrasts
+            if _about_pairs(contrast) and (finding := _finding(contrast, [], pairs or {}, draws)) is not None
+        )
+        if alone and not found:
+            found.append(Judged(claim, "label statistics of VOC", alone, _verdict(claim, alone)))
+        judged += found or [Judged(claim, "", (), "not measured")]
+    return judged
+
+
+def _about_pairs(contrast: Contrast) -> bool:
+    return all(one.metric in (NEVER_MEET, BIAS) for _, one in contrast.terms)
+
+
+def _trained_in(row: dict[str, Any]) -> tuple[str, ...]:
+    """What networks that are compared must share: everything but the images they are measured on."""
+    weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
+    names = ("scale", "scale_digest", "dataset", "dataset_digest", "mean_over", "precision")
+    return (*(str(row[name]) for name in names), weights)
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    start = "random weights" if row["weights"] is None else row["weights"]["name"]
+    return f"{row['scale']} scale, {row['dataset']}, from {start}"
+
+
+def _verdict(claim: Claim, findings: tuple[Finding, ...]) -> Verdict:
+    if any(finding.holds == "no" for finding in findings):
+        return "not supported"
+    whole = len(findings) == len(claim.contrasts)
+    return "supported" if whole and all(finding.holds == "yes" for finding in findings) else "undecided"
+
+
+def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Finding | None:
+    """What rows of one setting say of a contrast; None where a term was not measured for any shared seed."""
+    by_seed = [_by_seed(one, rows, pairs) for _, one in contrast.terms]
+    shared = sorted(set.intersection(*(set(values) for values in by_seed)))
+    if not shared:
+        return None
+    weights = [weight for weight, _ in contrast.terms]
+    sums = [
+        sum(weight * values[seed] for weight, values in zip(weights, by_seed, strict=True)) for seed in shared
+    ]
+    mean, half = interval(sums)
+    images = _bootstrap(contrast, rows, shared, draws)
+    said = verdict((mean, half, len(shared)))
+    if images is not None and images[0] <= 0 <= images[1]:
+        said = "undecided"
+    no_worse = half is not None and len(shared) >= PAIRS_NEEDED and mean - half > -NEGLIGIBLE
+    holds: Literal["yes", "no", "undecided"] = "no" if said == "lower" else "undecided"
+    if said == "higher" or (contrast.expected == "not below" and no_worse):
+        holds = "yes"
+    return Finding(contrast, printed_value(contrast), mean, half, len(shared), images, holds)
+
+
+def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
+    if one.metric in (NEVER_MEET, BIAS):
+        return dict(pairs.get((one.experiment.name, one.metric), {}))
+    values: dict[int, float] = {}
+    for row in _rows_of(one, rows):
+        value = float(row["seconds"]) if one.metric == "seconds" else value_of(row, one.metric, one.subset)
+        if value is not None:
+            values.setdefault(row["seed"], value)
+    return values
+
+
+def _rows_of(one: Reading, rows: Rows) -> Rows:
+    return [
+        row
+        for row in reading(rows, one.experiment)
+        if row["eval_dataset"] in MEASURED_ON[one.data]
+        and one.eval_split in (None, row["eval_split"])
+        and one.perturbation == row.get("perturbation")
+    ]
+
+
+def printed_value(contrast: Contrast) -> float | None:
+    """The contrast of the printed values, with ResNet-101 where both backbones are printed.
+
+    Table 6 has clean values of its own, which count for its perturbations alone.
+    """
+    attacked = any(one.perturbation for _, one in contrast.terms)
+    declared = [row for row in find_rows("tables") if (row.table == 6) == attacked]
+    total = 0.0
+    for weight, one in contrast.terms:
+        values: dict[str, float] = {}
+        for row in declared:
+            if row.printed is not None and _reads(row, one):
+                values.setdefault(row.backbone, row.printed)
+        if not values:
+            return None
+        total += weight * values.get("resnet101", next(iter(values.values())))
+    return round(total, 4)
+
+
+def _reads(row: Row, one: Reading) -> bool:
+    """Whether a declared row is the paper's value of a reading."""
+    if row.experiment.method != one.experiment.method or row.output is not None:
+        return False
+    asked = (one.metric, one.subset, one.data, one.perturbation)
+    return (row.metric, row.subset, row.data, row.perturbation) == asked
+
+
+def _bootstrap(contrast: Contrast, rows: Rows, seeds: list[int], draws: int) -> tuple[float, float] | None:
+    """The interval over images and seeds of a plain difference of mIoU; None for anything else."""
+    if len(contrast.terms) != 2 or any(one.metric != "mIoU" for _, one in contrast.terms):
+        return None
+    matrices: list[list[np.ndarray]] = []
+    chosen = None
+    for _, one in contrast.terms:
+        first = {row["seed"]: row for row in reversed(_rows_of(one, rows)) if row["per_image"] is not None}
+        if not set(seeds) <= first.keys():
+            return None
+        row = first[seeds[0]]
+        where = (row["stage"], row["output"], one.subset)
+        matrices.append([confusions_of(first[seed]["per_image"]).of(*where) for seed in seeds])
+        categories = confusions_of(row["per_image"]).categories
+        chosen = row["mean_over"] and [categories.index(name) for name in row["mean_over"]]
+    rng = stream(0, "bootstrap", contrast.what)
+    _, low, high = paired_bootstrap(matrices[0], matrices[1], rng=rng, categories=chosen, draws=draws)
+    return low, high

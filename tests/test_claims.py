@@ -1,0 +1,174 @@
+"""Verdicts on the paper's claims, from rows made up so that the answer is known."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_results import ROW
+
+from segmix_core.experiments import METHODS, find_experiment
+from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.report.claims import BIAS, CLAIMS, NEVER_MEET, judge, printed_value
+
+SEEDS = (0, 1, 2)
+
+
+def rows_of(name: str, *values: float, stage: int = 2, output: str = "dominant", **changes: Any) -> list[Any]:
+    """A row for each seed."""
+    experiment = find_experiment(name)
+    return [
+        ROW
+        | {
+            "experiment": name,
+            "method": asdict(experiment.method),
+            "metrics": ROW["metrics"] | {"mIoU": value},
+            "seed": seed,
+            "stage": stage,
+            "output": output,
+        }
+        | changes
+        for seed, value in enumerate(values)
+    ]
+
+
+def verdict_on(number: int, rows: list[Any], **given: Any) -> Any:
+    judged = [one for one in judge(rows, **given) if one.claim.number == number]
+    assert len(judged) == 1
+    return judged[0]
+
+
+def table1(**changes: tuple[float, ...]) -> list[Any]:
+    """Rows in the order that claim 1 says, a point apart on each of three seeds."""
+    order = ("mixup", "baseline", "cutmix", "sourcesep-cc", "sourcesep-cm")
+    rows = []
+    for place, name in enumerate(order):
+        values = changes.get(name.replace("-", "_"), tuple(40 + place + 0.1 * seed for seed in SEEDS))
+        rows += rows_of(name, *values)
+    return rows
+
+
+def test_the_fifteen_claims_are_numbered() -> None:
+    assert [claim.number for claim in CLAIMS] == list(range(1, 16))
+    assert all(claim.contrasts for claim in CLAIMS)
+
+
+def test_nothing_measured_is_said() -> None:
+    assert [one.verdict for one in judge([])] == ["not measured"] * 15
+
+
+def test_a_claim_whose_every_part_holds_is_supported() -> None:
+    found = verdict_on(1, table1())
+    assert found.verdict == "supported"
+    assert {finding.holds for finding in found.findings} == {"yes"}
+    assert found.findings[0].mean == pytest.approx(3)
+    assert found.findings[0].printed == pytest.approx(1.8)
+    assert found.findings[0].seeds == 3
+
+
+def test_one_part_that_is_contradicted_refutes_it() -> None:
+    found = verdict_on(1, table1(sourcesep_cm=(40.0, 40.1, 40.2)))
+    assert found.verdict == "not supported"
+    assert [finding.holds for finding in found.findings] == ["no", "no", "yes", "yes", "yes"]
+
+
+@pytest.mark.parametrize(
+    "cm",
+    [
+        (44.0, 44.0),  # two seeds
+        (49.0, 41.0, 44.2),  # seeds that disagree
+    ],
+)
+def test_what_seeds_do_not_settle_is_undecided(cm: tuple[float, ...]) -> None:
+    found = verdict_on(1, table1(sourcesep_cm=cm))
+    assert found.verdict == "undecided"
+    assert found.findings[0].holds == "undecided"
+
+
+def test_a_claim_with_a_part_not_measured_is_undecided() -> None:
+    rows = [row for row in table1() if row["experiment"] != "mixup"]
+    found = verdict_on(1, rows)
+    assert found.verdict == "undecided"
+    assert len(found.findings) == 4
+    assert {finding.holds for finding in found.findings} == {"yes"}
+
+
+def test_no_worse_is_less_than_better() -> None:
+    same = (41.2, 41.3, 41.1)  # beside a baseline of 41.0, 41.1, 41.2
+    found = verdict_on(1, table1(cutmix=same))
+    assert found.findings[3].contrast.expected == "not below"
+    assert found.findings[3].holds == "yes"
+    worse = verdict_on(1, table1(cutmix=(39.0, 39.1, 39.2)))
+    assert worse.findings[3].holds == "no"
+    better_wanted = verdict_on(1, table1(sourcesep_cc=(42.1, 42.0, 42.3), cutmix=(42.0, 42.1, 42.2)))
+    assert better_wanted.findings[2].holds == "undecided"
+
+
+def test_settings_are_judged_apart() -> None:
+    elsewhere = [row | {"scale": "paper"} for row in table1(sourcesep_cm=(30.0, 30.1, 30.2))]
+    judged = [one for one in judge(table1() + elsewhere) if one.claim.number == 1]
+    assert {one.setting.split()[0]: one.verdict for one in judged} == {
+        "sketch": "supported",
+        "paper": "not supported",
+    }
+
+
+def test_denoising_is_read_against_the_stage_1_of_the_same_runs() -> None:
+    rows = []
+    for name, gain in (("sourcesep-cc", 2.0), ("sourcesep-cm", 1.0)):
+        rows += rows_of(name, *(50 + seed for seed in SEEDS), stage=1, output="final")
+        rows += rows_of(name, *(50 + seed + gain for seed in SEEDS))
+    longer = find_experiment("table8/sourcesep-cm-mixed").name
+    rows += rows_of(longer, *(50.5 + seed for seed in SEEDS), output="final")
+    found = verdict_on(9, rows)
+    assert found.verdict == "supported"
+    assert [finding.mean for finding in found.findings] == pytest.approx([2, 1, 0.5, 1])
+    swapped = [row | {"stage": 3 - row["stage"]} for row in rows if row["experiment"] in METHODS]
+    assert verdict_on(9, swapped).verdict == "not measured"
+
+
+def test_pairs_are_judged_without_any_network() -> None:
+    shares = {
+        ("mixup", BIAS): dict.fromkeys(SEEDS, 20.0),
+        ("sourcesep-cm", BIAS): {0: 40.0, 1: 41.0, 2: 42.0},
+    }
+    found = verdict_on(15, [], pairs=shares)
+    assert (found.verdict, found.setting) == ("not supported", "label statistics of VOC")
+    shares[("sourcesep-cm", BIAS)] = {0: 10.0, 1: 11.0, 2: 12.0}
+    assert verdict_on(15, [], pairs=shares).verdict == "supported"
+    noise = {("sourcesep-cc", NEVER_MEET): {0: 50.0}, ("sourcesep-cm", NEVER_MEET): {0: 1.0}}
+    assert verdict_on(14, [], pairs=noise).verdict == "undecided"
+
+
+def test_images_that_disagree_leave_it_undecided(tmp_path: Path) -> None:
+    """Three equal seeds would settle it, but one image of two carries the whole difference."""
+    rows = []
+    for name, hit in (("sourcesep-cm", 100), ("baseline", 0)):
+        matrices = np.zeros((2, 2, 2), dtype=np.int64)
+        matrices[0] = [[100, 0], [0, 100]] if hit else [[100, 0], [100, 0]]
+        matrices[1] = [[100, 0], [0, 100]] if not hit else [[100, 0], [90, 10]]
+        confusions = ImageConfusions(
+            ids=("a", "b"), categories=("background", "cat"), matrices={"stage2 dominant": matrices}
+        )
+        save_confusions(tmp_path / f"{name}.npz", confusions)
+        rows += rows_of(name, *((70.0, 70.1, 70.2) if hit else (60.0, 60.1, 60.2)))
+        for row in rows[-3:]:
+            row["per_image"] = str(tmp_path / f"{name}.npz")
+    found = verdict_on(1, rows)
+    assert found.findings[0].mean == pytest.approx(10)
+    assert found.findings[0].images is not None
+    assert found.findings[0].images[0] < 0 < found.findings[0].images[1]
+    assert found.findings[0].holds == "undecided"
+    without = [row | {"per_image": None} for row in rows]
+    assert verdict_on(1, without).findings[0].holds == "yes"
+
+
+def test_the_printed_numbers_contradict_two_claims_by_themselves() -> None:
+    """Of the printed values alone: no gain grows (Table 4), and CM loses more than the baseline (Table 6)."""
+    growth = [printed_value(contrast) for contrast in CLAIMS[2].contrasts]
+    assert all(value is not None and value < 0 for value in growth)
+    over_cc, over_cm = (printed_value(contrast) for contrast in CLAIMS[5].contrasts)
+    assert over_cc is not None
+    assert over_cm is not None
+    assert over_cc > 0 > over_cm
