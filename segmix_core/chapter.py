@@ -89,7 +89,8 @@ class Chapter:
     @cached_property
     def data(self) -> tuple[SegmentationDataset, SegmentationDataset]:
         """The training and the evaluation set."""
-        return data_of(self.request("baseline"))
+        training, (evaluation, *_) = data_of(self.request("baseline"))
+        return training, evaluation
 
     @cached_property
     def batches(self) -> TrainingBatches:

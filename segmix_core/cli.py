@@ -127,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     _training_options(train)
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--out", type=Path, required=True, help="folder of the checkpoints and rows")
+    train.add_argument("--start", type=Path, help="fine-tune the network of this checkpoint (stage 2 alone)")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     train.add_argument("--results", type=Path, help="also append the rows to this .jsonl file")
 
@@ -175,7 +176,7 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="demo", help="smoke, demo, mini or paper (demo)")
     _data_options(parser, "silhouettes")
     parser.add_argument("--split", help="training list; train, or train_aug for voc2012")
-    parser.add_argument("--eval-split", default="val")
+    parser.add_argument("--eval-split", default="val", help='"none" measures nothing (val)')
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backbone")
     parser.add_argument(
@@ -363,11 +364,12 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
         dataset=options.dataset,
         root=options.root,
         split=options.split or ("train_aug" if options.dataset == "voc2012" else "train"),
-        eval_split=options.eval_split,
+        eval_split=None if options.eval_split == "none" else options.eval_split,
         seed=seed,
         device=options.device,
         precision=options.precision,
         pretrained=options.pretrained,
+        start=getattr(options, "start", None),
         mean_over=options.categories,
         workers=options.workers,
     )

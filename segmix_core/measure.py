@@ -50,9 +50,12 @@ def measure_run(
     Returns:
         One row for each evaluation set, stage and output.
     """
-    checkpoints = {1: folder / "stage1.pt"}
-    if read_checkpoint(folder / "checkpoint.pt")["identity"]["stage2_steps"]:
-        checkpoints[2] = folder / "checkpoint.pt"
+    identity = read_checkpoint(folder / "checkpoint.pt")["identity"]
+    checkpoints = {
+        stage: folder / name
+        for stage, name in ((1, "stage1.pt"), (2, "checkpoint.pt"))
+        if identity[f"stage{stage}_steps"]
+    }
     training_NN = cooccurrence_matrix(dataset_presence(training))
     rows = []
     for evaluation in evaluations:

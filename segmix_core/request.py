@@ -15,7 +15,7 @@ from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import Experiment, Scale, nearest
 from segmix_core.files import file_digest
-from segmix_core.models import SourceSeparation
+from segmix_core.models import SourceSeparation, read_checkpoint
 from segmix_core.rng import stream
 from segmix_core.training import Plan
 from segmix_core.training.stages import Precision
@@ -32,11 +32,12 @@ class Request:
     dataset: str = "silhouettes"
     root: Path | None = None  # None: the generated data set of the scale
     split: str = "train"
-    eval_split: str = "val"
+    eval_split: str | None = "val"  # None: nothing is measured (lists whose labels are not at hand)
     seed: int = 0
     device: str = "cpu"
     precision: Precision | None = None  # None: bfloat16 on a GPU that has it, else float32
     pretrained: str | None = None  # None: the scale's weights; "none": random; "imagenet"; or a file
+    start: Path | None = None  # a checkpoint whose network stage 2 goes on from, without stage 1
     mean_over: tuple[str, ...] | None = None
     workers: int = 0
 
@@ -75,11 +76,13 @@ def precision_of(request: Request) -> Precision:
     return "bf16" if on_gpu else "fp32"
 
 
-def data_of(request: Request) -> tuple[SegmentationDataset, SegmentationDataset]:
-    """The training and the evaluation set, generated on first use where no root is given.
+def data_of(request: Request) -> tuple[SegmentationDataset, list[SegmentationDataset]]:
+    """The training set, and the sets a run is measured on; generated on first use where no root is given.
+
+    A run on generated scenes is also measured on scenes out of context, and on ordinary ones beside them.
 
     Raises:
-        InputError: the data cannot be used, or the two lists share images.
+        InputError: the data cannot be used, or the training and evaluation lists share images.
     """
     root = request.root
     if root is None:
@@ -87,27 +90,21 @@ def data_of(request: Request) -> tuple[SegmentationDataset, SegmentationDataset]
             raise InputError(f"dataset {request.dataset}", "no --root given", "say where the data set lies")
         root = generated_root(request.scale)
     training = open_dataset(request.dataset, root, request.split)
+    if request.eval_split is None:
+        return training, []
     evaluation = open_dataset(request.dataset, root, request.eval_split)
     check_disjoint(training, evaluation)
-    return training, evaluation
-
-
-def data_beside(request: Request) -> list[SegmentationDataset]:
-    """Further lists that a run on generated scenes is measured on: out of context, and ordinary company."""
-    from segmix_core.data import silhouettes
-
-    if (
-        request.dataset != "silhouettes"
-        or request.root is not None
-        or not hasattr(silhouettes, "ensure_out_of_context")
-    ):
-        return []
-    root = out_of_context_root(request.scale)
-    return [open_dataset("silhouettes-outofcontext", root, split) for split in ("outofcontext", "ordinary")]
+    if request.dataset != "silhouettes" or request.root is not None:
+        return training, [evaluation]
+    beside = out_of_context_root(request.scale)
+    lists = ("outofcontext", "ordinary")
+    return training, [evaluation, *(open_dataset("silhouettes-outofcontext", beside, one) for one in lists)]
 
 
 def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | None]:
     """Where the encoder starts, and what a row says of it; (None, None) is random weights."""
+    if request.start is not None:
+        return None, {"name": request.start.name, "sha256": file_digest(request.start)}
     chosen = request.pretrained or request.scale.weights or "none"
     if chosen == "none":
         return None, None
@@ -127,11 +124,15 @@ def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | No
 
 
 def model_of(request: Request, num_categories: int) -> SourceSeparation:
-    """The network of a run, its random weights drawn from the run's seed."""
+    """The network of a run: that of the checkpoint it starts from, or one drawn from the run's seed.
+
+    Raises:
+        InputError: a bad checkpoint, or one of another network than the experiment's.
+    """
     scale, method = request.scale, request.experiment.method
     pretrained, _ = weights_of(request)
     torch.manual_seed(int(stream(request.seed, "weights").integers(2**31)))
-    return SourceSeparation(
+    model = SourceSeparation(
         num_categories,
         backbone=scale.backbone,
         head=method.head,
@@ -141,6 +142,14 @@ def model_of(request: Request, num_categories: int) -> SourceSeparation:
         aspp_channels=scale.aspp_channels,
         aspp_rates=scale.aspp_rates,
     )
+    if request.start is not None:
+        content = read_checkpoint(request.start)
+        if content["architecture"] != model.architecture:
+            raise InputError(
+                request.start, "was written by another architecture", "start from a run of this experiment"
+            )
+        model.load_state_dict(content["model"], strict=True)
+    return model
 
 
 def plan_of(request: Request, images: int) -> Plan:
@@ -150,7 +159,7 @@ def plan_of(request: Request, images: int) -> Plan:
         method=request.experiment.method,
         scale=request.scale,
         seed=request.seed,
-        stage1_steps=stage1,
+        stage1_steps=stage1 if request.start is None else 0,
         stage2_steps=0 if request.experiment.method.finetune == "none" else stage2,
         device=request.device,
         precision=precision_of(request),

@@ -29,7 +29,6 @@ from segmix_core.request import (
     Request,
     check_categories,
     check_device,
-    data_beside,
     data_of,
     device_name,
     model_of,
@@ -69,7 +68,7 @@ def train_and_measure(
     if checkpoint.exists() and not resume:
         raise InputError(folder, "holds a run already", "add --resume, or choose another --out")
     check_device(request.device)
-    training, evaluation = data_of(request)
+    training, evaluations = data_of(request)
     check_categories(request.mean_over, training.categories)
     scale = request.scale
     batches = TrainingBatches(
@@ -105,7 +104,7 @@ def train_and_measure(
             report=report,
             stopping=stopping,
         )
-    rows = measure_run(request, folder, training, [evaluation, *data_beside(request)])
+    rows = measure_run(request, folder, training, evaluations)
     append_missing(folder / "rows.jsonl", rows)
     if results_file is not None:
         append_missing(results_file, rows)

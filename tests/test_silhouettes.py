@@ -11,8 +11,8 @@ from PIL import Image
 from segmix_core.data import open_dataset, silhouettes
 from segmix_core.data.check import check
 from segmix_core.data.label_table import read_label_table
-from segmix_core.data.silhouettes import draw_scene, make_single_objects
-from segmix_core.data.voc import VOC_CATEGORIES
+from segmix_core.data.silhouettes import draw_scene, make_single_objects, outofcontext
+from segmix_core.data.voc import VOC_CATEGORIES, open_voc
 from segmix_core.errors import InputError
 from segmix_core.rng import stream
 
@@ -111,7 +111,7 @@ def test_ensure_makes_once_and_leaves_nothing_half_made(
     def fail(*given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(silhouettes, "_write_scene", fail)
+    monkeypatch.setattr(silhouettes, "write_scene", fail)
     with pytest.raises(KeyboardInterrupt):
         silhouettes.ensure(tmp_path, images=5, val=2, size=32, seed=0)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -143,3 +143,46 @@ def test_every_category_varies(category: int) -> None:
         for index in range(6)
     }
     assert len(shapes) == 6
+
+
+# Out of context
+
+
+def test_pairs_out_of_context_never_meet_and_ordinary_ones_do() -> None:
+    table = read_label_table()
+    held = table.presence()[table.on("train_aug") | table.on("val")]
+    drawn = outofcontext.category_pairs(600, seed=3)
+    for first, second in set(drawn["outofcontext"]):
+        assert first != second
+        assert not (held[:, first] & held[:, second]).any()
+    for first, second in set(drawn["ordinary"]):
+        assert (held[:, first] & held[:, second]).sum() >= 3
+    assert len(set(drawn["outofcontext"])) > 20
+    assert len(set(drawn["ordinary"])) > 20
+
+
+def test_every_category_is_as_often_on_one_list_as_on_the_other() -> None:
+    """Expected shares are equal; 3,000 draws of 18 categories scatter by about a tenth."""
+    drawn = outofcontext.category_pairs(3000, seed=0)
+    counts = {name: np.bincount(np.ravel(pairs), minlength=21) for name, pairs in drawn.items()}
+    assert set(np.flatnonzero(counts["outofcontext"])) == set(np.flatnonzero(counts["ordinary"]))
+    present = counts["ordinary"] > 0
+    assert present.sum() == 18
+    assert not present[[VOC_CATEGORIES.index(name) for name in ("background", "person", "car")]].any()
+    for count in counts.values():
+        assert np.abs(count[present] / (6000 / 18) - 1).max() < 0.2
+
+
+def test_scenes_out_of_context_lie_in_voc_layout(tmp_path: Path) -> None:
+    made = silhouettes.make_out_of_context(tmp_path / "a", images=6, size=48, seed=1)
+    assert made.images == 12
+    pairs = outofcontext.category_pairs(6, seed=1)
+    for split in ("outofcontext", "ordinary"):
+        opened = open_voc(tmp_path / "a", split, name="silhouettes-outofcontext")
+        shown = [tuple(np.unique(opened.label(index))[1:]) for index in range(len(opened))]
+        assert shown == pairs[split]
+    again = silhouettes.make_out_of_context(tmp_path / "b", images=6, size=48, seed=1)
+    other = silhouettes.make_out_of_context(tmp_path / "c", images=6, size=48, seed=2)
+    assert again.digest == made.digest != other.digest
+    with pytest.raises(InputError, match="is there already"):
+        silhouettes.make_out_of_context(tmp_path / "a", images=6, size=48, seed=1)

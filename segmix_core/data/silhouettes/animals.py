@@ -337,7 +337,7 @@ def cat(rng: np.random.Generator) -> Silhouette:
         drawn.add(stroke(tail, 0.08, 0.07, 0.065, 0.06, 0.04), mark if striped else coat)
         drawn.add(organic([(-0.48, 0.54), (-0.46, 0.30), (-0.1, 0.27), (0.22, 0.26), (0.34, 0.4), (0.30, 0.62), (-0.05, 0.55), (-0.32, 0.60)]), coat)  # fmt: skip
         if striped:
-            for x in np.arange(-0.36, 0.24, 0.1):
+            for x in np.arange(-0.36, 0.24, 0.1).tolist():
                 drawn.add(stroke([(x, 0.56), (x - 0.02, 0.42)], 0.035, 0.01), mark)
         _legs(drawn, rng, (-0.38, 0.2), 0.36, (0.13, 0.07, 0.065), coat, shade(coat, 0.9), near=True)
         _cat_head(drawn, (0.40, 0.66), 0.19, coat, mark, striped)
@@ -372,7 +372,7 @@ def cat(rng: np.random.Generator) -> Silhouette:
             organic([(-0.66, 0.0), (-0.68, 0.3), (-0.4, 0.56), (0.1, 0.52), (0.4, 0.4), (0.46, 0.0)]), coat
         )
         if striped:
-            for x in np.arange(-0.5, 0.2, 0.13):
+            for x in np.arange(-0.5, 0.2, 0.13).tolist():
                 drawn.add(stroke([(x, 0.52), (x - 0.03, 0.3)], 0.05, 0.01), mark)
         drawn.add(stroke([(0.2, 0.06), (0.62, 0.05)], 0.12, 0.1), shade(coat, 1.08))
         _cat_head(drawn, (0.44, 0.62), 0.28, coat, mark, striped)

@@ -80,8 +80,8 @@ def draw_backdrop(place: Place, horizon: float, side: int, rng: np.random.Genera
             wall = pick(rng, (*_WALL, *_STONE, (150, 84, 66)))
             top = max(0.0, horizon - high)
             draw.rectangle((left * side, top * side, (left + width) * side, line), fill=wall)
-            for y in np.arange(top + 0.03, horizon - 0.05, 0.09):
-                for x in np.arange(left + 0.02, min(left + width, 1.0) - 0.04, 0.075):
+            for y in np.arange(top + 0.03, horizon - 0.05, 0.09).tolist():
+                for x in np.arange(left + 0.02, min(left + width, 1.0) - 0.04, 0.075).tolist():
                     draw.rectangle(
                         (x * side, y * side, (x + 0.035) * side, (y + 0.05) * side), fill=shade(wall, 0.6)
                     )
@@ -92,7 +92,7 @@ def draw_backdrop(place: Place, horizon: float, side: int, rng: np.random.Genera
         mark = shade(image.getpixel((0, 0)), rng.uniform(0.8, 0.95))  # type: ignore[arg-type]
         step = side * rng.uniform(0.06, 0.15)
         if rng.random() < 0.6:
-            for x in np.arange(0, side, step):
+            for x in np.arange(0, side, step).tolist():
                 draw.line((x, 0, x, line), fill=mark, width=max(1, int(side * rng.uniform(0.005, 0.03))))
         if rng.random() < 0.6:
             x, y = rng.uniform(0.05, 0.7), rng.uniform(0.0, 0.2)
@@ -101,7 +101,7 @@ def draw_backdrop(place: Place, horizon: float, side: int, rng: np.random.Genera
                 frame, fill=pick(rng, (*_SKY, *PAINT)), outline=pick(rng, WOOD), width=max(1, side // 50)
             )
         floor = shade(image.getpixel((0, side - 1)), 0.85)  # type: ignore[arg-type]
-        for y in np.arange(horizon, 1.0, 0.08):
+        for y in np.arange(horizon, 1.0, 0.08).tolist():
             draw.line((0, y * side, side, y * side), fill=floor, width=1)
         draw.rectangle((0, line - side // 60, side, line), fill=LIGHT)
     pixels = np.asarray(image).astype(np.float32)

@@ -40,7 +40,7 @@ def aeroplane(rng: np.random.Generator) -> Silhouette:
         drawn.add([(-1.02, 0.50), (-1.16, 0.98), (-0.96, 0.98), (-0.66, 0.52)], trim)
         drawn.add(organic([(-1.2, 0.52), (-0.8, 0.36), (0.2, 0.26), (0.86, 0.28), (1.1, 0.36), (1.08, 0.44), (0.86, 0.54), (0.2, 0.55), (-0.8, 0.55)], 2), skin)  # fmt: skip
         drawn.add(stroke([(-1.0, 0.46), (0.98, 0.40)], 0.035), trim)
-        for x in np.arange(-0.6, 0.7, 0.13):
+        for x in np.arange(-0.6, 0.7, 0.13).tolist():
             drawn.add(ellipse(x, 0.475, 0.028, 0.034, corners=8), (70, 90, 120))
         drawn.add([(0.90, 0.45), (1.0, 0.44), (0.96, 0.50), (0.86, 0.51)], (60, 80, 110))
         drawn.add([(-1.12, 0.50), (-1.36, 0.62), (-1.22, 0.62), (-0.84, 0.47)], shade(skin, 0.85))
@@ -301,7 +301,7 @@ def train(rng: np.random.Generator) -> Silhouette:
     )
     drawn.add(box(-2.2, 0.30, nose - 0.02, 0.38), trim)
     drawn.add(box(-2.2, 0.52, nose - 0.5, 0.82), shade(paint, 0.55))
-    for x in np.arange(-2.1, nose - 0.66, 0.34):
+    for x in np.arange(-2.1, nose - 0.66, 0.34).tolist():
         drawn.add(box(x, 0.55, x + 0.25, 0.79), GLASS)
     drawn.add(
         [(nose - 0.40, 0.54), (nose - 0.16, 0.54), (nose - 0.36, 0.82), (nose - 0.46, 0.82)],
@@ -310,7 +310,7 @@ def train(rng: np.random.Generator) -> Silhouette:
     for x in (-1.1, 0.3):
         drawn.add(box(x, 0.14, x + 0.26, 0.84), shade(paint, 0.7))
     drawn.add(box(-2.2, 0.02, nose - 0.1, 0.12), (70, 66, 66))
-    for x in np.arange(-2.0, nose - 0.3, 0.42):
+    for x in np.arange(-2.0, nose - 0.3, 0.42).tolist():
         drawn.add(ellipse(x, 0.07, 0.1, 0.1, corners=12), DARK)
     drawn.add(ellipse(nose - 0.03, 0.26, 0.05, 0.04, corners=8), (252, 246, 200))
     return drawn
