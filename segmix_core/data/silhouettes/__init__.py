@@ -24,6 +24,7 @@ from segmix_core.data.silhouettes.folder import (
     write_source,
 )
 from segmix_core.data.silhouettes.outofcontext import ensure_out_of_context, make_out_of_context
+from segmix_core.data.silhouettes.saliency import ensure_saliency, make_saliency
 from segmix_core.data.silhouettes.scene import Instance, Scene, draw_scene
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.rng import stream
@@ -35,8 +36,10 @@ __all__ = [
     "draw_scene",
     "ensure",
     "ensure_out_of_context",
+    "ensure_saliency",
     "make",
     "make_out_of_context",
+    "make_saliency",
     "make_single_objects",
 ]
 
