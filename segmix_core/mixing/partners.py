@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from segmix_core.records import IGNORE_INDEX
@@ -33,51 +34,140 @@ def random_partners(size: int, *, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy((np.arange(size) + offset_B) % size)
 
 
+def pair_scores(
+    presence_BN: Tensor | np.ndarray,
+    cooccurrence_NN: Tensor | np.ndarray,
+    *,
+    pool_PN: Tensor | np.ndarray | None = None,
+    count: Literal["sum", "union"] = "sum",
+) -> tuple[Tensor, Tensor]:
+    """Algorithm 2, lines 7 to 23: how often the categories of each pair of samples occur together.
+
+    The score of samples k and m is the double sum of C_ss over their categories, S = P C P^T. Category 0
+    counts nowhere.
+
+    Args:
+        presence_BN: bool, which categories each sample's label map holds.
+        cooccurrence_NN: the matrix of Algorithm 1 (`segmix_core.cooccurrence.cooccurrence_matrix`).
+        pool_PN: the samples to choose partners from; the batch itself by default.
+        count: categories of the pair: each image's own, added (line 23), or their union (R4).
+
+    Returns:
+        score_BP, float64, and total_BP, float64: the number of categories in the pair, 0 where one of the
+        two has none (line 14).
+    """
+    held_BN = _things(presence_BN)
+    held_PN = held_BN if pool_PN is None else _things(pool_PN)
+    matrix_NN = torch.as_tensor(cooccurrence_NN).to(held_BN.device, torch.float64)
+    score_BP = held_BN @ matrix_NN @ held_PN.T
+    number_B, number_P = held_BN.sum(1), held_PN.sum(1)
+    total_BP = number_B[:, None] + number_P[None, :]
+    if count == "union":
+        total_BP = total_BP - held_BN @ held_PN.T
+    return score_BP, total_BP * (number_B[:, None] * number_P[None, :] > 0)
+
+
+def _things(presence: Tensor | np.ndarray) -> Tensor:
+    held = torch.as_tensor(presence).bool().to(torch.float64)
+    held[:, 0] = 0
+    return held
+
+
 def cooccurrence_partners(
     presence_BN: Tensor | np.ndarray,
     cooccurrence_NN: Tensor | np.ndarray,
     *,
     rng: np.random.Generator,
     count: Literal["sum", "union"] = "sum",
+    average: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Algorithm 2, lines 7 to 28: for each sample the partner whose categories occur with its own most often.
 
-    The score of samples k and m is the double sum of C_ss over their categories, S = P C P^T. Category 0
-    counts nowhere. Never the sample itself; ties are broken at random; where no partner has a positive
-    score, a random other sample (R2). A batch of one gets itself, to be left unmixed.
+    Never the sample itself; ties are broken at random; where no partner has a positive score, a random
+    other sample (R2). A batch of one gets itself, to be left unmixed.
 
     Args:
-        presence_BN: bool, which categories each sample's label map holds.
-        cooccurrence_NN: the matrix of Algorithm 1 (`segmix_core.cooccurrence.cooccurrence_matrix`).
+        presence_BN, cooccurrence_NN, count: see `pair_scores`.
         rng: breaks ties.
-        count: categories of the pair: each image's own, added (line 23), or their union (R4).
+        average: divide each score by the number of category pairs in it, so that a sample is not chosen
+            for having many categories. Not in the paper.
 
     Returns:
-        partner_B, int64, and total_B, int64: the number of categories in the chosen pair, 0 where one of
-        the two has none (line 14).
+        partner_B, int64, and total_B, int64: the number of categories in the chosen pair.
     """
-    presence_BN = torch.as_tensor(presence_BN).bool()
-    device = presence_BN.device
-    held_BN = presence_BN.to(torch.float64)
-    held_BN[:, 0] = 0
-    matrix_NN = torch.as_tensor(cooccurrence_NN).to(device, torch.float64)
-    size = len(held_BN)
-
-    score_BB = held_BN @ matrix_NN @ held_BN.T
-    number_B = held_BN.sum(1)
-    total_BB = number_B[:, None] + number_B[None, :]
-    if count == "union":
-        total_BB = total_BB - held_BN @ held_BN.T
-    total_BB = total_BB * (number_B[:, None] * number_B[None, :] > 0)
-
+    score_BB, total_BB = pair_scores(presence_BN, cooccurrence_NN, count=count)
+    if average:
+        number_B = _things(presence_BN).sum(1).clamp(min=1)
+        score_BB = score_BB / (number_B[:, None] * number_B[None, :])
+    size, device = len(score_BB), score_BB.device
     itself_BB = torch.eye(size, dtype=torch.bool, device=device)
     score_BB = score_BB.masked_fill(itself_BB, -1)
     # Without a positive score the best score is 0, which every other sample shares: a random one.
     candidate_BB = score_BB == score_BB.max(1, keepdim=True).values
     lot_BB = torch.from_numpy(rng.random((size, size))).to(device, non_blocking=True)
     partner_B = lot_BB.masked_fill(~candidate_BB, -1).argmax(1)
-    total_B = total_BB.gather(1, partner_B[:, None])[:, 0].long()
-    return partner_B, total_B
+    return partner_B, _chosen(total_BB, partner_B)
+
+
+def proportional_partners(
+    presence_BN: Tensor | np.ndarray,
+    cooccurrence_NN: Tensor | np.ndarray,
+    *,
+    rng: np.random.Generator,
+    count: Literal["sum", "union"] = "sum",
+) -> tuple[Tensor, Tensor]:
+    """A partner drawn with a chance in proportion to the score of Algorithm 2; not in the paper.
+
+    Never the sample itself; a random other one where no score is positive. Returns as
+    `cooccurrence_partners`.
+    """
+    score_BB, total_BB = pair_scores(presence_BN, cooccurrence_NN, count=count)
+    size, device = len(score_BB), score_BB.device
+    itself_BB = torch.eye(size, dtype=torch.bool, device=device)
+    score_BB = score_BB.masked_fill(itself_BB, 0)
+    nothing_B1 = score_BB.sum(1, keepdim=True) == 0
+    chance_BB = torch.where(nothing_B1 & ~itself_BB, torch.ones_like(score_BB), score_BB)
+    # The largest of u^(1 / chance) falls on each sample in proportion to its chance; in logarithms.
+    lot_BB = torch.from_numpy(rng.random((size, size))).to(device, non_blocking=True)
+    key_BB = torch.where(chance_BB > 0, torch.log(lot_BB.clamp(min=1e-300)) / chance_BB, -torch.inf)
+    partner_B = key_BB.argmax(1)
+    return partner_B, _chosen(total_BB, partner_B)
+
+
+def assigned_partners(
+    presence_BN: Tensor | np.ndarray,
+    cooccurrence_NN: Tensor | np.ndarray,
+    *,
+    rng: np.random.Generator,
+    count: Literal["sum", "union"] = "sum",
+    pool_PN: Tensor | np.ndarray | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One partner for each and each for one: the assignment of the highest total score; not in the paper.
+
+    Solved on the CPU by `scipy.optimize.linear_sum_assignment`. Never the sample itself; equal totals are
+    chosen among at random.
+
+    Args:
+        pool_PN: samples to choose partners from, of which the first B are the batch itself; the batch
+            alone by default.
+
+    Returns:
+        partner_B, int64 indices into the pool, all different, and total_B as `cooccurrence_partners`.
+    """
+    score_BP, total_BP = pair_scores(presence_BN, cooccurrence_NN, pool_PN=pool_PN, count=count)
+    score = score_BP.cpu().numpy()
+    size = len(score)
+    # Scores are whole numbers: the sum of all these lots stays below the smallest difference of totals.
+    score = score + rng.random(score.shape) * (0.5 / size)
+    if score.shape[1] > 1:
+        score[np.arange(size), np.arange(size)] = -(size + 1) * (1 + score.max())
+    _, partner = linear_sum_assignment(score, maximize=True)
+    partner_B = torch.from_numpy(partner.astype(np.int64)).to(score_BP.device)
+    return partner_B, _chosen(total_BP, partner_B)
+
+
+def _chosen(total_BP: Tensor, partner_B: Tensor) -> Tensor:
+    return total_BP.gather(1, partner_B[:, None])[:, 0].long()
 
 
 def cluster_pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -16,9 +17,9 @@ from torch import Tensor
 from segmix_core.errors import WorkError
 from segmix_core.experiments import Method, Scale
 from segmix_core.losses import mixed_label_loss, segmentation_loss, stage1_loss, stage2_loss
-from segmix_core.mixing import mix, unmixed
+from segmix_core.mixing import MEMORY, mix, unmixed
 from segmix_core.models import SourceSeparation
-from segmix_core.records import MixedBatch, Separation
+from segmix_core.records import Batch, MixedBatch, Separation
 from segmix_core.rng import stream
 from segmix_core.training.checkpoint import Progress, restore, save
 from segmix_core.training.samples import TrainingBatches
@@ -162,6 +163,10 @@ def train(
         if stage == 2 and first == plan.stage1_steps:
             optimizer.state.clear()  # fine-tuning starts from the weights alone
         source = batches if mixing else plain
+        recent: deque[Batch] = deque(maxlen=MEMORY)
+        if mixing and plan.method.pairing == "memory":
+            # What it would hold had the run not been stopped here.
+            recent.extend(source.run(max(0, first - MEMORY), first, device=plan.device))
         for batch in source.run(first, last, device=plan.device, workers=plan.workers):
             step = progress.step
             for group in optimizer.param_groups:
@@ -170,7 +175,9 @@ def train(
             # Dropout draws from torch's own stream, which a stop would leave elsewhere.
             torch.manual_seed(int(stream(plan.seed, "dropout", step).integers(2**63)))
             if mixing:
-                blended = mixed = mix(plan.method, batch, matrix_NN, rng=rng, out=blended)
+                blended = mixed = mix(plan.method, batch, matrix_NN, rng=rng, recent=recent, out=blended)
+                if plan.method.pairing == "memory":
+                    recent.append(batch)
             else:
                 mixed = unmixed(batch)
             optimizer.zero_grad(set_to_none=True)

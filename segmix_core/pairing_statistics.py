@@ -1,0 +1,147 @@
+"""Whom a pairing pairs: hubs, capped pairs, and the bias to frequent categories. No network, no pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from segmix_core.cooccurrence import clusters, cooccurrence_matrix
+from segmix_core.experiments.factors import Pairing
+from segmix_core.mixing import (
+    MEMORY,
+    assigned_partners,
+    cluster_pairs,
+    cooccurrence_partners,
+    proportional_partners,
+    random_partners,
+)
+from segmix_core.rng import stream
+
+PAIRINGS: tuple[Pairing, ...] = (
+    "random",
+    "clusters",
+    "cooccurrence",
+    "average",
+    "proportional",
+    "assignment",
+    "memory",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairingStatistics:
+    """Means over batches; shares are 0..1."""
+
+    distinct: float  # phantoms in a batch
+    busiest: float  # samples that the most used phantom of a batch serves
+    categories: float  # in a phantom, background not counted
+    capped: float  # share of pairs with more than 3 categories, each image's own added (R4)
+    capped_union: float  # the same for the union of their categories
+    never_meet: float  # share of pairs no two of whose categories ever meet (and none is shared)
+    share_N: np.ndarray  # of phantoms that hold each category, float64 (N,)
+
+    @property
+    def bias(self) -> float:
+        """How far the categories of phantoms are from equal shares: total variation, 0..1.
+
+        0 where every category is seen equally often among phantoms, near 1 where one takes all.
+        """
+        seen = self.share_N[1:] / self.share_N[1:].sum()
+        return float(np.abs(seen - 1 / len(seen)).sum() / 2)
+
+
+def measure_pairing(
+    pairing: Pairing,
+    presence: np.ndarray,
+    batch_size: int,
+    *,
+    batches: int,
+    rng: np.random.Generator,
+    gamma: int = 3,
+) -> PairingStatistics:
+    """Pair whole images as training pairs their crops, batch after batch.
+
+    Args:
+        presence: bool (n, N), column 0 background; C_ss is computed from it.
+        batches: to average over.
+
+    Raises:
+        ValueError: an unknown pairing, or fewer images than a batch needs.
+    """
+    if pairing not in PAIRINGS:
+        raise ValueError(f"pairing '{pairing}' is not one of {', '.join(PAIRINGS)}")
+    matrix_NN = cooccurrence_matrix(presence)
+    groups = clusters(presence)
+    recent: list[np.ndarray] = []
+    found = []
+    for _ in range(batches):
+        dominant = rng.choice(len(presence), size=batch_size, replace=False)
+        if pairing == "clusters":
+            dominant, phantom = cluster_pairs(groups, batch_size, rng=rng)
+        else:
+            pool = np.concatenate([dominant, *recent])
+            phantom = pool[_partners(pairing, presence, matrix_NN, dominant, pool, rng)]
+        if pairing == "memory":
+            recent = [dominant, *recent][:MEMORY]
+        found.append(_of_batch(presence, matrix_NN, dominant, phantom, gamma))
+    means = {name: np.mean(np.stack([one[name] for one in found]), axis=0) for name in found[0]}
+    share_N = means.pop("share_N")
+    return PairingStatistics(share_N=share_N, **{name: float(value) for name, value in means.items()})
+
+
+def _partners(
+    pairing: Pairing,
+    presence: np.ndarray,
+    matrix_NN: np.ndarray,
+    dominant: np.ndarray,
+    pool: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    held_BN = torch.from_numpy(presence[dominant])
+    if pairing == "random":
+        return random_partners(len(dominant), rng=rng).numpy()
+    if pairing in ("cooccurrence", "average"):
+        average = pairing == "average"
+        return cooccurrence_partners(held_BN, matrix_NN, rng=rng, average=average)[0].numpy()
+    if pairing == "proportional":
+        return proportional_partners(held_BN, matrix_NN, rng=rng)[0].numpy()
+    pool_PN = torch.from_numpy(presence[pool])
+    return assigned_partners(held_BN, matrix_NN, rng=rng, pool_PN=pool_PN)[0].numpy()
+
+
+def _of_batch(
+    presence: np.ndarray, matrix_NN: np.ndarray, dominant: np.ndarray, phantom: np.ndarray, gamma: int
+) -> dict[str, np.ndarray]:
+    first, second = presence[dominant][:, 1:], presence[phantom][:, 1:]
+    _, served = np.unique(phantom, return_counts=True)
+    meets = ((first @ matrix_NN[1:, 1:]) * second).sum(1) > 0
+    total_B = first.sum(1) + second.sum(1)
+    found = {
+        "distinct": len(served),
+        "busiest": served.max(),
+        "categories": second.sum(1).mean(),
+        "capped": (total_B > gamma).mean(),
+        "capped_union": ((first | second).sum(1) > gamma).mean(),
+        "never_meet": (~meets & ~(first & second).any(1)).mean(),
+        "share_N": presence[phantom].mean(0),
+    }
+    return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
+
+
+def over_seeds(
+    pairing: Pairing, presence: np.ndarray, batch_size: int, *, seeds: Sequence[int], batches: int
+) -> list[PairingStatistics]:
+    """The statistics of a pairing, drawn anew for each seed."""
+    return [
+        measure_pairing(
+            pairing,
+            presence,
+            batch_size,
+            batches=batches,
+            rng=stream(seed, "pairing statistics", pairing, batch_size),
+        )
+        for seed in seeds
+    ]

@@ -1,0 +1,249 @@
+"""The pairings that keep Algorithm 2's score, and what each does to the pairs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_tiny_voc
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segmix_core.cooccurrence import cooccurrence_matrix
+from segmix_core.data import open_dataset
+from segmix_core.data.label_table import read_label_table
+from segmix_core.data.voc import VOC_CATEGORIES
+from segmix_core.experiments import METHODS, Experiment
+from segmix_core.experiments.scales import SMOKE
+from segmix_core.mixing import (
+    MEMORY,
+    assigned_partners,
+    cooccurrence_partners,
+    mix,
+    pair_scores,
+    proportional_partners,
+)
+from segmix_core.pairing_statistics import PAIRINGS, measure_pairing
+from segmix_core.records import Batch
+from segmix_core.request import Request, model_of, plan_of
+from segmix_core.training import TrainingBatches, train
+
+CM = METHODS["sourcesep-cm"].method
+FUNCTIONS = (cooccurrence_partners, proportional_partners, assigned_partners)
+
+
+@st.composite
+def batches(draw: st.DrawFn, least: int = 2) -> tuple[np.ndarray, np.ndarray, int]:
+    """Presence (B, N), a symmetric matrix with a zero diagonal, and a seed."""
+    size, categories = draw(st.integers(least, 7)), draw(st.integers(2, 6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    presence = rng.random((size, categories)) < draw(st.sampled_from([0.0, 0.3, 0.6]))
+    matrix = np.triu(rng.integers(0, draw(st.sampled_from([1, 3, 500])), size=(categories, categories)), 1)
+    matrix[0] = 0
+    return presence, matrix + matrix.T, draw(st.integers(0, 99))
+
+
+@given(batches())
+@settings(max_examples=60, deadline=None)
+def test_nobody_is_its_own_partner_and_the_total_is_of_the_chosen_pair(
+    batch: tuple[np.ndarray, np.ndarray, int],
+) -> None:
+    presence, matrix, seed = batch
+    for function in FUNCTIONS:
+        partner_B, total_B = function(presence, matrix, rng=np.random.default_rng(seed))
+        number = presence[:, 1:].sum(1)
+        for sample, partner in enumerate(partner_B.tolist()):
+            assert partner != sample
+            both = number[sample] > 0 and number[partner] > 0
+            assert total_B[sample] == (number[sample] + number[partner] if both else 0)
+
+
+@given(batches())
+@settings(max_examples=60, deadline=None)
+def test_an_assignment_serves_each_once_and_no_other_has_a_higher_total(
+    batch: tuple[np.ndarray, np.ndarray, int],
+) -> None:
+    presence, matrix, seed = batch
+    partner_B, _ = assigned_partners(presence, matrix, rng=np.random.default_rng(seed))
+    size = len(presence)
+    assert sorted(partner_B.tolist()) == list(range(size))
+    score = pair_scores(presence, matrix)[0].numpy()
+    reached = score[np.arange(size), partner_B.numpy()].sum()
+    rng = np.random.default_rng(seed + 1)
+    for _ in range(60):
+        other = rng.permutation(size)
+        if (other != np.arange(size)).all():
+            assert score[np.arange(size), other].sum() <= reached
+
+
+def test_equal_assignments_are_chosen_among_at_random() -> None:
+    presence, matrix = np.zeros((4, 3), dtype=bool), np.zeros((3, 3), dtype=np.int64)
+    drawn = {
+        tuple(assigned_partners(presence, matrix, rng=np.random.default_rng(seed))[0].tolist())
+        for seed in range(200)
+    }
+    assert len(drawn) == 9  # the derangements of four
+
+
+def test_a_pool_offers_partners_beyond_the_batch() -> None:
+    """Two samples with a cat; the dog that goes with it is only in the memory, once."""
+    cat, dog, none = [False, True, False], [False, False, True], [False, False, False]
+    matrix = np.zeros((3, 3), dtype=np.int64)
+    matrix[1, 2] = matrix[2, 1] = 5
+    pool = np.array([cat, cat, none, dog, none])
+    for seed in range(5):
+        partner_B, total_B = assigned_partners(
+            pool[:2], matrix, rng=np.random.default_rng(seed), pool_PN=pool
+        )
+        first, second = partner_B.tolist()
+        assert 3 in (first, second)
+        assert first != second
+        assert (first, second) != (0, 1)
+        assert sorted(total_B.tolist())[1] == 2
+
+
+def test_a_proportional_partner_comes_as_often_as_its_score_says() -> None:
+    presence = np.eye(5, dtype=bool)[1:]
+    matrix = np.zeros((5, 5), dtype=np.int64)
+    matrix[1, 2:] = matrix[2:, 1] = (1, 3, 6)
+    rng = np.random.default_rng(0)
+    drawn = np.array([proportional_partners(presence, matrix, rng=rng)[0].tolist() for _ in range(3000)])
+    counts = np.bincount(drawn[:, 0], minlength=4)
+    expected = 3000 * np.array([0.1, 0.3, 0.6])
+    assert counts[0] == 0
+    assert ((counts[1:] - expected) ** 2 / expected).sum() < 13.8  # chi square, 2 degrees, one in a thousand
+    assert set(drawn[:, 1]) == {0}  # its only positive score
+    nothing = np.zeros_like(matrix)
+    free = np.array([proportional_partners(presence, nothing, rng=rng)[0].tolist() for _ in range(600)])
+    assert [sorted(set(free[:, sample])) for sample in range(2)] == [[1, 2, 3], [0, 2, 3]]
+
+
+def test_the_average_does_not_choose_a_sample_for_its_many_categories() -> None:
+    """A horse alone meets a person 9 times in each pair; the crowd meets it less often, but in many pairs."""
+    presence = np.array([[0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 1]], dtype=bool)
+    matrix = np.zeros((5, 5), dtype=np.int64)
+    matrix[1, 2:] = matrix[2:, 1] = (9, 7, 7)
+    rng = np.random.default_rng(0)
+    assert cooccurrence_partners(presence, matrix, rng=rng)[0][0] == 2
+    assert cooccurrence_partners(presence, matrix, rng=rng, average=True)[0][0] == 1
+
+
+def labelled(*categories: int) -> Batch:
+    """A batch of 4 x 4 images of one category each, coloured by their number."""
+    label = torch.tensor(categories)[:, None, None].expand(-1, 4, 4).contiguous()
+    image = torch.arange(len(categories))[:, None, None, None].expand(-1, 3, 4, 4) / 10.0
+    return Batch(image.contiguous(), label)
+
+
+def test_every_declared_pairing_mixes_and_its_cap_acts() -> None:
+    matrix = torch.zeros(21, 21, dtype=torch.int64)
+    matrix[1:, 1:] = 1 - torch.eye(20, dtype=torch.int64)
+    batch = labelled(1, 2, 3, 4)
+    for pairing in ("random", "cooccurrence", "average", "proportional", "assignment", "memory"):
+        assert CM.cap is not None
+        tight = replace(CM, pairing=pairing, cap=replace(CM.cap, gamma=1))
+        mixed = mix(tight, batch, matrix, rng=np.random.default_rng(0))
+        assert torch.equal(mixed.delta_B, torch.full((4,), 0.9)), pairing
+        loose = mix(replace(CM, pairing=pairing), batch, matrix, rng=np.random.default_rng(0))
+        assert not (loose.delta_B == 0.9).any(), pairing
+        assert torch.equal(loose.dominant_BHW, batch.label_BHW)
+        assert (loose.phantom_BHW != loose.dominant_BHW).all(), pairing
+
+
+def test_the_memory_lends_crops_of_batches_before() -> None:
+    matrix = torch.zeros(21, 21, dtype=torch.int64)
+    matrix[1, 9] = matrix[9, 1] = 100
+    batch, before = labelled(1, 1), labelled(9, 9)
+    before = Batch(before.image_BCHW + 0.5, before.label_BHW)
+    memory = replace(CM, pairing="memory", cap=None)
+    mixed = mix(memory, batch, matrix, rng=np.random.default_rng(1), recent=[labelled(3, 3), before])
+    assert (mixed.phantom_BHW == 9).all()
+    expected = mixed.delta_B[:, None, None, None] * batch.image_BCHW
+    lent = (mixed.image_BCHW - expected) / (1 - mixed.delta_B[:, None, None, None])
+    assert sorted(lent[:, 0, 0, 0].tolist()) == pytest.approx([0.5, 0.6], abs=1e-4)
+    alone = mix(memory, batch, matrix, rng=np.random.default_rng(1))
+    assignment = mix(replace(CM, pairing="assignment", cap=None), batch, matrix, rng=np.random.default_rng(1))
+    assert torch.equal(alone.image_BCHW, assignment.image_BCHW)
+
+
+def test_a_run_with_a_memory_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    scale = replace(
+        SMOKE, name="tiny", crop=33, batch_size=4, aspp_channels=8, stage1_steps=22, stage2_steps=2
+    )
+    experiment = Experiment(name="remembers", method=replace(CM, pairing="memory"))
+    root = write_tiny_voc(tmp_path)
+    training = open_dataset("voc2012", root, "train")
+    assert 10 % MEMORY != 0
+
+    def run(name: str, stop_at: int | None = None) -> dict[str, torch.Tensor]:
+        request = Request(experiment=experiment, scale=scale, dataset="voc2012", root=root, pretrained="none")
+        batches = TrainingBatches(training, batch_size=4, crop=33, scale_range=(0.5, 1.5), seed=0)
+        model = model_of(request, 21)
+        matrix = cooccurrence_matrix(batches.presence)
+        plan = plan_of(request, len(training))
+        given = {"folder": tmp_path / name, "resume": True}
+        if stop_at:
+            with pytest.raises(KeyboardInterrupt):
+                train(plan, model, batches, matrix, **given, stopping=lambda: True)
+            assert (
+                torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["progress"]["step"]
+                == stop_at
+            )
+            model = model_of(request, 21)
+        train(plan, model, batches, matrix, **given)
+        return model.state_dict()
+
+    whole, stopped = run("whole"), run("stopped", stop_at=10)
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+# Statistics
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS)
+def test_statistics_of_three_images_are_what_they_must_be(pairing: str) -> None:
+    """Categories 1 and 2 meet in one image of each batch of four; everything is certain or bounded."""
+    presence = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]] * 3, dtype=bool)
+    found = measure_pairing(pairing, presence, 4, batches=40, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+    assert 1 <= found.distinct <= 4
+    assert 1 <= found.busiest <= 4
+    assert found.capped_union <= found.capped
+    assert 0 <= found.never_meet <= 1
+    if pairing in ("assignment", "memory"):
+        assert found.busiest < 2
+    if pairing == "assignment":
+        assert (found.distinct, found.busiest) == (4, 1)
+    if pairing == "cooccurrence":
+        assert found.never_meet < 0.5
+
+
+def test_bias_is_nought_for_equal_shares_and_large_for_one() -> None:
+    equal = np.repeat(np.eye(5, dtype=bool)[1:], 4, axis=0)
+    found = measure_pairing("assignment", equal, 16, batches=1, rng=np.random.default_rng(0))
+    assert found.bias == pytest.approx(0)
+    one = np.zeros((16, 5), dtype=bool)
+    one[:, 3] = True
+    assert measure_pairing("random", one, 4, batches=3, rng=np.random.default_rng(0)).bias == pytest.approx(
+        0.75
+    )
+
+
+def test_an_unknown_pairing_is_refused() -> None:
+    with pytest.raises(ValueError, match="is not one of random"):
+        measure_pairing("none", np.eye(5, dtype=bool), 2, batches=1, rng=np.random.default_rng(0))
+
+
+def test_algorithm_2_makes_hubs_of_people_on_real_statistics() -> None:
+    """Batches of 16 of VOC train_aug, as a trap to know: few phantoms, most with a person, most capped."""
+    presence = read_label_table().presence("train_aug")
+    rng = np.random.default_rng(0)
+    found = {name: measure_pairing(name, presence, 16, batches=100, rng=rng) for name in PAIRINGS}
+    person = VOC_CATEGORIES.index("person")
+    assert found["cooccurrence"].distinct < 5 < found["random"].distinct
+    assert found["cooccurrence"].busiest > 8
+    assert found["cooccurrence"].share_N[person] > 2 * presence[:, person].mean()
+    assert found["cooccurrence"].capped > 2 * found["random"].capped
+    assert found["assignment"].distinct == 16
+    assert abs(found["assignment"].share_N[person] - presence[:, person].mean()) < 0.06
+    assert found["clusters"].bias < found["random"].bias < found["cooccurrence"].bias
