@@ -179,6 +179,18 @@ def test_a_value_between_black_and_white_is_named(duts: Path, value: int) -> Non
     assert isinstance(error, LabelError)
 
 
+def test_a_threshold_decides_about_shades(duts: Path, ecssd: Path) -> None:
+    shades = np.zeros(SIZE, dtype=np.uint8)
+    shades[0, :5] = (1, 127, 128, 254, 255)
+    Image.fromarray(shades).save(mask_path(duts))
+    Image.fromarray(shades).save(ecssd / "ground_truth_mask" / "0001.png")
+    for opened in (open_duts(duts, "train", threshold=128), open_ecssd(ecssd, threshold=128)):
+        assert opened.label(0)[0, :6].tolist() == [0, 0, 1, 1, 1, 0]
+        assert set(np.unique(opened.label(1))) == {0, 1}
+    digests = {open_duts(duts, "train", threshold=value).digest() for value in (None, 127, 128)}
+    assert len(digests) == 3
+
+
 def test_a_mask_of_another_kind_is_refused(duts: Path) -> None:
     Image.fromarray(np.zeros((*SIZE, 3), dtype=np.uint8)).save(mask_path(duts))
     refused(lambda: open_duts(duts, "train").label(0), mask_path(duts), "a mask of mode RGB")
@@ -235,11 +247,13 @@ def test_check_reads_everything_and_collects_what_is_wrong(duts: Path, ecssd: Pa
     found = check_saliency("duts", duts, progress=lambda done, total: steps.append((done, total)))
     assert [(Path(one.path).stem, one.problem) for one in found.problems] == [
         (TRAIN[0], f"has no mask DUTS-TR-Mask/{TRAIN[0]}.png"),
-        (TRAIN[1], "value 128 in a mask"),
+        (TRAIN[1], "value 128 in a mask of 0 and 255"),
         (TRAIN[2], "label 90 is outside 0..20"),
         (TEST[1], "the image is cut short or damaged"),
     ]
     assert steps == [(done, 4) for done in (1, 2, 3, 4)]
+    again = check_saliency("duts", duts, threshold=128)
+    assert [one for one in found.problems if one not in again.problems] == [found.problems[1]]
     shutil.rmtree(duts / "DUTS-TR")
     assert len(check_saliency("duts", duts).problems) == 1
     refused(lambda: check_saliency("duts", ecssd), ecssd, "has no folder DUTS-TR")
@@ -335,18 +349,31 @@ def test_masks_are_whole_objects_and_not_all_of_them(made: Path) -> None:
     assert 0.2 < partial / 52 < 0.7  # calling every object salient is wrong that often
 
 
-def test_sets_of_categories_are_those_of_real_images_with_three_at_most(made: Path) -> None:
+@pytest.mark.parametrize("real_list", ["train_aug", "val"])
+def test_sets_of_categories_are_those_of_real_images_with_three_at_most(real_list: str) -> None:
     table = read_label_table()
+    held = table.pixels[table.on(real_list)][:, 1:21] > 0
+    real = [tuple((1 + np.flatnonzero(row)).tolist()) for row in held if 1 <= row.sum() <= 3]
+    once = saliency._category_sets(real_list, len(real), seed=0)
+    assert sorted(once) == sorted(real)
+    assert saliency._category_sets(real_list, len(real) + 3, seed=0)[len(real) :] == once[:3]
+    assert saliency._category_sets(real_list, len(real), seed=1) != once
+
+
+def test_scenes_show_the_sets_of_their_list(made: Path) -> None:
     for dataset, real_list in zip(opened(made), ("train_aug", "val"), strict=True):
-        real = {
-            tuple((1 + np.flatnonzero(held)).tolist())
-            for held in table.pixels[table.on(real_list)][:, 1:21] > 0
-        }
+        shown = []
         for one in dataset.ids:
             category = np.asarray(Image.open(made / "true_categories" / f"{one}.png"))
-            shown = tuple(number for number in np.unique(category).tolist() if number)
-            assert shown in real
-            assert len(shown) <= 3
+            shown.append(tuple(number for number in np.unique(category).tolist() if number))
+        assert shown == saliency._category_sets(real_list, len(dataset), seed=3)
+
+
+def test_no_scene_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saliency, "_category_sets", lambda real_list, count, seed: [(8,)] * count)
+    make_saliency(tmp_path / "cats", images=3, val=3, size=32, seed=0)
+    pictures = {dataset.image(index).tobytes() for dataset in opened(tmp_path / "cats") for index in range(3)}
+    assert len(pictures) == 6
 
 
 def test_the_same_seed_draws_the_same_salient_objects(made: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 Neither has categories. For pairing by co-occurrence, label maps that a segmenter predicted for the training
 images stand in for them (Section 4.5); they are never a target of training.
+
+Some of DUT-S's published masks have been reported to hold shades between black and white. They are refused
+unless a threshold is given: which shades count as salient is a decision, and it is recorded in the digest.
 """
 
 from __future__ import annotations
@@ -37,10 +40,16 @@ class SaliencyDataset(SegmentationDataset):
 
     category_paths: tuple[Path, ...] = ()  # in the order of `ids`, or empty
     num_pairing_categories: int = len(VOC_CATEGORIES)  # N of `category`, background included
+    threshold: int | None = None  # see `read_mask`
+
+    @property
+    def num_logits(self) -> int:
+        """One: salient or not (R18)."""
+        return 1
 
     def label(self, index: int) -> np.ndarray:
         """uint8 (H, W), 1 where salient. See `read_mask`."""
-        return read_mask(self.label_paths[index])
+        return read_mask(self.label_paths[index], threshold=self.threshold)
 
     def category(self, index: int) -> np.ndarray:
         """uint8 (H, W), pseudo-categories 0..20 or 255, for pairing alone. See `read_label`.
@@ -67,48 +76,61 @@ class SaliencyDataset(SegmentationDataset):
 
     @cached_property
     def _digest(self) -> str:
-        """Over the pseudo-categories too: they decide what is mixed with what."""
-        digest = hashlib.sha256(super()._digest.encode())
+        """Over the threshold and the pseudo-categories too: they decide what is salient and what is mixed."""
+        digest = hashlib.sha256(f"{super()._digest} {self.threshold}".encode())
         for path in self.category_paths:
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
 
-def open_duts(root: Path, split: str, *, pseudo: Path | None = None, name: str = "duts") -> SaliencyDataset:
+def open_duts(
+    root: Path,
+    split: str,
+    *,
+    pseudo: Path | None = None,
+    threshold: int | None = None,
+    name: str = "duts",
+) -> SaliencyDataset:
     """Open DUT-S: list `train` is DUTS-TR (10,553 images as published), `test` is DUTS-TE (5,019).
 
     Args:
         root: the folder that holds DUTS-TR and DUTS-TE, or one of the two.
-        pseudo: where the pseudo-categories of the training images lie, `<id>.png` each. By default the
+        pseudo: where pseudo-categories lie, `<id>.png` each. By default, for the training images, the
             folder `pseudo_categories` in `root`, or in DUTS-TR, where there is one.
+        threshold: see `read_mask`.
 
     Raises:
         InputError: a folder is missing, an image has no mask, a mask no image or, where there are
             pseudo-categories, an image none.
     """
-    dataset, errors = _find_duts(Path(root), split, pseudo=pseudo, name=name)
+    dataset, errors = _find_duts(Path(root), split, pseudo=pseudo, threshold=threshold, name=name)
     if errors:
         raise errors[0]
     return dataset
 
 
-def open_ecssd(root: Path, *, name: str = "ecssd") -> SaliencyDataset:
+def open_ecssd(root: Path, *, threshold: int | None = None, name: str = "ecssd") -> SaliencyDataset:
     """Open ECSSD (1,000 images as published), all of it list `test`.
 
     Args:
         root: the folder that holds images and ground_truth_mask, or one with a folder ECSSD that does.
+        threshold: see `read_mask`.
 
     Raises:
         InputError: a folder is missing, an image has no mask, or a mask no image.
     """
-    dataset, errors = _find_ecssd(Path(root), name=name)
+    dataset, errors = _find_ecssd(Path(root), threshold=threshold, name=name)
     if errors:
         raise errors[0]
     return dataset
 
 
 def check_saliency(
-    dataset: Literal["duts", "ecssd"], root: Path, *, progress: Callable[[int, int], None] | None = None
+    dataset: Literal["duts", "ecssd"],
+    root: Path,
+    *,
+    threshold: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Read every image, mask and pseudo-category of DUT-S (the parts that are there) or ECSSD.
 
@@ -119,10 +141,10 @@ def check_saliency(
 
     root = Path(root)
     if dataset == "ecssd":
-        found = [_find_ecssd(root)]
+        found = [_find_ecssd(root, threshold=threshold)]
     else:
         here = [split for split in _PARTS if _part_folder(root, _PARTS[split]) is not None]
-        found = [_find_duts(root, split) for split in here or ["train"]]
+        found = [_find_duts(root, split, threshold=threshold) for split in here or ["train"]]
     problems: dict[Problem, None] = {}  # in the order found, each once
     for error in (error for _, errors in found for error in errors):
         problems.setdefault(Problem(error.where, error.what))
@@ -145,12 +167,16 @@ def check_saliency(
     return Checked(len(seen), size, tuple(problems))
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, *, threshold: int | None = None) -> np.ndarray:
     """uint8 (H, W), 1 where an 8-bit grey, palette or 1-bit image is white, 0 where it is black.
+
+    Args:
+        threshold: 1..255; shades from it on are salient, lower ones are not. None refuses every shade
+            between black and white.
 
     Raises:
         InputError: no such file, or one that cannot be decoded.
-        LabelError: a colour or 16-bit image, or any shade between black and white.
+        LabelError: a colour or 16-bit image or, without a threshold, a shade between black and white.
     """
     try:
         with Image.open(path) as opened:
@@ -162,16 +188,25 @@ def read_mask(path: Path) -> np.ndarray:
         raise InputError(path, "the mask is cut short or damaged", "restore the file") from error
     if shades is None:
         raise LabelError(path, f"a mask of mode {mode}", "write it as an 8-bit grey PNG of 0 and 255")
+    if threshold is not None:
+        return (shades >= threshold).astype(np.uint8)
     between = shades[(shades != 0) & (shades != 255)]
     if between.size:
         raise LabelError(
-            path, f"value {between[0]} in a mask", "write 255 where salient and 0 everywhere else"
+            path,
+            f"value {between[0]} in a mask of 0 and 255",
+            "write 255 where salient and 0 everywhere else, or open the masks with a threshold",
         )
     return shades & np.uint8(1)
 
 
 def _find_duts(
-    root: Path, split: str, *, pseudo: Path | None = None, name: str = "duts"
+    root: Path,
+    split: str,
+    *,
+    pseudo: Path | None = None,
+    threshold: int | None = None,
+    name: str = "duts",
 ) -> tuple[SaliencyDataset, list[InputError]]:
     if split not in _PARTS:
         raise nearest("list", split, _PARTS)
@@ -185,18 +220,27 @@ def _find_duts(
     return _pair_up(
         folder / f"{part}-Image",
         folder / f"{part}-Mask",
-        pseudo if split == "train" else None,
+        pseudo,
         name=name,
         root=root,
         split=split,
+        threshold=threshold,
     )
 
 
-def _find_ecssd(root: Path, *, name: str = "ecssd") -> tuple[SaliencyDataset, list[InputError]]:
+def _find_ecssd(
+    root: Path, *, threshold: int | None = None, name: str = "ecssd"
+) -> tuple[SaliencyDataset, list[InputError]]:
     for folder in (root, root / "ECSSD"):
         if (folder / "images").is_dir():
             return _pair_up(
-                folder / "images", folder / "ground_truth_mask", None, name=name, root=root, split="test"
+                folder / "images",
+                folder / "ground_truth_mask",
+                None,
+                name=name,
+                root=root,
+                split="test",
+                threshold=threshold,
             )
     raise InputError(root, "has no folder images", "give the folder that holds images and ground_truth_mask")
 
@@ -209,7 +253,14 @@ def _part_folder(root: Path, part: str) -> Path | None:
 
 
 def _pair_up(
-    images: Path, masks: Path, pseudo: Path | None, *, name: str, root: Path, split: str
+    images: Path,
+    masks: Path,
+    pseudo: Path | None,
+    *,
+    name: str,
+    root: Path,
+    split: str,
+    threshold: int | None,
 ) -> tuple[SaliencyDataset, list[InputError]]:
     """What is whole as a data set, sorted by id, and a word for every file that has no other half."""
     if not masks.is_dir():
@@ -242,6 +293,7 @@ def _pair_up(
         image_paths=tuple(images / f"{one}.jpg" for one in ids),
         label_paths=tuple(masks / f"{one}.png" for one in ids),
         category_paths=() if missing else category_paths,
+        threshold=threshold,
     )
     return dataset, errors
 
