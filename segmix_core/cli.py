@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 Answer = tuple[Any, str]
 """What a command returns: the JSON document of `--json`, and the text shown without it."""
 
-DATASETS = ("silhouettes", "voc2012")
+DATASETS = ("silhouettes", "silhouettes-saliency", "voc2012", "coco", "duts", "ecssd")
+SPLITS = {"voc2012": ("train_aug", "val"), "coco": ("trainval35k", "minival"), "duts": ("train", "test"),
+          "silhouettes-saliency": ("train", "test")}  # fmt: skip
+"""Training and evaluation lists where they are not train and val."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,8 +178,10 @@ def _data_options(parser: argparse.ArgumentParser, default: str) -> None:
 def _training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="demo", help="smoke, demo, mini or paper (demo)")
     _data_options(parser, "silhouettes")
-    parser.add_argument("--split", help="training list; train, or train_aug for voc2012")
-    parser.add_argument("--eval-split", default="val", help='"none" measures nothing (val)')
+    parser.add_argument("--split", help="training list, as the paper by default: train_aug for voc2012")
+    parser.add_argument("--eval-split", help='evaluation list (val for most); "none" measures nothing')
+    parser.add_argument("--eval-root", type=Path, help="folder of ECSSD, if not beside DUT-S")
+    parser.add_argument("--pseudo", type=Path, help="folder of pseudo-categories of DUT-S, to pair by")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backbone")
     parser.add_argument(
@@ -356,6 +361,7 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
     from segmix_core.request import Request
 
     scale = find_scale(options.scale)
+    training_list, evaluation_list = SPLITS.get(options.dataset, ("train", "val"))
     if options.backbone:  # part of the scale, so that its digest tells the rows apart
         scale = dataclasses.replace(scale, backbone=options.backbone)
     return Request(
@@ -363,8 +369,10 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
         scale=scale,
         dataset=options.dataset,
         root=options.root,
-        split=options.split or ("train_aug" if options.dataset == "voc2012" else "train"),
-        eval_split=None if options.eval_split == "none" else options.eval_split,
+        split=options.split or training_list,
+        eval_split=None if options.eval_split == "none" else options.eval_split or evaluation_list,
+        eval_root=options.eval_root,
+        pseudo=options.pseudo,
         seed=seed,
         device=options.device,
         precision=options.precision,
@@ -387,11 +395,15 @@ def _train(options: argparse.Namespace) -> Answer:
         results_file=options.results,
     )
     lines = [
-        f"stage {row['stage']} {row['output']:<9}"
-        f" mIoU {row['metrics']['mIoU']}  aAcc {row['metrics']['aAcc']}{'  <- reported' * row['reported']}"
+        f"{row['eval_split']:<14}stage {row['stage']} {row['output']:<9} {_scores(row['metrics'])}"
+        f"{'  <- reported' * row['reported']}"
         for row in rows
     ]
     return {"checkpoint": str(checkpoint), "rows": rows}, "\n".join([f"checkpoint: {checkpoint}", *lines])
+
+
+def _scores(metrics: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {value}" for name, value in metrics.items() if not isinstance(value, dict))
 
 
 def _evaluate(options: argparse.Namespace) -> Answer:
@@ -410,8 +422,8 @@ def _evaluate(options: argparse.Namespace) -> Answer:
     )
     lines = [f"{document['images']} images, protocol {document['protocol']}"]
     for name, scores in document["outputs"].items():
-        lines.append(f"{name}: mIoU {scores['mIoU']}  aAcc {scores['aAcc']}")
-        lines += [f"  {category:<14}{iou}" for category, iou in scores["iou_per_category"].items()]
+        lines.append(f"{name}: {_scores(scores)}")
+        lines += [f"  {category:<14}{iou}" for category, iou in scores.get("iou_per_category", {}).items()]
     return document, "\n".join(lines)
 
 

@@ -10,12 +10,17 @@ from segmix_core.records import IGNORE_INDEX
 
 
 def presence(
-    label_maps: Iterable[np.ndarray], num_categories: int, *, ignore_index: int = IGNORE_INDEX
+    label_maps: Iterable[np.ndarray],
+    num_categories: int,
+    *,
+    ignore_index: int = IGNORE_INDEX,
+    least_share: float = 0.0,
 ) -> np.ndarray:
     """Which categories each label map holds, in at least one pixel.
 
     Args:
         label_maps: integer arrays of any shape, 0..N-1 or `ignore_index`.
+        least_share: of all pixels, 0..1, below which a category does not count (pseudo-categories, R18).
 
     Returns:
         bool (n, N); column 0 is background.
@@ -38,6 +43,8 @@ def presence(
                 f"only {ignore_index} may mark ignored pixels",
             )
         row = np.zeros(num_categories, dtype=bool)
+        if least_share:
+            values = values[[np.count_nonzero(flat == value) >= least_share * flat.size for value in values]]
         row[values] = True
         rows.append(row)
     return np.array(rows, dtype=bool).reshape(-1, num_categories)

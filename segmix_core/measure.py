@@ -16,9 +16,11 @@ from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data import open_dataset
 from segmix_core.data.dataset import SegmentationDataset, read_image
+from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.voc import voc_palette
 from segmix_core.errors import InputError
 from segmix_core.evaluation import Protocol, evaluate
+from segmix_core.evaluation.saliency import evaluate_saliency
 from segmix_core.experiments import Method
 from segmix_core.files import file_digest, replacing
 from segmix_core.metrics import ImageConfusions, save_confusions
@@ -56,6 +58,12 @@ def measure_run(
         for stage, name in ((1, "stage1.pt"), (2, "checkpoint.pt"))
         if identity[f"stage{stage}_steps"]
     }
+    if isinstance(training, SaliencyDataset):
+        return [
+            row
+            for evaluation in evaluations
+            for row in _measure_saliency(request, folder, training, evaluation, checkpoints, progress)
+        ]
     training_NN = cooccurrence_matrix(dataset_presence(training))
     rows = []
     for evaluation in evaluations:
@@ -101,6 +109,35 @@ def measure_run(
             for (stage, output), score in scores.items()
         ]
     return rows
+
+
+def _measure_saliency(
+    request: Request,
+    folder: Path,
+    training: SegmentationDataset,
+    evaluation: SegmentationDataset,
+    checkpoints: dict[int, Path],
+    progress: Callable[[int, int], None] | None,
+) -> list[dict[str, Any]]:
+    """Rows of a one-logit network: F-beta and MAE, each image at its own size."""
+    shared = _shared_fields(request, training, evaluation, folder / "checkpoint.pt")
+    return [
+        shared
+        | {
+            "protocol": "full",
+            "crop": None,
+            "stage": stage,
+            "output": output,
+            "reported": stage == max(checkpoints) and output == request.experiment.method.output(),
+            "metrics": scores.as_json(),
+            "per_image": None,
+            "steps": read_checkpoint(checkpoint)["progress"]["step"],
+        }
+        for stage, checkpoint in checkpoints.items()
+        for output, scores in evaluate_saliency(
+            load_model(checkpoint).to(request.device), evaluation, device=request.device, progress=progress
+        ).items()
+    ]
 
 
 def _shared_fields(
@@ -156,12 +193,21 @@ def evaluate_checkpoint(
     opened = open_dataset(dataset, root, split)
     check_categories(mean_over, opened.categories)
     model = load_model(checkpoint).to(device)
-    if model.architecture["num_categories"] != len(opened.categories):
+    if model.architecture["num_categories"] != opened.num_logits:
         raise InputError(
             checkpoint,
-            f"knows {model.architecture['num_categories']} categories, not {len(opened.categories)}",
+            f"knows {model.architecture['num_categories']} categories, not {opened.num_logits}",
             "name a checkpoint trained on the same categories",
         )
+    if isinstance(opened, SaliencyDataset):
+        salient = evaluate_saliency(model, opened, device=device, progress=progress)
+        return {
+            "images": len(opened),
+            "protocol": "full",
+            "crop": None,
+            "mean_over": None,
+            "outputs": {name: score.as_json() for name, score in salient.items()},
+        }
     crop = crop or read_checkpoint(checkpoint)["identity"]["scale"]["eval_crop"]
     scores = evaluate(
         model, opened, protocol=protocol, crop=crop, device=device, mean_over=mean_over, progress=progress
@@ -198,6 +244,8 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
     identity = read_checkpoint(checkpoint)["identity"]
     output = Method.stored(identity["method"]).output()
     model = load_model(checkpoint).to(device)
+    if model.architecture["num_categories"] == 1:
+        raise InputError(checkpoint, "tells salient from not, and no categories", "use 'segmix evaluate'")
     written = []
     for path in images:
         image = read_image(path)

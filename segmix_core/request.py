@@ -10,7 +10,13 @@ import torch
 from safetensors import safe_open
 
 from segmix_core import results
-from segmix_core.data import check_disjoint, generated_root, open_dataset, out_of_context_root
+from segmix_core.data import (
+    check_disjoint,
+    generated_root,
+    open_dataset,
+    out_of_context_root,
+    saliency_root,
+)
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import Experiment, Scale, nearest
@@ -33,6 +39,8 @@ class Request:
     root: Path | None = None  # None: the generated data set of the scale
     split: str = "train"
     eval_split: str | None = "val"  # None: nothing is measured (lists whose labels are not at hand)
+    eval_root: Path | None = None  # where ECSSD lies, if not beside DUT-S
+    pseudo: Path | None = None  # pseudo-categories of DUT-S's training images, to pair by
     seed: int = 0
     device: str = "cpu"
     precision: Precision | None = None  # None: bfloat16 on a GPU that has it, else float32
@@ -84,21 +92,28 @@ def data_of(request: Request) -> tuple[SegmentationDataset, list[SegmentationDat
     Raises:
         InputError: the data cannot be used, or the training and evaluation lists share images.
     """
-    root = request.root
-    if root is None:
-        if request.dataset != "silhouettes":
-            raise InputError(f"dataset {request.dataset}", "no --root given", "say where the data set lies")
-        root = generated_root(request.scale)
-    training = open_dataset(request.dataset, root, request.split)
+    root = _root_of(request)
+    training = open_dataset(request.dataset, root, request.split, pseudo=request.pseudo)
     if request.eval_split is None:
         return training, []
-    evaluation = open_dataset(request.dataset, root, request.eval_split)
+    measured_on = "ecssd" if request.dataset == "duts" else request.dataset
+    evaluation = open_dataset(measured_on, request.eval_root or root, request.eval_split)
     check_disjoint(training, evaluation)
     if request.dataset != "silhouettes" or request.root is not None:
         return training, [evaluation]
     beside = out_of_context_root(request.scale)
     lists = ("outofcontext", "ordinary")
     return training, [evaluation, *(open_dataset("silhouettes-outofcontext", beside, one) for one in lists)]
+
+
+def _root_of(request: Request) -> Path:
+    if request.root is not None:
+        return request.root
+    if request.dataset == "silhouettes":
+        return generated_root(request.scale)
+    if request.dataset == "silhouettes-saliency":
+        return saliency_root(request.scale)
+    raise InputError(f"dataset {request.dataset}", "no --root given", "say where the data set lies")
 
 
 def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | None]:
@@ -123,7 +138,7 @@ def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | No
     return path, record
 
 
-def model_of(request: Request, num_categories: int) -> SourceSeparation:
+def model_of(request: Request, num_logits: int) -> SourceSeparation:
     """The network of a run: that of the checkpoint it starts from, or one drawn from the run's seed.
 
     Raises:
@@ -133,7 +148,7 @@ def model_of(request: Request, num_categories: int) -> SourceSeparation:
     pretrained, _ = weights_of(request)
     torch.manual_seed(int(stream(request.seed, "weights").integers(2**31)))
     model = SourceSeparation(
-        num_categories,
+        num_logits,
         backbone=scale.backbone,
         head=method.head,
         output_stride=scale.output_stride,

@@ -19,12 +19,14 @@ import numpy as np
 import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
-from segmix_core.data import open_dataset
+from segmix_core.data import open_dataset, saliency_root
+from segmix_core.data.silhouettes.folder import new_folder
 from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
-from segmix_core.experiments import Experiment, Row, Scale, find_rows
+from segmix_core.experiments import METHODS, Experiment, Method, Row, Scale, find_rows
+from segmix_core.experiments.paper import Data
 from segmix_core.files import alone, file_digest, write_text
-from segmix_core.measure import measure_run
+from segmix_core.measure import measure_run, predict
 from segmix_core.request import (
     Request,
     check_categories,
@@ -68,6 +70,7 @@ def train_and_measure(
     if checkpoint.exists() and not resume:
         raise InputError(folder, "holds a run already", "add --resume, or choose another --out")
     check_device(request.device)
+    request = with_pseudo_categories(request)
     training, evaluations = data_of(request)
     check_categories(request.mean_over, training.categories)
     scale = request.scale
@@ -92,7 +95,7 @@ def train_and_measure(
         write_text(folder / "run.json", json.dumps(plan.identity(), indent=2) + "\n")
     if results_file is not None:
         results.append(results_file, [])
-    model = model_of(request, len(training.categories))
+    model = model_of(request, training.num_logits)
     with _stop_on_interrupt() as stopping:
         train(
             plan,
@@ -162,6 +165,7 @@ def source_digest() -> str:
 
 def cached_run(request: Request, *, report: Report | None = None) -> tuple[Path, list[dict[str, Any]]]:
     """The run of a request from the cache; trained now if it is not there, resumed if it is half there."""
+    request = with_pseudo_categories(request)
     training, _ = data_of(request)
     folder = run_folder(request, training.digest())
     with alone(folder):
@@ -230,9 +234,31 @@ def pretrain_encoder(
     return made | {"weights": str(out), "accuracy": round(100 * accuracy, 2), "sha256": file_digest(out)}
 
 
+def with_pseudo_categories(request: Request) -> Request:
+    """The request with pseudo-categories for generated salient objects, predicted on first use.
+
+    As in section 4.5, they are what a segmenter says of the training images: here the baseline of the same
+    scale and seed on generated scenes, trained if it is not in the cache. Every method gets them, so that
+    all learn from the same data set; only those that pair by score use them.
+    """
+    if request.dataset != "silhouettes-saliency" or request.root is not None or request.pseudo is not None:
+        return request
+    segmenter = replace(
+        request, experiment=METHODS["baseline"], dataset="silhouettes", split="train", eval_split="val"
+    )
+    checkpoint, _ = cached_run(segmenter)
+    images = open_dataset("silhouettes-saliency", saliency_root(request.scale), "train")
+    pseudo = checkpoint.parent / "pseudo_categories" / images.digest()
+    with alone(pseudo.parent):
+        if not pseudo.exists():
+            with new_folder(pseudo) as temporary:
+                predict(checkpoint, images.image_paths, temporary, device=request.device)
+    return replace(request, pseudo=pseudo)
+
+
 def run_tables(
     names: Sequence[str],
-    request_for: Callable[[str, int], Request],
+    request_for: Callable[..., Request],
     *,
     seeds: Sequence[int],
     budget: float | None = None,
@@ -245,6 +271,7 @@ def run_tables(
 
     Args:
         names: "table1", "figure5", "tables" ..., the most telling first.
+        request_for: called with an experiment's name and `seed`.
         budget: seconds; a run is only begun while it is likely to end in time, judged by the longest so far.
 
     Returns:
@@ -252,10 +279,14 @@ def run_tables(
     """
     began, longest = time.monotonic(), 0.0
     done, left = [], []
+    declared = [row for name in names for row in find_rows(name)]
     for seed in seeds:
-        for experiment in training_runs([row for name in names for row in find_rows(name)]):
-            request = request_for(experiment.name, seed)
-            name = f"{experiment.name} {seed}"
+        wanted, elsewhere = training_runs(declared, functools.partial(request_for, seed=seed))
+        left += [f"{experiment.name} {seed} (needs {data})" for experiment, data in elsewhere]
+        for request in wanted:
+            asked = request_for(request.experiment.name, seed=seed)
+            where = "" if request.dataset == asked.dataset else f" on {request.dataset}"
+            name = f"{request.experiment.name} {seed}{where}"
             spent = time.monotonic() - began
             if budget is not None and spent + longest > budget:
                 left.append(name)
@@ -270,15 +301,42 @@ def run_tables(
     return done, left
 
 
-def training_runs(rows: Sequence[Row]) -> list[Experiment]:
-    """The experiments that have to be trained so that every row can be read, in the order of the rows.
+def training_runs(
+    rows: Sequence[Row], request_for: Callable[[str], Request]
+) -> tuple[list[Request], list[tuple[Experiment, Data]]]:
+    """The runs from which every row can be read, in the order of the rows, each distinct one once.
 
     A method that ends after stage 1 is read off any run that begins with it.
+
+    Returns:
+        The runs, and the experiments of rows that are about another kind of data than was asked for.
     """
-    distinct = {row.experiment.method: row.experiment for row in reversed(rows)}
-    wanted = list(reversed(distinct.values()))
-    longer = {one.method.stage1() for one in wanted if one.method.finetune != "none"}
-    return [one for one in wanted if one.method.finetune != "none" or one.method.stage1() not in longer]
+    wanted: dict[tuple[str, Method], Request] = {}
+    elsewhere: dict[tuple[Experiment, Data], None] = {}
+    for row in rows:
+        request = on_data(request_for(row.experiment.name), row.data)
+        if request is None:
+            elsewhere[row.experiment, row.data] = None
+        else:
+            wanted.setdefault((request.dataset, row.experiment.method), request)
+    longer = {(dataset, method.stage1()) for dataset, method in wanted if method.finetune != "none"}
+    kept = [
+        request
+        for (dataset, method), request in wanted.items()
+        if method.finetune != "none" or (dataset, method) not in longer
+    ]
+    return kept, list(elsewhere)
+
+
+def on_data(request: Request, data: Data) -> Request | None:
+    """The request on the kind of data that a row is about; None where its data set is of another kind."""
+    kinds: dict[str, Data] = {"coco": "coco", "duts": "ecssd", "silhouettes-saliency": "ecssd"}
+    kind = kinds.get(request.dataset, "voc")
+    if kind == data or (data == "context" and request.dataset == "silhouettes"):
+        return request
+    if data == "ecssd" and request.dataset == "silhouettes" and request.root is None:
+        return replace(request, dataset="silhouettes-saliency", eval_split="test")
+    return None
 
 
 def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:

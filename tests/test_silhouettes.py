@@ -162,15 +162,15 @@ def test_pairs_out_of_context_never_meet_and_ordinary_ones_do() -> None:
 
 
 def test_every_category_is_as_often_on_one_list_as_on_the_other() -> None:
-    """Expected shares are equal; 3,000 draws of 18 categories scatter by about a tenth."""
-    drawn = outofcontext.category_pairs(3000, seed=0)
+    drawn = outofcontext.category_pairs(500, seed=0)
     counts = {name: np.bincount(np.ravel(pairs), minlength=21) for name, pairs in drawn.items()}
     assert set(np.flatnonzero(counts["outofcontext"])) == set(np.flatnonzero(counts["ordinary"]))
     present = counts["ordinary"] > 0
     assert present.sum() == 18
     assert not present[[VOC_CATEGORIES.index(name) for name in ("background", "person", "car")]].any()
+    assert np.abs(counts["outofcontext"] - counts["ordinary"]).max() <= 4
     for count in counts.values():
-        assert np.abs(count[present] / (6000 / 18) - 1).max() < 0.2
+        assert np.abs(count[present] - 1000 / 18).max() < 5
 
 
 def test_scenes_out_of_context_lie_in_voc_layout(tmp_path: Path) -> None:

@@ -3,22 +3,41 @@
 from pathlib import Path
 
 from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.saliency import open_duts, open_ecssd
 from segmix_core.data.voc import open_voc
 from segmix_core.errors import InputError
 from segmix_core.experiments import Scale, nearest
 
-DATASETS = ("silhouettes", "voc2012", "silhouettes-outofcontext")
+VOC_LAYOUT = ("silhouettes", "voc2012", "silhouettes-outofcontext")
+SALIENCY = ("duts", "ecssd", "silhouettes-saliency")
+DATASETS = (*VOC_LAYOUT, "coco", *SALIENCY)
+"""What can be opened with labels. The pictures of `context.open_context` have none."""
+
 GENERATED = Path(__file__).resolve().parents[2] / "data" / "generated"
 
 
-def open_dataset(name: str, root: Path, split: str, *, need_images: bool = True) -> SegmentationDataset:
+def open_dataset(
+    name: str, root: Path, split: str, *, need_images: bool = True, pseudo: Path | None = None
+) -> SegmentationDataset:
     """Open a list of a data set by its name.
 
+    Args:
+        split: of `silhouettes-saliency`, `train` is its DUTS-TR and `test` its ECSSD.
+        pseudo: folder of pseudo-categories, for the training images of DUT-S alone.
+
     Raises:
-        InputError: an unknown name, or see `open_voc`.
+        InputError: an unknown name or list; a folder or file that is missing.
     """
     if name not in DATASETS:
         raise nearest("dataset", name, DATASETS)
+    if name == "coco":
+        from segmix_core.data.coco import open_coco
+
+        return open_coco(root, split, need_images=need_images)
+    if name == "ecssd" or (name == "silhouettes-saliency" and split == "test"):
+        return open_ecssd(root, name=name)
+    if name in SALIENCY:
+        return open_duts(root, split, pseudo=pseudo, name=name)
     return open_voc(root, split, name=name, need_images=need_images)
 
 
@@ -36,6 +55,14 @@ def out_of_context_root(scale: Scale) -> Path:
 
     _, val, size = scale.silhouettes
     return silhouettes.ensure_out_of_context(GENERATED, images=val // 2, size=size, seed=0)
+
+
+def saliency_root(scale: Scale) -> Path:
+    """The folder of generated salient objects a scale asks for, generated on first use."""
+    from segmix_core.data import silhouettes
+
+    images, val, size = scale.silhouettes
+    return silhouettes.ensure_saliency(GENERATED, images=images, val=val, size=size, seed=0)
 
 
 def check_disjoint(training: SegmentationDataset, evaluation: SegmentationDataset) -> None:

@@ -30,6 +30,11 @@ class SegmentationDataset:
         """Number of images."""
         return len(self.ids)
 
+    @property
+    def num_logits(self) -> int:
+        """Channels of a network for this data: one for each category."""
+        return len(self.categories)
+
     def image(self, index: int) -> np.ndarray:
         """uint8 (H, W, 3), RGB. See `read_image`."""
         return read_image(self.image_paths[index])

@@ -75,7 +75,7 @@ def evaluate_saliency(
     with torch.inference_mode():
         for index in range(len(dataset)):
             image, mask = dataset.pair(index)
-            image_BCHW = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float().div_(255)
+            image_BCHW = torch.tensor(image, device=device).permute(2, 0, 1)[None].float().div_(255)
             for name, logits in model(image_BCHW).outputs().items():
                 saliency = logits.sigmoid()[0, 0].cpu().numpy()
                 scores.setdefault(name, SaliencyScores()).update(saliency, mask)

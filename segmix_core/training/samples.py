@@ -10,11 +10,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from segmix_core.cooccurrence import clusters, dataset_presence, presence
 from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.transforms import augment, draw_augmentation
 from segmix_core.errors import InputError
 from segmix_core.mixing import cluster_pairs
 from segmix_core.records import Batch
 from segmix_core.rng import stream
+
+LEAST_SHARE = 0.005
+"""Of the image: pseudo-categories on fewer pixels are not paired by (R18)."""
 
 
 class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor] | InputError]):
@@ -56,8 +60,17 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor] | InputError]):
 
     @cached_property
     def presence(self) -> np.ndarray:
-        """Which categories each image of the data set holds: bool (n, N)."""
-        return dataset_presence(self.dataset)
+        """Which categories, or pseudo-categories, each image of the data set holds: bool (n, N)."""
+        salient = self._with_pseudo_categories
+        if salient is None:
+            return dataset_presence(self.dataset)
+        maps = (salient.category(index) for index in range(len(salient)))
+        return presence(maps, salient.num_pairing_categories, least_share=LEAST_SHARE)
+
+    @property
+    def _with_pseudo_categories(self) -> SaliencyDataset | None:
+        dataset = self.dataset
+        return dataset if isinstance(dataset, SaliencyDataset) and dataset.category_paths else None
 
     def indices(self, step: int) -> np.ndarray:
         """The images of batch `step`, as indices into the data set."""
@@ -71,18 +84,24 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor] | InputError]):
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor] | InputError:
         """Batch `step`; bad input comes back as a value, so that it survives a loading process whole."""
-        images, labels = [], []
+        images, labels, paired_by = [], [], []
+        salient = self._with_pseudo_categories
         try:
             for slot, index in enumerate(self.indices(step)):
                 image, label = self.dataset.pair(int(index))
                 rng = stream(self.seed, "augment", step, slot)
                 drawn = draw_augmentation(label.shape, self.crop, rng=rng, scale_range=self.scale_range)
-                image, label = augment(image, label, drawn, self.crop)
-                images.append(image)
-                labels.append(label)
+                crop, cropped = augment(image, label, drawn, self.crop)
+                images.append(crop)
+                labels.append(cropped)
+                if salient is not None:
+                    paired_by.append(augment(image, salient.category(int(index)), drawn, self.crop)[1])
         except InputError as error:
             return error
-        held = presence(labels, len(self.dataset.categories))
+        if salient is None:
+            held = presence(labels, len(self.dataset.categories))
+        else:
+            held = presence(paired_by, salient.num_pairing_categories, least_share=LEAST_SHARE)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), torch.from_numpy(held)
 
     def run(self, start: int, stop: int, *, device: str, workers: int = 0) -> Iterator[Batch]:

@@ -1,8 +1,9 @@
 """Scenes in unheard-of company: two categories that never meet in VOC, beside pairs that often do.
 
 The paper shows pictures of objects out of context (Fig. 4), but its images have no labels. Here both lists
-are drawn by the same code, in the same places, with each category about as often on one as on the other:
-only the company differs.
+are drawn by the same code, with each category about as often on one as on the other: what differs is the
+company, and what comes with it: a place suits both of an ordinary pair more often, and only they sit on each
+other.
 """
 
 from __future__ import annotations
@@ -113,8 +114,11 @@ def category_pairs(count: int, *, seed: int) -> dict[str, list[tuple[int, int]]]
     drawn = {}
     for name, share_NN in shares.items():
         first, second = np.nonzero(np.triu(share_NN))
-        chance = share_NN[first, second]
-        rng = stream(seed, "silhouettes", name, "pairs")
-        chosen = rng.choice(len(first), size=count, p=chance / chance.sum())
-        drawn[name] = list(zip(first[chosen].tolist(), second[chosen].tolist(), strict=True))
+        expected = count * share_NN[first, second] / share_NN[first, second].sum()
+        # As many of each as it expects, not a draw: lists of hundreds would differ by chance in categories.
+        number = np.floor(expected).astype(np.int64)
+        number[np.argsort(number - expected, kind="stable")[: count - number.sum()]] += 1
+        pairs = np.repeat(np.stack([first, second], axis=1), number, axis=0)
+        pairs = pairs[stream(seed, "silhouettes", name, "pairs").permutation(count)]
+        drawn[name] = [(int(one), int(other)) for one, other in pairs]
     return drawn

@@ -1,0 +1,194 @@
+"""Which runs a set of tables needs, and the salient path from pseudo-categories to rows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segmix_core import request as requests
+from segmix_core import results, run
+from segmix_core.data import open_dataset, silhouettes
+from segmix_core.data.saliency import SaliencyDataset
+from segmix_core.errors import InputError
+from segmix_core.experiments import METHODS, TABLES, Row, find_experiment, find_rows
+from segmix_core.experiments.scales import SMOKE
+from segmix_core.report import measured
+from segmix_core.request import Request, data_of
+from segmix_core.run import on_data, run_tables, train_and_measure, training_runs
+from segmix_core.training import TrainingBatches
+
+TINY = replace(
+    SMOKE, name="tiny", crop=33, batch_size=4, aspp_channels=8, stage1_steps=2, stage2_steps=1,
+    silhouettes=(12, 6, 48),
+)  # fmt: skip
+
+
+def request_for(name: str, dataset: str = "silhouettes") -> Request:
+    return Request(experiment=find_experiment(name), scale=TINY, dataset=dataset, pretrained="none")
+
+
+def names_of(rows: tuple[Row, ...], dataset: str = "silhouettes") -> list[str]:
+    wanted, _ = training_runs(rows, lambda name: request_for(name, dataset))
+    return [request.experiment.name for request in wanted]
+
+
+def test_stage_1_alone_is_read_off_the_whole_run() -> None:
+    """Table 8 needs five runs besides the baseline: "w/o DN" is the stage 1 of those with DN."""
+    assert names_of(TABLES[8]) == [
+        "baseline",
+        "table8/sourcesep-cc-mixed",
+        "sourcesep-cc",
+        "table8/sourcesep-cm-mixed",
+        "sourcesep-cm",
+        "table8/sourcesep-cm-without-ppa",
+        "table8/sourcesep-cm-log-eps",
+    ]
+    assert names_of(TABLES[4]) == names_of(TABLES[5]) == list(METHODS)
+    alone = tuple(row for row in TABLES[8] if row.experiment.name.endswith("cm-without-dn"))
+    assert names_of(alone) == ["table8/sourcesep-cm-without-dn"]
+
+
+def test_all_tables_share_their_runs() -> None:
+    everything = find_rows("tables") + find_rows("figures")
+    wanted, elsewhere = training_runs(everything, request_for)
+    assert [request.experiment.name for request in wanted][:5] == list(METHODS)  # Table 1 first
+    pairs = [(request.dataset, request.experiment.method) for request in wanted]
+    assert len(set(pairs)) == len(pairs)
+    for row in everything:
+        request = on_data(request_for(row.experiment.name), row.data)
+        if request is None:
+            assert (row.experiment, row.data) in elsewhere
+        else:
+            read_from = [method for dataset, method in pairs if dataset == request.dataset]
+            assert any(row.experiment.method.stage_of(method) for method in read_from), row
+    assert {data for _, data in elsewhere} == {"coco", "voc-test"}
+
+
+def test_rows_of_other_data_are_left() -> None:
+    wanted, elsewhere = training_runs(TABLES[3], request_for)
+    assert wanted == []
+    assert {experiment.name for experiment, _ in elsewhere} == {row.experiment.name for row in TABLES[3]}
+    assert names_of(TABLES[3], "coco") == [row.experiment.name for row in TABLES[3]]
+    assert names_of(TABLES[1], "coco") == []
+
+
+@pytest.fixture(scope="module")
+def salient(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("salient") / "made"
+    silhouettes.make_saliency(folder, images=12, val=6, size=48, seed=0)
+    pseudo = folder / "pseudo_categories"
+    pseudo.mkdir()
+    for path in sorted((folder / "true_categories").glob("train_*.png")):
+        (pseudo / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_salient_objects_are_paired_by_their_pseudo_categories(salient: Path) -> None:
+    dataset = open_dataset("duts", salient, "train")
+    assert isinstance(dataset, SaliencyDataset)
+    batches = TrainingBatches(dataset, batch_size=4, crop=48, scale_range=(1.0, 1.0), seed=0)
+    assert batches.presence.shape == (12, 21)
+    _, labels, held = batches[0]  # type: ignore[misc]
+    assert held.shape == (4, 21)
+    assert set(np.unique(labels)) <= {0, 1, 255}
+    # At scale 1 the crop is the whole image, mirrored or not.
+    assert np.array_equal(held.numpy(), batches.presence[batches.indices(0)])
+    for index in range(12):
+        seen = np.bincount(dataset.category(index).ravel(), minlength=21)
+        assert np.array_equal(batches.presence[index], seen >= 0.005 * 48 * 48)
+
+
+def test_a_speck_of_a_pseudo_category_is_not_paired_by(salient: Path, tmp_path: Path) -> None:
+    dataset = open_dataset("duts", salient, "train")
+    pseudo = tmp_path / "pseudo"
+    pseudo.mkdir()
+    for number, identifier in enumerate(dataset.ids):
+        label = np.zeros((48, 48), dtype=np.uint8)
+        label.flat[: 11 if number else 12] = 7  # 0.5 % of 48 x 48 is 11.52
+        Image.fromarray(label).save(pseudo / f"{identifier}.png")
+    specks = open_dataset("duts", salient, "train", pseudo=pseudo)
+    batches = TrainingBatches(specks, batch_size=4, crop=48, scale_range=(1.0, 1.0), seed=0)
+    assert batches.presence[:, 7].tolist() == [True] + [False] * 11
+
+
+def test_a_salient_run_leaves_rows_of_its_own_kind(salient: Path, tmp_path: Path) -> None:
+    request = Request(
+        experiment=METHODS["sourcesep-cm"], scale=TINY, dataset="duts", root=salient, eval_split="test",
+        pretrained="none",
+    )  # fmt: skip
+    _, rows = train_and_measure(request, tmp_path / "run", results_file=tmp_path / "rows.jsonl")
+    rows = results.read(tmp_path / "rows.jsonl")
+    assert [(row["stage"], row["output"]) for row in rows] == [
+        (1, "dominant"), (1, "final"), (2, "dominant"), (2, "final"),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["metrics"].keys() == {"maxF", "maxF_of_means", "MAE"}
+        assert all(0 <= value <= 1 for value in row["metrics"].values())
+        assert (row["eval_dataset"], row["protocol"], row["crop"]) == ("ecssd", "full", None)
+    entries = measured(rows, METHODS["sourcesep-cm"], metric="maxF", among=("ecssd",))
+    assert entries[0]["value"] == rows[2]["metrics"]["maxF"]
+    assert measured(rows, METHODS["sourcesep-cm"]) == []  # no mIoU
+
+
+def test_generated_salient_objects_get_their_pseudo_categories_from_a_segmenter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr("segmix_core.data.GENERATED", tmp_path / "generated")
+    request = on_data(request_for("sourcesep-cm"), "ecssd")
+    assert request is not None
+    assert request.dataset == "silhouettes-saliency"
+    whole = run.with_pseudo_categories(request)
+    assert whole.pseudo is not None
+    training, (evaluation,) = data_of(whole)
+    assert isinstance(training, SaliencyDataset)
+    assert sorted(path.stem for path in whole.pseudo.glob("*.png")) == list(training.ids)
+    assert evaluation.name == "silhouettes-saliency"
+    assert not set(training.ids) & set(evaluation.ids)
+    before = {path: path.stat().st_mtime_ns for path in whole.pseudo.iterdir()}
+    assert run.with_pseudo_categories(request) == whole
+    assert {path: path.stat().st_mtime_ns for path in whole.pseudo.iterdir()} == before
+
+
+def test_a_run_on_generated_scenes_is_measured_out_of_context_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr("segmix_core.data.GENERATED", tmp_path / "generated")
+    out = tmp_path / "rows.jsonl"
+    done, left = run_tables(
+        ["figure4"], lambda name, seed: replace(request_for(name), seed=seed), seeds=[0], results_file=out
+    )
+    assert (done, left) == ([f"{name} 0" for name in METHODS], [])
+    rows = results.read(out)
+    for split, images in (("val", 6), ("outofcontext", 3), ("ordinary", 3)):
+        listed = [row for row in rows if row["eval_split"] == split]
+        assert {row["eval_images"] for row in listed} == {images}
+        assert {row["experiment"] for row in listed} == set(METHODS)
+    here = {"among": ("silhouettes-outofcontext",), "eval_split": "ordinary"}
+    assert [entry["images"] for entry in measured(rows, METHODS["mixup"], **here)] == [3]  # type: ignore[arg-type]
+
+
+def test_fine_tuning_goes_on_from_a_checkpoint(root: Path, tmp_path: Path) -> None:
+    """As for the VOC test server: stage 2 alone, on trainval, from a finished network, unmeasured."""
+    lists = root / "ImageSets" / "Segmentation"
+    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
+    first = Request(
+        experiment=METHODS["sourcesep-cm"], scale=TINY, dataset="voc2012", root=root, pretrained="none"
+    )
+    begun, _ = train_and_measure(first, tmp_path / "first")
+    second = replace(first, split="trainval", eval_split=None, start=begun)
+    with pytest.raises(InputError, match="share 10 images"):
+        train_and_measure(replace(second, eval_split="val"), tmp_path / "second")
+    ended, rows = train_and_measure(second, tmp_path / "second")
+    assert rows == []
+    content = requests.read_checkpoint(ended)
+    assert content["progress"]["step"] == 1
+    assert not (tmp_path / "second" / "stage1.pt").exists()
+    started = requests.model_of(second, 21).state_dict()
+    network = requests.read_checkpoint(begun)["model"]
+    assert all((started[name] == network[name]).all() for name in network)
+    with pytest.raises(InputError, match="another architecture"):
+        requests.model_of(replace(second, experiment=METHODS["baseline"]), 21)
