@@ -7,13 +7,17 @@ number of objects. What a data set cannot tell is left out, and `missing` says s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
+from segmix_core.cooccurrence import cooccurrence_matrix
 from segmix_core.data.annotations import read_annotation
 from segmix_core.data.dataset import SegmentationDataset, read_label
+from segmix_core.data.label_table import read_label_table
+from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS
 from segmix_core.records import IGNORE_INDEX
 
@@ -65,18 +69,26 @@ def build_subsets(
     Raises:
         InputError: an annotation or instance map is missing or broken.
     """
-    ids = np.array(dataset.ids)
     held = presence[:, 1:]
-    groups = (
+    found = chain(
         _of_objects(dataset),
-        _of_categories(dataset, held),
+        _of_categories(dataset.categories, held),
         _of_rare_company(held, cooccurrence[1:, 1:]),
     )
-    return {
-        name: Subset(name, tuple(ids[chosen].tolist()), what)
-        for found in groups
-        for name, chosen, what in found
-    }
+    return _named(dataset.ids, found)
+
+
+def voc_subsets() -> dict[str, Subset]:
+    """The subsets of VOC's val that the committed label table tells, with C_ss of train_aug.
+
+    Raises:
+        InputError: the table is damaged.
+    """
+    table = read_label_table()
+    ids = [identifier for identifier, here in zip(table.ids, table.on("val"), strict=True) if here]
+    held = table.presence("val")[:, 1:]
+    pairs = cooccurrence_matrix(table.presence("train_aug"))[1:, 1:]
+    return _named(ids, chain(_of_categories(VOC_CATEGORIES, held), _of_rare_company(held, pairs)))
 
 
 def missing(dataset: SegmentationDataset) -> dict[str, str]:
@@ -88,10 +100,8 @@ def missing(dataset: SegmentationDataset) -> dict[str, str]:
             absent |= dict.fromkeys(
                 OBJECTS, "no folder Annotations or SegmentationObject to count objects in"
             )
-    for name, company in COMPANY.items():
-        unknown = [category for category in company if category not in dataset.categories[1:]]
-        if unknown:
-            absent[name] = f"{dataset.name} has no category '{unknown[0]}'"
+    for name, category in _unknown_company(dataset.categories).items():
+        absent[name] = f"{dataset.name} has no category '{category}'"
     return absent
 
 
@@ -105,6 +115,11 @@ def describe_subsets(
 ) -> list[tuple[str, str, int, int | None]]:
     """Each subset's name, what it is, its images, and the number that the paper prints, where it does."""
     return [(name, subset.what, len(subset.ids), printed.get(name)) for name, subset in subsets.items()]
+
+
+def _named(ids: Sequence[str], found: _Found) -> dict[str, Subset]:
+    known = np.array(ids)
+    return {name: Subset(name, tuple(known[chosen].tolist()), what) for name, chosen, what in found}
 
 
 def _has(dataset: SegmentationDataset, folder: str) -> bool:
@@ -135,15 +150,24 @@ def _by_number(number: np.ndarray, source: str) -> _Found:
         yield name, number == wanted, f"{wanted} object{'s' if wanted > 1 else ''} {source}"
 
 
-def _of_categories(dataset: SegmentationDataset, held: np.ndarray) -> _Found:
+def _unknown_company(categories: Sequence[str]) -> dict[str, str]:
+    """The subsets of Table 5 that need a category which is none of `categories`, and which."""
+    lacking = {
+        name: [category for category in company if category not in categories[1:]]
+        for name, company in COMPANY.items()
+    }
+    return {name: unknown[0] for name, unknown in lacking.items() if unknown}
+
+
+def _of_categories(categories: Sequence[str], held: np.ndarray) -> _Found:
     """Table 4, categories, and Table 5. `held` is presence without background."""
     number = held.sum(1)
     for name, wanted in UNIQUE.items():
         yield name, number == wanted, f"{wanted} categories"
-    absent = missing(dataset)
-    names = np.array(dataset.categories[1:])
+    unknown = _unknown_company(categories)
+    names = np.array(categories[1:])
     for name, company in COMPANY.items():
-        if name not in absent:
+        if name not in unknown:
             exactly = (held == np.isin(names, company)).all(1)
             yield name, exactly, f"{' and '.join(company)}, nothing else"
 

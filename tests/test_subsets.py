@@ -20,7 +20,7 @@ from segmix_core.data.voc import VOC_CATEGORIES, open_voc
 from segmix_core.errors import InputError
 from segmix_core.experiments import FIGURES, PRINTED_IMAGES, TABLES
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS
-from segmix_core.subsets import build_subsets, counts, describe_subsets, missing
+from segmix_core.subsets import build_subsets, counts, describe_subsets, missing, voc_subsets
 
 
 def listed(
@@ -76,10 +76,14 @@ def test_every_subset_is_its_definition(images: list[frozenset[str]], often: lis
 @pytest.fixture(scope="module")
 def val() -> dict[str, room.Subset]:
     """The subsets of VOC's val that its label maps tell, with C_ss of train_aug."""
+    return voc_subsets()
+
+
+def test_the_label_table_is_read_as_a_data_set_would_be(val: dict[str, room.Subset]) -> None:
     table = read_label_table()
     ids = tuple(np.array(table.ids)[table.on("val")].tolist())
     matrix = cooccurrence_matrix(table.presence("train_aug"))
-    return build_subsets(listed(ids), table.presence("val"), matrix)
+    assert build_subsets(listed(ids), table.presence("val"), matrix) == val
 
 
 def test_voc_val_has_the_counts_that_its_masks_give(val: dict[str, room.Subset]) -> None:
