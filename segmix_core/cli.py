@@ -101,13 +101,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     make = command(data, "make", _data_make, "generate the silhouettes in the VOC layout")
     make.add_argument("name", choices=["silhouettes"])
+    make.add_argument(
+        "--kind",
+        choices=["scenes", "saliency", "outofcontext"],
+        default="scenes",
+        help="scenes in VOC's layout; salient objects in DUT-S's and ECSSD's; scenes in unheard-of company",
+    )
     make.add_argument("--out", type=Path, required=True)
     make.add_argument("--images", type=_positive, default=1000, help="training images (1000)")
     make.add_argument("--val", type=_positive, default=400, help="validation images (400)")
     make.add_argument("--size", type=_positive, default=128, help="side in pixels (128)")
     make.add_argument("--seed", type=int, default=0)
+    fetch = command(data, "fetch", _data_fetch, "download a published data set: checked, resumed, unpacked")
+    fetch.add_argument("name", help="voc2012, sbd, coco2017, duts, ecssd, ... (an unknown name lists them)")
+    fetch.add_argument("--root", type=Path, required=True)
+    fetch.add_argument("--mirror", metavar="URL", help="in place of the address before the file name")
+    augment = command(data, "augment", _data_augment, "add SBD's masks to a VOC folder: list train_aug")
+    augment.add_argument("--root", type=Path, required=True, help="folder of VOC 2012")
+    augment.add_argument("--sbd", type=Path, required=True, help="folder of SBD (benchmark_RELEASE)")
     check = command(data, "check", _data_check, "open and validate every file of a data set")
     _data_options(check, "voc2012")
+
+    subsets = command(
+        commands, "subsets", _subsets, "the image lists of Tables 4 and 5 and Fig. 5, and their printed sizes"
+    )
+    _data_options(subsets, "voc2012")
+    subsets.add_argument("--split", default="val")
+    subsets.add_argument("--train-split", help="list whose co-occurrence counts for Fig. 5")
 
     experiments = command(
         commands, "experiments", _experiments, "the paper's tables as declared, and what was measured"
@@ -148,6 +168,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("images", type=Path, nargs="+")
     predict.add_argument("--out", type=Path, required=True)
     predict.add_argument("--device", default="cpu")
+
+    submit = command(commands, "submit", _submit, "the archive that PASCAL's evaluation server takes")
+    submit.add_argument("checkpoint", type=Path)
+    submit.add_argument("--root", type=Path, required=True, help="folder of VOC 2012")
+    submit.add_argument("--split", default="test")
+    submit.add_argument("--out", type=Path, required=True, help="a .tgz file")
+    submit.add_argument("--device", default="cpu")
 
     run = command(commands, "run", _run, "run the missing rows of tables, most telling first")
     run.add_argument("tables", nargs="+", metavar="TABLE", help="table1, figure5, tables, ...")
@@ -240,6 +267,7 @@ class Progress:
                 self.bar = tqdm(total=total, desc=self.what, unit=f" {self.unit}", initial=0, leave=False)
             if terms:
                 self.bar.set_postfix(loss=f"{terms['total']:.3f}", refresh=False)
+            self.bar.total = total
             self.bar.update(done - self.bar.n)
             if done >= total:
                 self.bar.close()
@@ -296,16 +324,76 @@ def _root(options: argparse.Namespace) -> Path:
 def _data_make(options: argparse.Namespace) -> Answer:
     from segmix_core.data import silhouettes
 
-    made = silhouettes.make(
-        options.out,
-        images=options.images,
-        val=options.val,
-        size=options.size,
-        seed=options.seed,
-        progress=Progress("silhouettes", "images"),
-    )
+    given = {"size": options.size, "seed": options.seed, "progress": Progress("silhouettes", "images")}
+    if options.kind == "outofcontext":
+        made = silhouettes.make_out_of_context(options.out, images=options.val, **given)
+    else:
+        make = {"scenes": silhouettes.make, "saliency": silhouettes.make_saliency}[options.kind]
+        made = make(options.out, images=options.images, val=options.val, **given)
     document = {"images": made.images, "digest": made.digest}
     return document, f"{made.images} images in {options.out}, digest {made.digest}"
+
+
+def _data_fetch(options: argparse.Namespace) -> Answer:
+    from segmix_core.data.download import fetch
+
+    got = fetch(options.name, options.root, mirror=options.mirror, progress=Progress("fetch", "bytes"))
+    lines = [f"{one.name}: SHA-256 {one.sha256}, recorded at first fetch" for one in got.recorded]
+    news = f"fetched {', '.join(got.new)}" if got.new else "all there already: nothing to do"
+    lines.append(f"{got.files} files, {got.bytes} bytes in {options.root}, {news}")
+    document = {
+        "files": got.files,
+        "bytes": got.bytes,
+        "problems": [],
+        "recorded": [dataclasses.asdict(one) for one in got.recorded],
+        "fetched": list(got.new),
+    }
+    return document, "\n".join(lines)
+
+
+def _data_augment(options: argparse.Namespace) -> Answer:
+    from segmix_core.data.sbd import make_train_aug
+
+    made = make_train_aug(options.sbd, options.root, progress=Progress("augment", "masks"))
+    return _as_text(dataclasses.asdict(made))
+
+
+def _subsets(options: argparse.Namespace) -> Answer:
+    from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
+    from segmix_core.data import open_dataset
+    from segmix_core.experiments import PRINTED_IMAGES
+    from segmix_core.subsets import build_subsets, describe_subsets, missing
+
+    root = _root(options)
+    training_list = options.train_split or SPLITS.get(options.dataset, ("train", "val"))[0]
+    training = open_dataset(options.dataset, root, training_list, need_images=False)
+    dataset = open_dataset(options.dataset, root, options.split, need_images=False)
+    found = build_subsets(dataset, dataset_presence(dataset), cooccurrence_matrix(dataset_presence(training)))
+    rows = [
+        {"subset": name, "what": what, "images": images, "printed": printed}
+        for name, what, images, printed in describe_subsets(found, PRINTED_IMAGES)
+    ]
+    absent = missing(dataset)
+    lines = [f"{'subset':<26}{'images':>7}{'printed':>9}  what"]
+    for row in rows:
+        printed = "" if row["printed"] is None else row["printed"]
+        lines.append(f"{row['subset']:<26}{row['images']:>7}{printed:>9}  {row['what']}")
+    lines += [f"{name:<26} cannot be told: {why}" for name, why in absent.items()]
+    return {"subsets": rows, "missing": absent}, "\n".join(lines)
+
+
+def _submit(options: argparse.Namespace) -> Answer:
+    from segmix_core.measure import submit
+
+    path = submit(
+        options.checkpoint,
+        options.root,
+        options.split,
+        options.out,
+        device=options.device,
+        progress=Progress("submit", "images"),
+    )
+    return {"archive": str(path)}, str(path)
 
 
 def _data_check(options: argparse.Namespace) -> Answer:

@@ -17,10 +17,11 @@ from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data import open_dataset
 from segmix_core.data.dataset import SegmentationDataset, read_image
 from segmix_core.data.saliency import SaliencyDataset
-from segmix_core.data.voc import voc_palette
+from segmix_core.data.voc import open_images, voc_palette
 from segmix_core.errors import InputError
 from segmix_core.evaluation import Protocol, evaluate
 from segmix_core.evaluation.saliency import evaluate_saliency
+from segmix_core.evaluation.submission import write_submission
 from segmix_core.experiments import Method
 from segmix_core.files import file_digest, replacing
 from segmix_core.metrics import ImageConfusions, save_confusions
@@ -230,7 +231,6 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
     Raises:
         InputError: a bad checkpoint or image, or a result would replace an image or another result.
     """
-    check_device(device)
     taken = {path.resolve() for path in images}
     for path in images:
         for target in (out / f"{path.stem}.png", out / f"{path.stem}-overlay.jpg"):
@@ -241,17 +241,11 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
                     "choose another --out, or give images of one name one by one",
                 )
             taken.add(target.resolve())
-    identity = read_checkpoint(checkpoint)["identity"]
-    output = Method.stored(identity["method"]).output()
-    model = load_model(checkpoint).to(device)
-    if model.architecture["num_categories"] == 1:
-        raise InputError(checkpoint, "tells salient from not, and no categories", "use 'segmix evaluate'")
+    segment = segmenter(checkpoint, device=device)
     written = []
     for path in images:
         image = read_image(path)
-        image_BCHW = torch.tensor(image, device=device).permute(2, 0, 1)[None].float().div_(255)
-        with torch.inference_mode():
-            label = model(image_BCHW).outputs()[output].argmax(1)[0].to("cpu", torch.uint8).numpy()
+        label = segment(image)
         drawn = Image.fromarray(label)
         drawn.putpalette(voc_palette().tobytes())
         shown = voc_palette()[label]
@@ -266,3 +260,45 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
                 picture.save(temporary, format=kind)
             written.append(out / name)
     return written
+
+
+def segmenter(checkpoint: Path, *, device: str = "cpu") -> Callable[[np.ndarray], np.ndarray]:
+    """The network of a checkpoint as a function: uint8 (H, W, 3) -> categories, uint8 (H, W).
+
+    It reads the output that the method's declaration reports (R12), at the image's own size.
+
+    Raises:
+        InputError: a bad checkpoint, or a network that knows no categories.
+    """
+    check_device(device)
+    output = Method.stored(read_checkpoint(checkpoint)["identity"]["method"]).output()
+    model = load_model(checkpoint).to(device)
+    if model.architecture["num_categories"] == 1:
+        raise InputError(checkpoint, "tells salient from not, and no categories", "use 'segmix evaluate'")
+
+    @torch.inference_mode()
+    def segment(image: np.ndarray) -> np.ndarray:
+        image_BCHW = torch.tensor(image, device=device).permute(2, 0, 1)[None].float().div_(255)
+        label: np.ndarray = model(image_BCHW).outputs()[output].argmax(1)[0].to("cpu", torch.uint8).numpy()
+        return label
+
+    return segment
+
+
+def submit(
+    checkpoint: Path,
+    root: Path,
+    split: str,
+    out: Path,
+    *,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Predict a list of a VOC folder, such as `test`, into the archive that PASCAL's server takes (Table 2).
+
+    Raises:
+        InputError: see `open_images` and `write_submission`.
+    """
+    ids, paths = zip(*open_images(root, split), strict=True)
+    segment = segmenter(checkpoint, device=device)
+    return write_submission(segment, ids, paths, out, split=split, progress=progress)

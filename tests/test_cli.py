@@ -5,9 +5,11 @@ import io
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -410,6 +412,64 @@ def test_a_budget_has_units(text: str, seconds: float) -> None:
     assert cli._seconds(text) == seconds
 
 
+# Data sets
+
+
+def test_every_kind_of_generated_data_is_made_and_checked(tmp_path: Path) -> None:
+    made = {}
+    for kind in ("scenes", "saliency", "outofcontext"):
+        out = tmp_path / kind
+        sizes = ("--images", 6, "--val", 4, "--size", 48, "--json")
+        said = segmix("data", "make", "silhouettes", "--kind", kind, "--out", out, *sizes)
+        made[kind] = said.document()["images"]
+    assert made == {"scenes": 10, "saliency": 10, "outofcontext": 8}
+    for dataset, kind in (("silhouettes", "scenes"), ("duts", "saliency"), ("ecssd", "saliency")):
+        checked = segmix(
+            "data", "check", "--dataset", dataset, "--root", tmp_path / kind, "--json"
+        ).document()
+        assert checked["problems"] == []
+        assert checked["files"] > 0
+    (tmp_path / "saliency" / "ECSSD" / "ground_truth_mask" / "test_000000.png").unlink()
+    broken = segmix("data", "check", "--dataset", "ecssd", "--root", tmp_path / "saliency", "--json")
+    assert broken.status == 2
+    assert len(json.loads(broken.out)["problems"]) == 1
+
+
+def test_subsets_stand_beside_their_printed_sizes(tmp_path: Path) -> None:
+    segmix(
+        "data", "make", "silhouettes", "--out", tmp_path / "made", "--images", 30, "--val", 12, "--size", 48
+    )
+    command = ("subsets", "--dataset", "silhouettes", "--root", tmp_path / "made")
+    document = segmix(*command, "--json").document()
+    rows = {row["subset"]: row for row in document["subsets"]}
+    assert rows["occlusion/any"]["printed"] == 1128
+    assert rows["unique/2"]["images"] <= 12
+    assert document["missing"] == {}
+    shutil.rmtree(tmp_path / "made" / "Annotations")
+    assert "occlusion/any" in segmix(*command, "--json").document()["missing"]
+    assert "cannot be told" in segmix(*command).out
+
+
+def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any], tmp_path: Path) -> None:
+    lists = root / "ImageSets" / "Segmentation"
+    ids = (lists / "val.txt").read_text().split()
+    out = tmp_path / "results.tgz"
+    command = ("submit", trained["checkpoint"], "--root", root, "--split", "val", "--out", out)
+    assert segmix(*command, "--json").document() == {"archive": str(out)}
+    with tarfile.open(out) as archive:
+        assert archive.getnames() == [
+            f"results/VOC2012/Segmentation/comp6_val_cls/{one}.png" for one in sorted(ids)
+        ]
+        member = archive.extractfile(archive.getmembers()[0])
+        assert member is not None
+        submitted = np.asarray(Image.open(io.BytesIO(member.read())))
+    image = root / "JPEGImages" / f"{sorted(ids)[0]}.jpg"
+    segmix("predict", trained["checkpoint"], image, "--out", tmp_path / "predicted")
+    predicted = np.asarray(Image.open(tmp_path / "predicted" / f"{image.stem}.png"))
+    assert np.array_equal(submitted, predicted)
+    refused(segmix(*command[:-1], tmp_path / "results.zip"), "the server takes .tgz")
+
+
 # Errors
 
 
@@ -486,6 +546,10 @@ def test_a_budget_has_units(text: str, seconds: float) -> None:
         (("data", "make", "silhouettes", "--out", "FILE/made"), ("cannot write here",)),
         (("data", "make", "silhouettes", "--out", "OUT", "--images", "0"), ("--images",)),
         (("data", "check", "--root", "NONE"), ("NONE",)),
+        (("data", "fetch", "voc", "--root", "OUT"), ("unknown name 'voc'", "did you mean 'voc2012'")),
+        (("data", "augment", "--root", "OUT", "--sbd", "NONE"), ("NONE",)),
+        (("subsets", "--root", "NONE"), ("NONE",)),
+        (("submit", "NONE", "--root", "NONE", "--out", "OUT/x.tgz"), ("NONE",)),
         (("unknown",), ("invalid choice: 'unknown'",)),
         ((), ("COMMAND",)),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segmix_core.data import check_disjoint, open_dataset
 from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.saliency import check_saliency
 from segmix_core.data.voc import lists_of
 from segmix_core.errors import InputError
 
@@ -35,6 +36,8 @@ def check(dataset: str, root: Path, *, progress: Callable[[int, int], None] | No
     Raises:
         InputError: no such data set or folder, or no list in it. Everything else is a `Problem`.
     """
+    if dataset in ("duts", "ecssd"):
+        return check_saliency(dataset, root, progress=progress)  # type: ignore[arg-type]
     problems: dict[Problem, None] = {}  # in the order found, each once
 
     def note(error: InputError) -> None:
