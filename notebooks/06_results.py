@@ -37,7 +37,7 @@ from segmix_core.report import figures, interval, measured, paired_difference, v
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 runs = {name: setting.run(name) for name in METHODS}
 rows = [row for run in runs.values() for row in run.rows]
-entries = {name: measured(rows, METHODS[name].digest())[0] for name in METHODS}
+entries = {name: measured(rows, METHODS[name])[0] for name in METHODS}
 
 # %% [markdown]
 # ## The finding, first
@@ -61,7 +61,7 @@ for name, entry in entries.items():
             name,
             printed["ResNet-50"],
             printed["ResNet-101"],
-            f"{entry['mIoU']:.1f}",
+            f"{entry['value']:.1f}",
             entry["output"],
             entry["weights"],
             entry["images"],

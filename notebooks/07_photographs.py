@@ -37,7 +37,7 @@ from segmix_core.report import figures, measured, paired_difference, verdict
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 PHOTOGRAPHS = results.RESULTS / "voc2012-mini.jsonl"  # whatever the chapter's own scale
 rows = results.read(PHOTOGRAPHS)
-entries = {name: found[0] for name in METHODS if (found := measured(rows, METHODS[name].digest()))}
+entries = {name: found[0] for name in METHODS if (found := measured(rows, METHODS[name]))}
 by_seed = {
     name: {int(number): value for number, value in entry["by_seed"].items()}
     for name, entry in entries.items()
@@ -101,7 +101,7 @@ for name in METHODS:
         ["not measured", "", ""]
         if entry is None
         else [
-            f"{entry['mIoU']:.2f}"
+            f"{entry['value']:.2f}"
             + ("" if entry["half_width_95"] is None else f" ± {entry['half_width_95']:.2f}"),
             ", ".join(f"{value:.1f}" for value in entry["by_seed"].values()),
             ", ".join(entry["commits"]),
@@ -209,7 +209,7 @@ print(
 )
 print(
     "one setting:",
-    all(len(measured(rows, METHODS[name].digest())) == 1 for name in entries),
+    all(len(measured(rows, METHODS[name])) == 1 for name in entries),
     "| verdict:",
     verdict(difference),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,6 +15,9 @@ from scipy.spatial.distance import squareform
 
 from segmix_core.data.voc import voc_palette
 from segmix_core.records import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from segmix_core.report.claims import Judged
 
 METHOD_COLOURS = dict(
     zip(
@@ -152,7 +155,7 @@ def score_points(entries: Mapping[str, Mapping[str, Any]], *, unit: str = "mIoU 
         values = list(entry["by_seed"].values())
         axis.plot(values, [line] * len(values), "o", color=colour, ms=5, alpha=0.6)
         half = entry["half_width_95"] or 0
-        axis.errorbar(entry["mIoU"], line, xerr=half, fmt="|", color=colour, ms=16, mew=2, capsize=4)
+        axis.errorbar(entry["value"], line, xerr=half, fmt="|", color=colour, ms=16, mew=2, capsize=4)
     axis.set_yticks(range(len(entries)), list(entries))
     axis.margins(y=0.3 if len(entries) < 4 else 0.12)
     axis.invert_yaxis()
@@ -181,4 +184,71 @@ def category_bars(scores: Mapping[str, Mapping[str, float | None]], categories: 
     axis.set_xlabel("")
     axis.tick_params(axis="x", rotation=60, labelsize=9)
     axis.legend(fontsize=8, frameon=False, ncols=3)
+    return figure
+
+
+def contrast_points(judged: Sequence[Judged]) -> Figure:
+    """The contrasts of claims: mean and 95 % interval over seeds, in points; one line each, zero marked.
+
+    Contrasts of one seed have no interval and are left out, as are those in other units than points of mIoU.
+    """
+    shown = [
+        (one, finding)
+        for one in judged
+        for finding in one.findings
+        if finding.half_width_95 is not None
+        and all("IoU" in reading.metric for _, reading in finding.contrast.terms)
+    ]
+    colours = {"yes": "#0173b2", "no": "#d55e00", "undecided": "0.45"}
+    figure, axis = plt.subplots(figsize=(7.0, 0.32 * max(len(shown), 2) + 1.0))
+    axis.axvline(0, color="0.7", lw=1)
+    for line, (_, finding) in enumerate(shown):
+        colour = colours[finding.holds]
+        axis.errorbar(finding.mean, line, xerr=finding.half_width_95, fmt="o", color=colour, capsize=3, ms=4)
+    names = [f"{one.claim.number}: {finding.contrast.what}" for one, finding in shown]
+    axis.set_yticks(range(len(shown)), names, fontsize=8)
+    axis.margins(y=0.5 / max(len(shown), 1))
+    axis.invert_yaxis()
+    axis.set_xscale("symlog", linthresh=1)
+    widest = max((abs(finding.mean) + (finding.half_width_95 or 0) for _, finding in shown), default=1)
+    marks = [mark for mark in (1, 3, 10, 30, 100) if mark <= 1.5 * widest]
+    ticks = [*(-mark for mark in reversed(marks)), 0, *marks]
+    axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=8)
+    axis.minorticks_off()
+    axis.set_xlabel("points of mIoU; beyond 1 the scale is logarithmic", fontsize=9)
+    axis.grid(axis="x", alpha=0.3)
+    for holds, colour in colours.items():
+        axis.plot([], [], "o", color=colour, label={"yes": "holds", "no": "contradicted"}.get(holds, holds))
+    figure.legend(fontsize=8, frameon=False, loc="outside upper right", ncols=3)
+    return figure
+
+
+def variation_points(entries: Mapping[str, Sequence[Mapping[str, Any]]], *, unit: str = "mIoU (%)") -> Figure:
+    """Rows of an ablation: one line each, its seeds as dots and their mean as a bar with its interval.
+
+    Args:
+        entries: by row, what `segmix_core.report.measured` returns; empty where nothing was measured.
+    """
+    figure, axis = plt.subplots(figsize=(7.0, 0.36 * len(entries) + 0.9))
+    first = next((found[0]["value"] for found in entries.values() if found), None)
+    if first is not None:
+        axis.axvline(first, color="0.7", lw=1)
+    for line, found in enumerate(entries.values()):
+        for entry in found[:1]:
+            values = list(entry["by_seed"].values())
+            axis.plot(values, [line] * len(values), "o", color="#0173b2", ms=5, alpha=0.5)
+            axis.errorbar(
+                entry["value"],
+                line,
+                xerr=entry["half_width_95"] or 0,
+                fmt="|",
+                color="#0173b2",
+                ms=14,
+                mew=2,
+                capsize=3,
+            )
+    axis.set_yticks(range(len(entries)), list(entries), fontsize=8.5)
+    axis.set_ylim(len(entries) - 0.5, -0.5)
+    axis.set_xlabel(unit)
+    axis.grid(axis="x", alpha=0.3)
     return figure
