@@ -1,0 +1,218 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Fifteen claims, and what was found
+#
+# **Question.** Which of the paper's claims do the measurements made so far support?
+#
+# **Costs.** Seconds: it reads the committed rows and VOC's label statistics, and trains nothing.
+
+# %% tags=["parameters"]
+scale = "smoke"
+dataset = "silhouettes"
+root = None
+seed = 0
+device = "cpu"
+
+# %% tags=["remove-cell"]
+from collections import Counter
+
+import matplotlib.pyplot as plt
+from IPython.display import Markdown
+
+from segmix_core import chapter, results
+from segmix_core.data.label_table import read_label_table
+from segmix_core.experiments import TABLES
+from segmix_core.pairing_statistics import over_seeds
+from segmix_core.report import figures
+from segmix_core.report.claims import BIAS, CLAIMS, NEVER_MEET, judge, printed_value
+
+setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
+rows = results.read_all()
+
+# %% tags=["remove-cell"]
+presence = read_label_table().presence("train_aug")
+pairs = {}
+for experiment, pairing in (
+    ("mixup", "random"),
+    ("sourcesep-cc", "clusters"),
+    ("sourcesep-cm", "cooccurrence"),
+):
+    drawn = over_seeds(pairing, presence, 16, seeds=range(5), batches=100)
+    pairs[experiment, NEVER_MEET] = {number: 100 * one.never_meet for number, one in enumerate(drawn)}
+    pairs[experiment, BIAS] = {number: 100 * one.bias for number, one in enumerate(drawn)}
+judged = judge(rows, pairs=pairs)
+
+# %% [markdown]
+# ## The finding, first
+
+# %%
+tally = Counter(one.verdict for one in judged)
+scales = sorted({row["scale"] for row in rows})
+Markdown(
+    f"{len(CLAIMS)} claims, judged in every setting that has rows (scales: {', '.join(scales)}): "
+    + ", ".join(
+        f"**{tally[verdict]} {verdict}**"
+        for verdict in ("supported", "not supported", "undecided", "not measured")
+    )
+    + ". **None of these was measured at the paper's own scale**, with ImageNet weights and 513-pixel crops: a verdict is about "
+    "the setting that stands beside it."
+    if "paper" not in scales
+    else "Some rows are at the paper's scale; each verdict stands beside its setting."
+)
+
+# %% [markdown]
+# ## How a verdict is made
+#
+# Each claim is written as contrasts: sums of measurements that it says are above zero. A contrast *holds* when its mean over seeds has a
+# 95 % interval above zero, with three seeds or more and, where the confusion matrices of single images are kept, when the bootstrap over images
+# and seeds agrees. It is *contradicted* when the interval lies below zero. A claim is
+#
+# * **supported** when all its contrasts hold,
+# * **not supported** when one is contradicted,
+# * **undecided** otherwise: too few seeds, or intervals that hold zero.
+#
+# The rule was fixed before the rows were read, and is a function with its own tests ({func}`segmix_core.report.claims.judge`).
+#
+# ## All claims
+
+# %%
+MARKS = {
+    "supported": "✔ supported",
+    "not supported": "✘ not supported",
+    "undecided": "? undecided",
+    "not measured": "– not measured",
+}
+chapter.table(
+    ["", "claim, in our words", "where", "setting", "verdict"],
+    [
+        [one.claim.number, one.claim.text, one.claim.where, one.setting or "none", MARKS[one.verdict]]
+        for one in judged
+    ],
+)
+
+# %% [markdown]
+# ## The contrasts behind them
+#
+# Differences are in points of mIoU unless their name says otherwise. *Printed* is the same sum of the paper's own numbers, with ResNet-101 where both
+# backbones are printed; a negative one means that the paper's table contradicts the paper's sentence.
+
+# %%
+lines = []
+for one in judged:
+    for finding in one.findings:
+        half = "one seed" if finding.half_width_95 is None else f"± {finding.half_width_95:.2f}"
+        images = "" if finding.images is None else f"{finding.images[0]:+.2f} to {finding.images[1]:+.2f}"
+        lines.append(
+            [
+                one.claim.number,
+                finding.contrast.what,
+                "" if finding.printed is None else f"{finding.printed:+.4g}",
+                f"{finding.mean:+.2f} {half}",
+                images,
+                finding.seeds,
+                finding.holds,
+                one.setting,
+            ]
+        )
+chapter.table(
+    ["", "contrast", "printed", "measured", "bootstrap over images and seeds", "seeds", "holds", "setting"],
+    lines,
+)
+
+# %% mystnb={"figure": {"caption": "Every contrast that was measured with two seeds or more: its mean and 95 % interval over seeds. Right of the line the claim holds.", "name": "fig-contrasts"}, "image": {"alt": "Horizontal intervals of contrasts, grouped by claim."}}
+figures.contrast_points(judged)
+plt.show()
+
+# %% [markdown]
+# ## What the printed numbers say by themselves
+#
+# Some claims can be held against the tables alone, without training anything.
+
+# %%
+lines = []
+for claim in CLAIMS:
+    for contrast in claim.contrasts:
+        value = printed_value(contrast)
+        if value is not None and (value < 0 or (value == 0 and contrast.expected == "above")):
+            lines.append([claim.number, contrast.what, f"{value:+.4g}", claim.where])
+chapter.table(["claim", "contrast", "printed", "where"], lines)
+
+# %% [markdown]
+# More of these are in [the audit](13_audit).
+#
+# ## Limits
+#
+# * The runs start from random or generated weights and are short; most networks are underfitted. Mixing makes their task harder, so that a method which
+#   needs long training is at a disadvantage here.
+# * All methods train the same number of steps, fine-tuning included.
+# * "Not measured" means just that: the command exists (`segmix run tableN`), the rows do not.
+# * Claims 6 and 7 wait for the study of robustness.
+#
+# ## Takeaways
+#
+# * A verdict belongs to its setting. Read the setting before the verdict.
+# * *Undecided* is not *wrong*: with three seeds, only differences of several points can be told.
+#
+# ## Exercises
+#
+# 1. Which contrast is nearest to being decided?
+# 2. How many printed values does claim 3 rest on?
+
+# %% tags=["hide-cell"]
+# Solution of 1: the one whose mean is the largest share of its half-width, among the undecided.
+open_ones = [
+    finding
+    for one in judged
+    for finding in one.findings
+    if finding.holds == "undecided" and finding.half_width_95
+]
+nearest = max(open_ones, key=lambda finding: abs(finding.mean) / finding.half_width_95, default=None)
+print("none" if nearest is None else nearest.contrast.what)
+assert nearest is None or abs(nearest.mean) / nearest.half_width_95 == max(
+    abs(finding.mean) / finding.half_width_95 for finding in open_ones
+)
+
+# %% tags=["hide-cell"]
+# Solution of 2.
+third = CLAIMS[2]
+read = {
+    (reading.experiment.name, reading.subset) for contrast in third.contrasts for _, reading in contrast.terms
+}
+print(len(read))
+assert {name for name, _ in read} == {"sourcesep-cm", "baseline"}
+assert all(
+    any(row.experiment.name == name and row.subset == subset for row in TABLES[4])
+    for name, subset in read
+    if subset
+)
+
+# %% [markdown]
+# ## Checks
+
+# %% tags=["nbval-check-output"]
+print(
+    "claims:",
+    len(CLAIMS),
+    "| every claim has a verdict:",
+    {one.claim.number for one in judged} == set(range(1, 16)),
+)
+print(
+    "pairs alone:",
+    [(one.claim.number, one.verdict) for one in judged if one.setting == "label statistics of VOC"],
+)
+print(
+    "no verdict without three seeds:",
+    all(finding.seeds >= 3 for one in judged for finding in one.findings if finding.holds != "undecided"),
+)
