@@ -129,6 +129,7 @@ FOREIGN = """<!DOCTYPE annotation [<!ENTITY a SYSTEM "file:///etc/hostname">]>
         (one_object().replace("40", "1"), "object 1: its box is ['1', '2', '30', '1']"),
         (one_object().replace("40", "nan"), "object 1: its box is"),
         (one_object().replace("40", "inf"), "object 1: its box is"),
+        (one_object().replace("30", "inf"), "object 1: its box is"),
         (one_object().replace("30", "left"), "object 1: its box is"),
     ],
 )  # fmt: skip
