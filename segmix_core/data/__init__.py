@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from segmix_core.data.coco import open_coco
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.saliency import open_duts, open_ecssd
 from segmix_core.data.voc import open_voc
@@ -31,8 +32,6 @@ def open_dataset(
     if name not in DATASETS:
         raise nearest("dataset", name, DATASETS)
     if name == "coco":
-        from segmix_core.data.coco import open_coco
-
         return open_coco(root, split, need_images=need_images)
     if name == "ecssd" or (name == "silhouettes-saliency" and split == "test"):
         return open_ecssd(root, name=name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmix_core.data import check_disjoint, open_dataset
+from segmix_core.data.coco import check_coco
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.saliency import check_saliency
 from segmix_core.data.voc import lists_of
@@ -38,6 +39,8 @@ def check(dataset: str, root: Path, *, progress: Callable[[int, int], None] | No
     """
     if dataset in ("duts", "ecssd"):
         return check_saliency(dataset, root, progress=progress)  # type: ignore[arg-type]
+    if dataset == "coco":
+        return check_coco(root, progress=progress)
     problems: dict[Problem, None] = {}  # in the order found, each once
 
     def note(error: InputError) -> None:
