@@ -164,7 +164,7 @@ def train(
             optimizer.state.clear()  # fine-tuning starts from the weights alone
         source = batches if mixing else plain
         recent: deque[Batch] = deque(maxlen=MEMORY)
-        if mixing and plan.method.pairing == "memory":
+        if mixing and plan.method.pairing == "memory" and first < last:
             # What it would hold had the run not been stopped here.
             recent.extend(source.run(max(0, first - MEMORY), first, device=plan.device))
         for batch in source.run(first, last, device=plan.device, workers=plan.workers):
@@ -175,7 +175,9 @@ def train(
             # Dropout draws from torch's own stream, which a stop would leave elsewhere.
             torch.manual_seed(int(stream(plan.seed, "dropout", step).integers(2**63)))
             if mixing:
-                blended = mixed = mix(plan.method, batch, matrix_NN, rng=rng, recent=recent, out=blended)
+                mixed = mix(plan.method, batch, matrix_NN, rng=rng, recent=recent, out=blended)
+                # A batch that was left unmixed is itself, and may be remembered: not to be written into.
+                blended = None if mixed.image_BCHW is batch.image_BCHW else mixed
                 if plan.method.pairing == "memory":
                     recent.append(batch)
             else:
