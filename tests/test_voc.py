@@ -1,6 +1,7 @@
 """VOC folders as people have them, every bad input there is a word for, and images of every kind."""
 
 import re
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from conftest import boxes_map, write_voc
 from PIL import Image
 
 from segmix_core.data import check_disjoint, open_dataset
-from segmix_core.data.voc import VOC_CATEGORIES, open_voc, voc_palette
+from segmix_core.data.voc import VOC_CATEGORIES, open_images, open_voc, read_ids, voc_palette
 from segmix_core.errors import InputError, LabelError
 
 FIRST = "train_0000"
@@ -116,6 +117,39 @@ def test_a_list_of_pairs_of_paths(tiny_voc: Path) -> None:
     assert dataset.image(0).shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize("named", ["a.b", "a.b.jpg", "JPEGImages/a.b.JPG", "/VOC2012/JPEGImages/a.b.png"])
+def test_an_id_keeps_its_dots_and_loses_the_suffix_of_an_image(tiny_voc: Path, named: str) -> None:
+    for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        (tiny_voc / folder / f"{FIRST}.{suffix}").rename(tiny_voc / folder / f"a.b.{suffix}")
+    write_list(tiny_voc, "some", named)
+    assert open_voc(tiny_voc, "some").ids == read_ids(tiny_voc, "some") == ("a.b",)
+    assert open_images(tiny_voc, "some") == [("a.b", tiny_voc / "JPEGImages" / "a.b.jpg")]
+    assert open_voc(tiny_voc, "some").label(0).shape == (64, 64)
+
+
+def test_a_list_without_label_maps_opens_for_prediction(tiny_voc: Path) -> None:
+    write_list(tiny_voc, "test", "val_0003", FIRST)
+    for identifier in ("val_0003", FIRST):
+        (tiny_voc / "SegmentationClass" / f"{identifier}.png").unlink()
+    images = open_images(tiny_voc.parent, "test")
+    assert images == [
+        (identifier, tiny_voc / "JPEGImages" / f"{identifier}.jpg") for identifier in ("val_0003", FIRST)
+    ]
+    refused(lambda: open_voc(tiny_voc, "test"), "SegmentationClass/val_0003.png", "does not exist", "restore")
+    (tiny_voc / "JPEGImages" / f"{FIRST}.jpg").unlink()
+    refused(lambda: open_images(tiny_voc, "test"), f"{FIRST}.jpg", "on list test and does not", "take it off")
+
+
+def test_trainval_takes_vocs_own_label_maps(tiny_voc: Path) -> None:
+    shutil.copytree(tiny_voc / "SegmentationClass", tiny_voc / "SegmentationClassAug")
+    write_label(tiny_voc / "SegmentationClassAug" / f"{FIRST}.png", np.full((64, 64), 9, dtype=np.uint8))
+    write_list(tiny_voc, "trainval", FIRST, "val_0001")
+    dataset = open_voc(tiny_voc, "trainval")
+    assert dataset.ids == (FIRST, "val_0001")
+    assert {path.parent.name for path in dataset.label_paths} == {"SegmentationClass"}
+    assert (dataset.label(0) == 255).any()
+
+
 @pytest.mark.parametrize("mode", ["P", "L"])
 def test_palette_and_grey_label_maps_read_alike(tiny_voc: Path, mode: str) -> None:
     label = boxes_map(np.random.default_rng(1))
@@ -198,7 +232,8 @@ def test_a_list_that_is_not_text(tiny_voc: Path) -> None:
 
 def test_a_list_that_names_an_image_twice(tiny_voc: Path) -> None:
     write_list(tiny_voc, "val", "val_0001", "val_0002", "val_0001")
-    refused(lambda: open_voc(tiny_voc, "val"), "list val", "names image val_0001 twice", "remove one")
+    for opening in (open_voc, open_images, read_ids):
+        refused(lambda: opening(tiny_voc, "val"), "list val", "names image val_0001 twice", "remove one")  # noqa: B023
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ VOC_CATEGORIES = (
 )
 
 _SPELLINGS = {"train_aug": ("train_aug", "trainaug"), "trainaug": ("trainaug", "train_aug")}
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # what a list may name an image with; an id may hold other dots
 
 
 def voc_palette() -> np.ndarray:
@@ -59,8 +60,8 @@ def open_voc(
     Raises:
         InputError: a folder, list or file is missing, a list is empty or names an image twice.
     """
-    root = _year_folder(Path(root))
-    lines = _read_list(root, split)
+    root = year_folder(Path(root))
+    lines = _read_split(root, split)
     augmented = root / "SegmentationClassAug"
     labels = augmented if augmented.is_dir() and split in _SPELLINGS else root / "SegmentationClass"
     if not labels.is_dir() and augmented.is_dir():
@@ -68,7 +69,7 @@ def open_voc(
     ids, image_paths, label_paths = [], [], []
     for line in lines:
         parts = line.split()
-        identifier = Path(parts[0]).stem
+        identifier = id_of(line)
         ids.append(identifier)
         image_paths.append(root / "JPEGImages" / f"{identifier}.jpg")
         given = root / parts[1].lstrip("/") if len(parts) > 1 else None
@@ -93,13 +94,67 @@ def open_voc(
     )
 
 
+def open_images(root: Path, split: str) -> list[tuple[str, Path]]:
+    """Ids and image paths of a list, for prediction: a list such as `test` has no label maps.
+
+    Raises:
+        InputError: a folder, list or image is missing, a list is empty or names an image twice.
+    """
+    root = year_folder(Path(root))
+    images = [(identifier, root / "JPEGImages" / f"{identifier}.jpg") for identifier in read_ids(root, split)]
+    for _, path in images:
+        if not path.is_file():
+            raise InputError(
+                path, f"is on list {split} and does not exist", "restore it or take it off the list"
+            )
+    return images
+
+
+def read_ids(root: Path, split: str) -> tuple[str, ...]:
+    """The ids on a list, in its order.
+
+    Raises:
+        InputError: a folder or list is missing, the list is empty or names an image twice.
+    """
+    root = year_folder(Path(root))
+    ids = [id_of(line) for line in _read_split(root, split)]
+    _refuse_doubles(root, split, ids)
+    return tuple(ids)
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a list that hold anything.
+
+    Raises:
+        InputError: no such list, one that is not UTF-8, or empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(path, "no such list", "restore it as published") from error
+    except UnicodeDecodeError as error:
+        raise InputError(path, "the list is not text", "write it in UTF-8, one id a line") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(path, "the list is empty", "name at least one image")
+    return lines
+
+
+def id_of(line: str) -> str:
+    """The id that a line of a list names, alone or as the path of an image."""
+    name = Path(line.split()[0]).name
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in _IMAGE_SUFFIXES else name
+
+
 def lists_of(root: Path) -> tuple[str, ...]:
     """The names of the lists under ImageSets/Segmentation."""
-    folder = _year_folder(Path(root)) / "ImageSets" / "Segmentation"
+    folder = year_folder(Path(root)) / "ImageSets" / "Segmentation"
     return tuple(sorted(path.stem for path in folder.glob("*.txt")))
 
 
-def _year_folder(root: Path) -> Path:
+def year_folder(root: Path) -> Path:
+    """The folder with ImageSets: `root` itself, or VOC2012 or VOCdevkit/VOC2012 in it."""
     if not root.is_dir():
         raise InputError(root, "no such folder", "give --root the folder that holds ImageSets")
     for candidate in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
@@ -108,23 +163,13 @@ def _year_folder(root: Path) -> Path:
     raise InputError(root, "has no folder ImageSets", "give the folder in VOC layout")
 
 
-def _read_list(root: Path, split: str) -> list[str]:
+def _read_split(root: Path, split: str) -> list[str]:
     folders = [root / "ImageSets" / name for name in ("Segmentation", "SegmentationAug")]
     for folder in folders:
         for spelling in _SPELLINGS.get(split, (split,)):
             path = folder / f"{spelling}.txt"
             if path.is_file():
-                try:
-                    text = path.read_text(encoding="utf-8-sig")
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        path, "the list is not text", "write it in UTF-8, one id a line"
-                    ) from error
-                lines = [line.strip() for line in text.splitlines()]
-                lines = [line for line in lines if line]
-                if not lines:
-                    raise InputError(path, "the list is empty", "name at least one image")
-                return lines
+                return read_list(path)
     known = sorted(path.stem for folder in folders for path in folder.glob("*.txt"))
     close = difflib.get_close_matches(split, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
