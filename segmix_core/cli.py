@@ -189,6 +189,13 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--dataset", choices=DATASETS)
     report.add_argument("--format", choices=["json", "markdown"], default="markdown")
 
+    figure = command(commands, "figure", _figure, "draw a figure of the paper from runs in the cache")
+    figure.add_argument("number", type=int, help="1 to 7")
+    _training_options(figure)
+    figure.add_argument("--seed", type=int, default=0)
+    figure.add_argument("--out", type=Path, required=True, help="a .png, .svg or .pdf file")
+    figure.add_argument("--pictures", type=Path, help="Fig. 4: a folder of images without labels")
+
     bench = command(commands, "bench", _bench, "speed and memory against named peers, as ratios of one run")
     bench.add_argument("name", nargs="?")
     bench.add_argument("--device", default="cpu")
@@ -548,6 +555,25 @@ def _report(options: argparse.Namespace) -> Answer:
     scale = None if options.scale is None else find_scale(options.scale).name
     rows = report_rows(options.table, scale=scale, dataset=options.dataset)
     return {"rows": rows}, json.dumps({"rows": rows}) if options.format == "json" else as_markdown(rows)
+
+
+def _figure(options: argparse.Namespace) -> Answer:
+    import matplotlib as mpl
+
+    from segmix_core.experiments import FIGURES
+    from segmix_core.paper_figures import draw_to
+
+    mpl.use("agg")
+    drawn = draw_to(
+        options.out,
+        options.number,
+        lambda name: _request(options, name, options.seed),
+        pictures=options.pictures,
+        reporter=lambda what: Progress(what, "steps"),
+    )
+    shows = FIGURES[options.number].shows
+    document = {"figure": str(options.out), "shows": shows, "images": drawn.rule}
+    return document, f"{options.out}: {shows}; {drawn.rule}"
 
 
 def _bench(options: argparse.Namespace) -> Answer:

@@ -252,3 +252,29 @@ def variation_points(entries: Mapping[str, Sequence[Mapping[str, Any]]], *, unit
     axis.set_xlabel(unit)
     axis.grid(axis="x", alpha=0.3)
     return figure
+
+
+def threshold_curves(curves: Mapping[str, Sequence[tuple[int, float, float | None, int]]]) -> Figure:
+    """mIoU over falling thresholds of co-occurrence, one line for each method (Fig. 5).
+
+    Args:
+        curves: by method, (threshold, mIoU, half of its 95 % interval or None, images).
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 3.6))
+    for name, points in curves.items():
+        colour = METHOD_COLOURS.get(name, "0.4")
+        thresholds = [point[0] for point in points]
+        values = np.array([point[1] for point in points])
+        axis.plot(thresholds, values, "o-", color=colour, label=name, ms=4)
+        half = np.array([point[2] if point[2] is not None else np.nan for point in points])
+        if np.isfinite(half).any():
+            axis.fill_between(thresholds, values - half, values + half, color=colour, alpha=0.12, lw=0)
+    images = {point[0]: point[3] for points in curves.values() for point in points}
+    ticks = sorted(images, reverse=True)
+    axis.set_xticks(ticks, [f"{tick}\nn = {images[tick]}" for tick in ticks])
+    axis.invert_xaxis()
+    axis.set_xlabel("all pairs of categories occur together in fewer training images than")
+    axis.set_ylabel("mIoU (%)")
+    axis.legend(fontsize=8, frameon=False)
+    axis.grid(alpha=0.3)
+    return figure
