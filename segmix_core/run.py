@@ -20,6 +20,7 @@ import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data import open_dataset, saliency_root
+from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.silhouettes.folder import new_folder
 from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
@@ -39,6 +40,7 @@ from segmix_core.request import (
     weights_of,
 )
 from segmix_core.rng import stream
+from segmix_core.subsets import build_subsets
 from segmix_core.training import Pretraining, TrainingBatches, pretrain, train, write_encoder
 
 CACHE = results.REPOSITORY / "data" / "cache"
@@ -95,13 +97,17 @@ def train_and_measure(
         write_text(folder / "run.json", json.dumps(plan.identity(), indent=2) + "\n")
     if results_file is not None:
         results.append(results_file, [])
+    matrix_NN = cooccurrence_matrix(batches.presence)
+    for one in evaluations:
+        if not isinstance(one, SaliencyDataset):
+            build_subsets(one, dataset_presence(one), matrix_NN)  # annotations that cannot be read, too
     model = model_of(request, training.num_logits)
     with _stop_on_interrupt() as stopping:
         train(
             plan,
             model,
             batches,
-            cooccurrence_matrix(batches.presence),
+            matrix_NN,
             folder=folder,
             resume=resume,
             report=report,
