@@ -17,7 +17,7 @@ from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data import open_dataset
 from segmix_core.data.dataset import SegmentationDataset, read_image
 from segmix_core.data.saliency import SaliencyDataset
-from segmix_core.data.voc import open_images, voc_palette
+from segmix_core.data.voc import VOC_CATEGORIES, open_images, voc_palette
 from segmix_core.errors import InputError
 from segmix_core.evaluation import Protocol, evaluate
 from segmix_core.evaluation.saliency import evaluate_saliency
@@ -299,6 +299,11 @@ def submit(
     Raises:
         InputError: see `open_images` and `write_submission`.
     """
+    known = read_checkpoint(checkpoint)["architecture"]["num_categories"]
+    if known != len(VOC_CATEGORIES):
+        raise InputError(
+            checkpoint, f"knows {known} categories, not VOC's 21", "name a network trained on VOC"
+        )
     ids, paths = zip(*open_images(root, split), strict=True)
     segment = segmenter(checkpoint, device=device)
     return write_submission(segment, ids, paths, out, split=split, progress=progress)

@@ -168,7 +168,17 @@ def model_of(request: Request, num_logits: int) -> SourceSeparation:
 
 
 def plan_of(request: Request, images: int) -> Plan:
-    """Steps, device and precision of a run on `images` training images."""
+    """Steps, device and precision of a run on `images` training images.
+
+    Raises:
+        InputError: nothing to train: a method that ends after stage 1, started from a checkpoint.
+    """
+    if request.start is not None and request.experiment.method.finetune == "none":
+        raise InputError(
+            request.experiment.name,
+            "ends after stage 1: --start leaves nothing to do",
+            "choose a method with a stage 2",
+        )
     stage1, stage2 = request.scale.steps(images)
     return Plan(
         method=request.experiment.method,

@@ -190,5 +190,9 @@ def test_fine_tuning_goes_on_from_a_checkpoint(root: Path, tmp_path: Path) -> No
     started = requests.model_of(second, 21).state_dict()
     network = requests.read_checkpoint(begun)["model"]
     assert all((started[name] == network[name]).all() for name in network)
+    ends = replace(second, experiment=find_experiment("table8/sourcesep-cm-without-dn"))
+    with pytest.raises(InputError, match="leaves nothing to do"):
+        train_and_measure(ends, tmp_path / "third")
+    assert not (tmp_path / "third" / "run.json").exists()
     with pytest.raises(InputError, match="another architecture"):
         requests.model_of(replace(second, experiment=METHODS["baseline"]), 21)

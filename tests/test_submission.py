@@ -331,3 +331,18 @@ def test_a_damaged_archive_is_told_never_a_crash(voc: Path, tmp_path: Path) -> N
 def test_no_archive(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such archive"):
         check_submission(tmp_path / "a.tgz", IDS, SHAPES)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"GNU.sparse.map": "a,b"}, {"GNU.sparse.size": "x", "GNU.sparse.realsize": "y"}, {"size": "-5120"}],
+    ids=["sparse map", "sparse size", "negative size"],
+)
+def test_hostile_headers_are_a_problem_never_a_crash(tmp_path: Path, headers: dict[str, str]) -> None:
+    out = tmp_path / "results.tgz"
+    with tarfile.open(out, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("results/VOC2012/Segmentation/comp6_test_cls/a.png")
+        entry.pax_headers = headers
+        archive.addfile(entry, io.BytesIO())
+    problems = check_submission(out, ["a"], [(4, 4)])
+    assert problems

@@ -71,5 +71,5 @@ def check_disjoint(training: SegmentationDataset, evaluation: SegmentationDatase
         raise InputError(
             f"{training.root}",
             f"lists {training.split} and {evaluation.split} share {len(shared)} images, such as {shared[0]}",
-            "take them off the training list",
+            "take them off the training list, or measure on another list or none",
         )

@@ -79,6 +79,8 @@ def make_train_aug(
         for stale in set(voc.glob(".SegmentationClassAug-*.part")) - {part}:
             shutil.rmtree(stale)  # begun from other files
         part.mkdir(exist_ok=True)
+        for cut in part.glob(".*.part"):  # by a kill, in the middle of a label map
+            cut.unlink()
         try:
             for done, (identifier, source) in enumerate(sources.items(), start=1):
                 written = part / f"{identifier}.png"
