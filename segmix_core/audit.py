@@ -1,0 +1,233 @@
+"""What the paper prints, held against itself and against VOC's label maps. Everything is computed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from segmix_core.data.label_table import LabelTable, read_label_table
+from segmix_core.data.voc import VOC_CATEGORIES
+from segmix_core.experiments import FACTS, PRINTED_IMAGES, TABLES, Row
+from segmix_core.experiments.paper import COMPANIONS
+from segmix_core.label_statistics import count
+from segmix_core.report.claims import CLAIMS, printed_value
+
+Kind = Literal["counts", "between tables", "text and table", "claims"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One printed statement and what was computed for it."""
+
+    kind: Kind
+    what: str
+    printed: str
+    computed: str
+    agrees: bool
+
+
+def findings(table: LabelTable | None = None) -> tuple[Finding, ...]:
+    """Every check of the printed numbers, those that agree included."""
+    table = table or read_label_table()
+    return (*_counts(table), *_same_configuration(), *_attacks(), *_sentences(), *_claims())
+
+
+def _counts(table: LabelTable) -> Iterator[Finding]:
+    """Printed numbers of images against VOC's label maps."""
+    for fact in FACTS:
+        found = count(fact, table)
+        what = " + ".join(fact.categories) or f"{fact.number} categories"
+        name = f"{fact.where}: {what}, {fact.split}"
+        yield Finding("counts", name, str(fact.printed), str(found), found == fact.printed)
+    presence = table.presence("val")[:, 1:]
+    several = int((presence.sum(1) >= 2).sum())
+    objects = sum(PRINTED_IMAGES[f"objects/{number}"] for number in (1, 2, 3, 4))
+    yield Finding(
+        "counts",
+        "Table 4: images with 1 to 4 objects, added, are on the val list",
+        str(objects),
+        f"{len(presence)} images",
+        objects <= len(presence),
+    )
+    crowded = len(presence) - PRINTED_IMAGES["objects/1"]
+    yield Finding(
+        "counts",
+        "Table 4: every image of two or more categories has two or more objects",
+        f"{crowded} images are not of one object",
+        f"{several} of two or more categories",
+        several <= crowded,
+    )
+    person = VOC_CATEGORIES.index("person")
+    train = table.presence("train_aug")
+    together = train[train[:, person]].sum(0)
+    together[[0, person]] = 0
+    top = {VOC_CATEGORIES[index] for index in np.argsort(-together)[:5]}
+    yield Finding(
+        "counts",
+        "section 4.3.4: the five categories that meet a person most often (train_aug)",
+        ", ".join(sorted(COMPANIONS)),
+        ", ".join(sorted(top)),
+        top == set(COMPANIONS),
+    )
+
+
+def same_configuration() -> dict[tuple[str, str], list[Row]]:
+    """Printed clean values of one method, backbone and list that stand in several places."""
+    groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in (row for rows in TABLES.values() for row in rows):
+        clean = row.subset is None and row.perturbation is None and row.data == "voc"
+        # Table 6 does not say which backbone it is about; its clean column is looked at apart.
+        if row.printed is not None and clean and row.table != 6:
+            groups[row.experiment.method, row.backbone, row.output].append(row)
+    return {
+        (rows[0].experiment.name, rows[0].backbone): rows
+        for rows in groups.values()
+        if len({row.table for row in rows}) > 1
+    }
+
+
+def _same_configuration() -> Iterator[Finding]:
+    for (_, backbone), rows in same_configuration().items():
+        values = sorted({row.printed for row in rows if row.printed is not None})
+        where = ", ".join(f"{row.printed} (Table {row.table})" for row in rows)
+        what = f"{rows[0].row}, {backbone}: the same in Tables {', '.join(str(row.table) for row in rows)}"
+        spread = f"{values[-1] - values[0]:.1f} points apart" if len(values) > 1 else "equal"
+        yield Finding("between tables", what, where, spread, len(values) == 1)
+    for row in TABLES[6]:
+        if row.column != "clean":
+            continue
+        elsewhere = {
+            one.column: one.printed for one in TABLES[1] if one.experiment.method == row.experiment.method
+        }
+        yield Finding(
+            "between tables",
+            f"Table 6, clean, {row.row}: one of Table 1's two values",
+            str(row.printed),
+            ", ".join(f"{value} ({column})" for column, value in elsewhere.items()),
+            row.printed in elsewhere.values(),
+        )
+
+
+def losses_under_attack() -> dict[str, dict[str, float]]:
+    """Table 6 as points of mIoU lost: by row, by column."""
+    printed = {(row.row, row.column): row.printed for row in TABLES[6]}
+    columns = dict.fromkeys(row.column for row in TABLES[6] if row.column != "clean")
+    lost: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(row.row for row in TABLES[6]):
+        clean = printed[name, "clean"]
+        assert clean is not None
+        lost[name] = {}
+        for column in columns:
+            attacked = printed[name, column]
+            assert attacked is not None
+            lost[name][column] = round(clean - attacked, 1)
+    return lost
+
+
+def _attacks() -> Iterator[Finding]:
+    lost = losses_under_attack()
+    base = lost["DeepLabv3"]
+    for name in ("DeepLabv3 + SourceSep-CC", "DeepLabv3 + SourceSep-CM"):
+        for column, loss in lost[name].items():
+            yield Finding(
+                "claims",
+                f"Table 6, {column}: {name.rpartition(' ')[2]} loses less than DeepLabv3",
+                f"{base[column]} lost by DeepLabv3",
+                f"{loss} lost",
+                loss < base[column],
+            )
+
+
+def _value(table: int, experiment: str, column: str) -> float:
+    for row in TABLES[table]:
+        if row.experiment.name == experiment and row.column == column and row.printed is not None:
+            return row.printed
+    raise KeyError((table, experiment, column))
+
+
+def _sentences() -> Iterator[Finding]:
+    """Differences that the text names, against those of the tables it speaks of."""
+    r101, r50 = "ResNet-101", "ResNet-50"
+    cc, cm = "table8/sourcesep-cc-without-dn", "table8/sourcesep-cm-without-dn"
+    paired, separated = "table10/mixup+cooccurrence", "table10/mixup+cooccurrence+sourcesep"
+    ssh = {
+        short: [f"table9/sourcesep-{short}-{how}-ssh" for how in ("with", "without")]
+        for short in ("cc", "cm")
+    }
+    named: list[tuple[str, float, int, str, str, str]] = [
+        ("4.3.1: CC gains over DeepLabv3", 0.8, 1, r101, "sourcesep-cc", "baseline"),
+        ("4.3.1: CM gains over DeepLabv3", 1.8, 1, r101, "sourcesep-cm", "baseline"),
+        ("4.3.2: CM gains on COCO", 2.1, 3, "mIoU", "sourcesep-cm", "baseline"),
+        ("5.1: denoising gains with CC", 1.5, 8, r101, "sourcesep-cc", cc),
+        ("5.1: denoising gains with CM", 0.6, 8, r101, "sourcesep-cm", cm),
+        ("5.1: the SSH gains with CC", 0.3, 9, r101, *ssh["cc"]),
+        ("5.1: the SSH gains with CM", 0.4, 9, r101, *ssh["cm"]),
+        ("5.2: co-occurrence gains over Mixup", 0.6, 10, r50, paired, "mixup"),
+        ("5.2: separation gains further", 1.9, 10, r50, separated, paired),
+        ("5.2: denoising gains a little", 0.1, 10, r50, "sourcesep-cm", separated),
+    ]
+    for what, said, table, column, first, second in named:
+        computed = _value(table, first, column) - _value(table, second, column)
+        agrees = abs(said - computed) < 0.05
+        yield Finding(
+            "text and table", f"{what} (Table {table}, {column})", f"{said}", f"{computed:.1f}", agrees
+        )
+    table4 = {(row.row, row.column): row.printed for row in TABLES[4]}
+    ours = ("DeepLabv3 + SourceSep-CC", "DeepLabv3 + SourceSep-CM")
+    others = ("DeepLabv3 + Mixup", "DeepLabv3 + CutMix")
+    columns = list(dict.fromkeys(row.column for row in TABLES[4]))
+    worse = [
+        column
+        for column in columns
+        if any(
+            (table4[name, column] or 0) <= (table4[other, column] or 0) for name in ours for other in others
+        )
+    ]
+    yield Finding(
+        "text and table",
+        "4.3.3: both methods are better than Mixup and CutMix in all cases (Table 4)",
+        "all cases",
+        f"not in {', '.join(worse)}" if worse else "all cases",
+        not worse,
+    )
+    bottle = "exclusive: bottle"
+    of_cc, of_cm = _value(5, "sourcesep-cc", bottle), _value(5, "sourcesep-cm", bottle)
+    yield Finding(
+        "text and table",
+        "4.3.4: especially CC keeps its IoU where a bottle is alone (Table 5)",
+        "CC above CM",
+        f"CC {of_cc}, CM {of_cm}",
+        of_cc > of_cm,
+    )
+    table11 = [row.printed for row in TABLES[11] if row.column == r50 and row.printed is not None][1:]
+    best = max(table11)
+    yield Finding(
+        "text and table",
+        "5.3: delta 0.9 beyond the cap is higher than the alternatives (Table 11, ResNet-50)",
+        "higher",
+        f"{table11.count(best)} settings share the highest value, {best}",
+        table11[-1] == best and table11.count(best) == 1,
+    )
+
+
+def _claims() -> Iterator[Finding]:
+    """Contrasts of the claims that the printed values alone can tell (Table 6 is above)."""
+    for claim in CLAIMS:
+        if claim.number in (6, 7):
+            continue
+        for contrast in claim.contrasts:
+            value = printed_value(contrast)
+            if value is None:
+                continue
+            holds = value > 0 or (value == 0 and contrast.expected == "not below")
+            yield Finding(
+                "claims",
+                f"claim {claim.number}, {claim.where}: {contrast.what}",
+                "above zero" if contrast.expected == "above" else "not below zero",
+                f"{value:+.4g}",
+                holds,
+            )
