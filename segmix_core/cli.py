@@ -189,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--dataset", choices=DATASETS)
     report.add_argument("--format", choices=["json", "markdown"], default="markdown")
 
+    command(commands, "claims", _claims, "the paper's fifteen claims, and the verdicts that the rows allow")
+
     figure = command(commands, "figure", _figure, "draw a figure of the paper from runs in the cache")
     figure.add_argument("number", type=int, help="1 to 7")
     _training_options(figure)
@@ -555,6 +557,40 @@ def _report(options: argparse.Namespace) -> Answer:
     scale = None if options.scale is None else find_scale(options.scale).name
     rows = report_rows(options.table, scale=scale, dataset=options.dataset)
     return {"rows": rows}, json.dumps({"rows": rows}) if options.format == "json" else as_markdown(rows)
+
+
+def _claims(options: argparse.Namespace) -> Answer:
+    from segmix_core import results
+    from segmix_core.run import judge_claims
+
+    judged = judge_claims(results.read_all())
+    document = [
+        {
+            "claim": one.claim.number,
+            "text": one.claim.text,
+            "where": one.claim.where,
+            "setting": one.setting,
+            "verdict": one.verdict,
+            "contrasts": [
+                {
+                    "what": finding.contrast.what,
+                    "printed": finding.printed,
+                    "mean": finding.mean,
+                    "half_width_95": finding.half_width_95,
+                    "images_95": finding.images,
+                    "seeds": finding.seeds,
+                    "holds": finding.holds,
+                }
+                for finding in one.findings
+            ],
+        }
+        for one in judged
+    ]
+    lines = [
+        f"{one.claim.number:>2}  {one.verdict:<14} {one.setting or '-':<48} {one.claim.text}"
+        for one in judged
+    ]
+    return {"claims": document}, "\n".join(lines)
 
 
 def _figure(options: argparse.Namespace) -> Answer:

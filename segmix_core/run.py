@@ -20,14 +20,18 @@ import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data import open_dataset, saliency_root
+from segmix_core.data.label_table import read_label_table
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.silhouettes.folder import new_folder
 from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, Experiment, Method, Row, Scale, find_rows
+from segmix_core.experiments.factors import Pairing
 from segmix_core.experiments.paper import Data
 from segmix_core.files import alone, file_digest, write_text
 from segmix_core.measure import measure_run, predict
+from segmix_core.pairing_statistics import over_seeds
+from segmix_core.report.claims import BIAS, NEVER_MEET, Judged, judge
 from segmix_core.request import (
     Request,
     check_categories,
@@ -343,6 +347,25 @@ def on_data(request: Request, data: Data) -> Request | None:
     if data == "ecssd" and request.dataset == "silhouettes" and request.root is None:
         return replace(request, dataset="silhouettes-saliency", eval_split="test")
     return None
+
+
+def judge_claims(rows: list[dict[str, Any]]) -> list[Judged]:
+    """The verdicts on the paper's claims, from rows and from the pairs that VOC's label statistics give.
+
+    Pairs are drawn over five seeds, a hundred batches of 16 images of train_aug each.
+    """
+    presence = read_label_table().presence("train_aug")
+    pairings: dict[str, Pairing] = {
+        "mixup": "random",
+        "sourcesep-cc": "clusters",
+        "sourcesep-cm": "cooccurrence",
+    }
+    pairs: dict[tuple[str, str], dict[int, float]] = {}
+    for experiment, pairing in pairings.items():
+        drawn = over_seeds(pairing, presence, 16, seeds=range(5), batches=100)
+        pairs[experiment, NEVER_MEET] = {seed: 100 * one.never_meet for seed, one in enumerate(drawn)}
+        pairs[experiment, BIAS] = {seed: 100 * one.bias for seed, one in enumerate(drawn)}
+    return judge(rows, pairs=pairs)
 
 
 def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:

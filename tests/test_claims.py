@@ -114,6 +114,11 @@ def test_settings_are_judged_apart() -> None:
     }
 
 
+@pytest.mark.parametrize("scale", ["smoke", "demo"])
+def test_short_runs_are_never_judged(scale: str) -> None:
+    assert verdict_on(1, [row | {"scale": scale} for row in table1()]).verdict == "not measured"
+
+
 def test_denoising_is_read_against_the_stage_1_of_the_same_runs() -> None:
     rows = []
     for name, gain in (("sourcesep-cc", 2.0), ("sourcesep-cm", 1.0)):

@@ -412,6 +412,15 @@ def test_a_budget_has_units(text: str, seconds: float) -> None:
     assert cli._seconds(text) == seconds
 
 
+def test_claims_have_verdicts() -> None:
+    document = segmix("claims", "--json").document()["claims"]
+    assert {one["claim"] for one in document} == set(range(1, 16))
+    assert {one["verdict"] for one in document} <= {"supported", "not supported", "undecided", "not measured"}
+    biased = next(one for one in document if one["claim"] == 15)
+    assert (biased["verdict"], biased["contrasts"][0]["seeds"]) == ("not supported", 5)
+    assert len(segmix("claims").out.splitlines()) == len(document)
+
+
 # Data sets
 
 

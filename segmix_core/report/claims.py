@@ -22,6 +22,9 @@ BIAS = "category bias"
 NEGLIGIBLE = 1.0
 """Points of mIoU: "no worse" holds where the interval lies above minus this."""
 
+NO_EVIDENCE = ("smoke", "demo")
+"""Scales whose rows show that a command works, and are never judged."""
+
 Verdict = Literal["supported", "not supported", "undecided", "not measured"]
 
 
@@ -307,7 +310,7 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
     A contrast holds when its mean over seeds has a 95 % interval above zero, with three seeds or more
     (`verdict`), and, where the matrices of single images are there, so has the bootstrap over images and
     seeds. A claim is supported when all its contrasts hold, not supported when one is contradicted, and
-    undecided otherwise.
+    undecided otherwise. Rows of the scales in `NO_EVIDENCE` are passed over.
 
     Args:
         pairs: measurements of pairs, which have no setting but VOC's label statistics.
@@ -315,7 +318,8 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
     """
     settings: dict[tuple[str, ...], Rows] = defaultdict(list)
     for row in rows:
-        settings[_trained_in(row)].append(row)
+        if row["scale"] not in NO_EVIDENCE:
+            settings[_trained_in(row)].append(row)
     judged = []
     for claim in CLAIMS:
         found = []

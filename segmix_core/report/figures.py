@@ -164,6 +164,26 @@ def score_points(entries: Mapping[str, Mapping[str, Any]], *, unit: str = "mIoU 
     return figure
 
 
+def dumbbells(
+    ends: Mapping[str, tuple[float, float]], names: tuple[str, str], *, unit: str = "mIoU (%)"
+) -> Figure:
+    """Two values of each row, joined by a line: the first a ring, the second a dot; NaN is not drawn."""
+    figure, axis = plt.subplots(figsize=(6.4, 0.4 * len(ends) + 1.3))
+    for line, (name, (first, second)) in enumerate(ends.items()):
+        colour = METHOD_COLOURS.get(name, "0.4")
+        axis.plot([first, second], [line, line], "-", color=colour, lw=2, alpha=0.5)
+        axis.plot(first, line, "o", color=colour, ms=8, mfc="white", mew=1.8)
+        axis.plot(second, line, "o", color=colour, ms=6)
+    axis.set_yticks(range(len(ends)), list(ends))
+    axis.set_ylim(len(ends) - 0.5, -0.5)
+    axis.set_xlabel(unit)
+    axis.grid(axis="x", alpha=0.3)
+    for name, fill in zip(names, ("white", "0.3"), strict=True):
+        axis.plot([], [], "o", color="0.3", mfc=fill, mew=1.8, label=name)
+    figure.legend(fontsize=8, frameon=False, loc="outside upper right", ncols=2)
+    return figure
+
+
 def category_bars(scores: Mapping[str, Mapping[str, float | None]], categories: Sequence[str]) -> Figure:
     """IoU of each category, one bar for each method; an absent category has none."""
     names = list(scores)
