@@ -41,15 +41,21 @@ class PairingStatistics:
     capped: float  # share of pairs with more than 3 categories, each image's own added (R4)
     capped_union: float  # the same for the union of their categories
     never_meet: float  # share of pairs no two of whose categories ever meet (and none is shared)
+    ever: float  # share of all images that are phantom at least once in an epoch
+    most: float  # times that the most used image is phantom in an epoch
     share_N: np.ndarray  # of phantoms that hold each category, float64 (N,)
 
     @property
     def bias(self) -> float:
         """How far the categories of phantoms are from equal shares: total variation, 0..1.
 
-        0 where every category is seen equally often among phantoms, near 1 where one takes all.
+        0 where every category is seen equally often among phantoms, near 1 where one takes all; NaN where no
+        phantom holds any.
         """
-        seen = self.share_N[1:] / self.share_N[1:].sum()
+        held = self.share_N[1:].sum()
+        if held == 0:
+            return float("nan")
+        seen = self.share_N[1:] / held
         return float(np.abs(seen - 1 / len(seen)).sum() / 2)
 
 
@@ -58,15 +64,15 @@ def measure_pairing(
     presence: np.ndarray,
     batch_size: int,
     *,
-    batches: int,
     rng: np.random.Generator,
+    batches: int | None = None,
     gamma: int = 3,
 ) -> PairingStatistics:
-    """Pair whole images as training pairs their crops, batch after batch.
+    """Pair whole images as training pairs their crops, batch after batch, in epochs.
 
     Args:
         presence: bool (n, N), column 0 background; C_ss is computed from it.
-        batches: to average over.
+        batches: to average over; an epoch by default. `ever` and `most` are about as many as there are.
 
     Raises:
         ValueError: an unknown pairing, or fewer images than a batch needs.
@@ -75,10 +81,16 @@ def measure_pairing(
         raise ValueError(f"pairing '{pairing}' is not one of {', '.join(PAIRINGS)}")
     matrix_NN = cooccurrence_matrix(presence)
     groups = clusters(presence)
+    each = len(presence) // batch_size
+    if each == 0:
+        raise ValueError(f"{len(presence)} images do not fill a batch of {batch_size}")
     recent: list[np.ndarray] = []
     found = []
-    for _ in range(batches):
-        dominant = rng.choice(len(presence), size=batch_size, replace=False)
+    served_n = np.zeros(len(presence), dtype=np.int64)
+    for number in range(batches or each):
+        if number % each == 0:
+            order = rng.permutation(len(presence))
+        dominant = order[number % each * batch_size :][:batch_size]
         if pairing == "clusters":
             dominant, phantom = cluster_pairs(groups, batch_size, rng=rng)
         else:
@@ -87,8 +99,10 @@ def measure_pairing(
         if pairing == "memory":
             recent = [dominant, *recent][:MEMORY]
         found.append(_of_batch(presence, matrix_NN, dominant, phantom, gamma))
+        np.add.at(served_n, phantom, 1)
     means = {name: np.mean(np.stack([one[name] for one in found]), axis=0) for name in found[0]}
     share_N = means.pop("share_N")
+    means |= {"ever": (served_n > 0).mean(), "most": served_n.max()}
     return PairingStatistics(share_N=share_N, **{name: float(value) for name, value in means.items()})
 
 
@@ -132,7 +146,12 @@ def _of_batch(
 
 
 def over_seeds(
-    pairing: Pairing, presence: np.ndarray, batch_size: int, *, seeds: Sequence[int], batches: int
+    pairing: Pairing,
+    presence: np.ndarray,
+    batch_size: int,
+    *,
+    seeds: Sequence[int],
+    batches: int | None = None,
 ) -> list[PairingStatistics]:
     """The statistics of a pairing, drawn anew for each seed."""
     return [

@@ -98,7 +98,9 @@ def execute(source: Path, parameters: dict[str, Any]) -> NotebookNode:
                 extra_arguments=["--IPKernelApp.log_level=50"],
             )
         except PapermillExecutionError as error:
-            raise WorkError(f"{source.name}: {error.ename}: {str(error.evalue).splitlines()[0]}") from error
+            raise WorkError(
+                f"{source.name}: {error.ename}: {(str(error.evalue).splitlines() or ['no message'])[0]}"
+            ) from error
     missing = figures_without_picture(executed)
     if missing:
         raise WorkError(f"{source.name}: no picture for {', '.join(missing)}")

@@ -229,7 +229,45 @@ def test_bias_is_nought_for_equal_shares_and_large_for_one() -> None:
     )
 
 
+def test_who_ever_serves_in_an_epoch() -> None:
+    """A permutation of each batch serves everyone once; a memory lends some again, batch after batch."""
+    presence = read_label_table().presence("train_aug")[:1600]
+    rng = np.random.default_rng(0)
+    found = {name: measure_pairing(name, presence, 16, rng=rng) for name in PAIRINGS}
+    assert (found["assignment"].ever, found["assignment"].most) == (1, 1)
+    assert found["cooccurrence"].ever < 0.3
+    assert found["cooccurrence"].most > 5
+    # Hubs of a batch are gone, and those over batches are not: at most once in each of five batches.
+    assert found["memory"].distinct > 15
+    assert found["memory"].ever < 0.4
+    assert 3 <= found["memory"].most <= 2 * (MEMORY + 1)
+    assert found["random"].ever > 0.6
+
+
+def test_pairs_that_share_a_category_are_not_strangers() -> None:
+    """Two cats score nothing, as C has no diagonal, and are no unlikely company for all that."""
+    cats, mixed = np.zeros((8, 5), dtype=bool), np.zeros((8, 5), dtype=bool)
+    cats[:, 1] = True
+    mixed[:4, 1], mixed[4:, 2] = True, True
+    rng = np.random.default_rng(0)
+    assert measure_pairing("random", cats, 4, batches=20, rng=rng).never_meet == 0
+    assert 0.3 < measure_pairing("random", mixed, 8, batches=50, rng=rng).never_meet < 0.8
+
+
+def test_an_average_is_over_both_images() -> None:
+    """Of two candidates with one category each, the more frequent company wins, however large the asker."""
+    presence = np.array([[0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 1]], dtype=bool)
+    matrix = np.zeros((6, 6), dtype=np.int64)
+    matrix[1, 3] = matrix[3, 1] = 5
+    matrix[1, 4] = matrix[4, 1] = matrix[1, 5] = matrix[5, 1] = 4
+    rng = np.random.default_rng(0)
+    assert cooccurrence_partners(presence, matrix, rng=rng)[0][0] == 2
+    assert cooccurrence_partners(presence, matrix, rng=rng, average=True)[0][0] == 1
+
+
 def test_an_unknown_pairing_is_refused() -> None:
+    with pytest.raises(ValueError, match="do not fill a batch"):
+        measure_pairing("random", np.eye(5, dtype=bool), 8, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="is not one of random"):
         measure_pairing("none", np.eye(5, dtype=bool), 2, batches=1, rng=np.random.default_rng(0))
 

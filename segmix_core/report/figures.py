@@ -298,3 +298,47 @@ def threshold_curves(curves: Mapping[str, Sequence[tuple[int, float, float | Non
     axis.legend(fontsize=8, frameon=False)
     axis.grid(alpha=0.3)
     return figure
+
+
+def pair_graph(
+    pictures: Sequence[np.ndarray], partners: Sequence[Sequence[int]], titles: Sequence[str]
+) -> Figure:
+    """Who is whose phantom: the pictures of a batch on a ring, an arrow from each phantom to what it joins.
+
+    Args:
+        pictures: uint8 (H, W, 3), one for each sample.
+        partners: for each way of pairing, the phantom of each sample.
+    """
+    count = len(pictures)
+    angle = 2 * np.pi * np.arange(count) / count
+    places = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    side = 0.13
+    figure, axes = plt.subplots(1, len(partners), figsize=(3.8 * len(partners), 3.9), squeeze=False)
+    for axis, chosen, title in zip(axes[0], partners, titles, strict=True):
+        served = np.bincount(chosen, minlength=count)
+        for sample, phantom in enumerate(chosen):
+            axis.annotate(
+                "",
+                xy=places[sample] * 0.84,
+                xytext=places[phantom] * 0.84,
+                arrowprops={
+                    "arrowstyle": "->",
+                    "color": "#0173b2",
+                    "alpha": 0.7,
+                    "lw": 1,
+                    "shrinkA": 2,
+                    "shrinkB": 2,
+                },
+            )
+        for sample, picture in enumerate(pictures):
+            x, y = places[sample]
+            axis.imshow(picture, extent=(x - side, x + side, y - side, y + side), zorder=3)
+            frame = mpl.patches.Rectangle((x - side, y - side), 2 * side, 2 * side, fill=False, zorder=4)
+            frame.set(edgecolor="#d55e00" if served[sample] else "0.8", linewidth=0.5 + 0.5 * served[sample])
+            axis.add_patch(frame)
+        axis.set_xlim(-1.2, 1.2)
+        axis.set_ylim(-1.2, 1.2)
+        axis.set_aspect("equal")
+        axis.axis("off")
+        axis.set_title(f"{title}: {np.count_nonzero(served)} phantoms", fontsize=10)
+    return figure
