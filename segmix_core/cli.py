@@ -280,9 +280,10 @@ class Progress:
             self.bar.update(done - self.bar.n)
             if done >= total:
                 self.bar.close()
+                self.bar = None  # what comes next begins anew
             return
         now = time.monotonic()
-        if self.first is None:
+        if self.first is None or done < self.first:
             self.first, self.began = done, now
         if now - self.said < 30 and done < total:
             return
@@ -303,7 +304,9 @@ def _stats(options: argparse.Namespace) -> Answer:
     if options.write:
         path = write_label_statistics(root)
         print(f"wrote {path}", file=sys.stderr)
-    dataset = open_dataset(options.dataset, root, options.split, need_images=False)
+    dataset = open_dataset(
+        options.dataset, root, options.split, need_images=False, progress=Progress("label maps", "images")
+    )
     document = statistics(dataset)
     names, counts = document["categories"], document["images_per_category"]
     lines = [
@@ -375,8 +378,12 @@ def _subsets(options: argparse.Namespace) -> Answer:
 
     root = _root(options)
     training_list = options.train_split or SPLITS.get(options.dataset, ("train", "val"))[0]
-    training = open_dataset(options.dataset, root, training_list, need_images=False)
-    dataset = open_dataset(options.dataset, root, options.split, need_images=False)
+    training = open_dataset(
+        options.dataset, root, training_list, need_images=False, progress=Progress("label maps", "images")
+    )
+    dataset = open_dataset(
+        options.dataset, root, options.split, need_images=False, progress=Progress("label maps", "images")
+    )
     found = build_subsets(dataset, dataset_presence(dataset), cooccurrence_matrix(dataset_presence(training)))
     rows = [
         {"subset": name, "what": what, "images": images, "printed": printed}
@@ -489,6 +496,7 @@ def _train(options: argparse.Namespace) -> Answer:
         options.out,
         resume=options.resume,
         report=Progress(f"{options.experiment} seed {options.seed}", "steps"),
+        progress=Progress("label maps", "images"),
         results_file=options.results,
     )
     lines = [
@@ -543,6 +551,7 @@ def _run(options: argparse.Namespace) -> Answer:
         budget=options.budget,
         results_file=options.out,
         reporter=lambda what: Progress(what, "steps"),
+        progress=Progress("label maps", "images"),
     )
     return {
         "done": done,

@@ -191,7 +191,7 @@ def evaluate_checkpoint(
 ) -> dict[str, Any]:
     """Measure every output of a checkpoint: the document of `segmix evaluate`."""
     check_device(device)
-    opened = open_dataset(dataset, root, split)
+    opened = open_dataset(dataset, root, split, progress=progress)
     check_categories(mean_over, opened.categories)
     model = load_model(checkpoint).to(device)
     if model.architecture["num_categories"] != opened.num_logits:

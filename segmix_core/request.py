@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,9 @@ def precision_of(request: Request) -> Precision:
     return "bf16" if on_gpu else "fp32"
 
 
-def data_of(request: Request) -> tuple[SegmentationDataset, list[SegmentationDataset]]:
+def data_of(
+    request: Request, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[SegmentationDataset, list[SegmentationDataset]]:
     """The training set, and the sets a run is measured on; generated on first use where no root is given.
 
     A run on generated scenes is also measured on scenes out of context, and on ordinary ones beside them.
@@ -93,11 +96,11 @@ def data_of(request: Request) -> tuple[SegmentationDataset, list[SegmentationDat
         InputError: the data cannot be used, or the training and evaluation lists share images.
     """
     root = _root_of(request)
-    training = open_dataset(request.dataset, root, request.split, pseudo=request.pseudo)
+    training = open_dataset(request.dataset, root, request.split, pseudo=request.pseudo, progress=progress)
     if request.eval_split is None:
         return training, []
     measured_on = "ecssd" if request.dataset == "duts" else request.dataset
-    evaluation = open_dataset(measured_on, request.eval_root or root, request.eval_split)
+    evaluation = open_dataset(measured_on, request.eval_root or root, request.eval_split, progress=progress)
     check_disjoint(training, evaluation)
     if request.dataset != "silhouettes" or request.root is not None:
         return training, [evaluation]

@@ -58,12 +58,15 @@ def train_and_measure(
     *,
     resume: bool = False,
     report: Report | None = None,
+    progress: Callable[[int, int], None] | None = None,
     results_file: Path | None = None,
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Train both stages, measure the network after each, and add the rows to `folder`/rows.jsonl.
 
     Args:
         folder: holds the checkpoints; an existing run there is only touched with `resume`.
+        report: told the steps of training and the terms of the loss.
+        progress: told how far the data are made, where they are made on first use.
         results_file: also append the rows here.
 
     Returns:
@@ -77,7 +80,7 @@ def train_and_measure(
         raise InputError(folder, "holds a run already", "add --resume, or choose another --out")
     check_device(request.device)
     request = with_pseudo_categories(request)
-    training, evaluations = data_of(request)
+    training, evaluations = data_of(request, progress=progress)
     check_categories(request.mean_over, training.categories)
     scale = request.scale
     batches = TrainingBatches(
@@ -173,10 +176,15 @@ def source_digest() -> str:
     return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()
 
 
-def cached_run(request: Request, *, report: Report | None = None) -> tuple[Path, list[dict[str, Any]]]:
+def cached_run(
+    request: Request,
+    *,
+    report: Report | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Path, list[dict[str, Any]]]:
     """The run of a request from the cache; trained now if it is not there, resumed if it is half there."""
     request = with_pseudo_categories(request)
-    training, _ = data_of(request)
+    training, _ = data_of(request, progress=progress)
     folder = run_folder(request, training.digest())
     with alone(folder):
         if (folder / "rows.jsonl").is_file():
@@ -274,6 +282,7 @@ def run_tables(
     budget: float | None = None,
     results_file: Path | None = None,
     reporter: Callable[[str], Report] = lambda what: lambda step, steps, terms: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Run what is missing of the rows of tables and figures: each distinct training run once for a seed.
 
@@ -304,7 +313,7 @@ def run_tables(
             path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
             results.append(path, [])  # a file that cannot be written or read is found before the work
             results.read(path)
-            _, rows = cached_run(request, report=reporter(name))
+            _, rows = cached_run(request, report=reporter(name), progress=progress)
             append_missing(path, rows)
             longest = max(longest, time.monotonic() - began - spent)
             done.append(name)

@@ -72,8 +72,8 @@ def write(root: Path, whole: dict[str, Any], split: str = "train2017") -> Path:
     folder = root / "images" / coco._FOLDERS.get(split, split)
     folder.mkdir(parents=True, exist_ok=True)
     for entry in whole["images"]:
-        if "file_name" in entry:
-            Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 60)).save(folder / entry["file_name"])
+        if "id" in entry:
+            Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 60)).save(folder / f"{entry['id']:012d}.jpg")
     return root
 
 
@@ -182,6 +182,71 @@ def test_the_lists_of_the_paper_come_from_either_year(tmp_path: Path) -> None:
     assert len(open_coco(root, "trainval35k", maps=tmp_path / "maps")) == 3
 
 
+def test_the_annotations_of_2017_take_the_images_of_2014(tmp_path: Path) -> None:
+    root = write(tmp_path / "coco", content(), "val2017")
+    (root / "val2014").mkdir()
+    for path in (root / "images" / "val2017").iterdir():
+        path.rename(root / "val2014" / f"COCO_val2014_{path.name}")
+    dataset = open_coco(root, "minival", maps=tmp_path / "maps")
+    assert dataset.ids[0] == "000000000007"
+    assert dataset.image_paths[0] == root / "val2014" / "COCO_val2014_000000000007.jpg"
+    dataset.pair(0)
+
+
+def test_a_list_of_two_files_is_of_the_same_categories_and_other_images(tmp_path: Path) -> None:
+    root = write(write(tmp_path / "coco", content(), "train2014"), content(), "valminusminival2014")
+    with pytest.raises(InputError, match=r"valminusminival2014\.json, image 7: .* is named twice"):
+        open_coco(root, "trainval35k", maps=tmp_path / "maps")
+    other = content()
+    other["categories"][0]["name"] = "lion"
+    write(root, other, "valminusminival2014")
+    with pytest.raises(InputError, match="other categories than its companion"):
+        open_coco(root, "trainval35k", maps=tmp_path / "maps")
+
+
+def test_the_polygons_of_an_object_are_painted_together(tmp_path: Path) -> None:
+    whole = content() | {"annotations": [annotation(1, 7, 17, box(0, 0, 5, 5) + box(50, 30, 60, 40))]}
+    label = opened(tmp_path, whole).label(0)
+    expected = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    expected[:5, :5] = expected[30:, 50:] = 2
+    assert np.array_equal(label, expected)
+
+
+def test_whole_maps_are_opened_without_the_annotations_and_a_lost_one_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = opened(tmp_path)
+    label = first.label(1)
+    monkeypatch.setattr(coco, "_read", lambda path: pytest.fail("the annotations were read again"))
+    again = opened(tmp_path)
+    assert again == first
+    monkeypatch.undo()
+    first.label_paths[1].unlink()
+    assert np.array_equal(opened(tmp_path).label(1), label)
+    (first.label_paths[1].parent / "contents.json").write_text("{")
+    assert opened(tmp_path).ids == first.ids
+    monkeypatch.setattr(coco, "_RULE", -1)
+    assert opened(tmp_path).label_paths != first.label_paths
+
+
+def test_several_processes_make_the_same_maps_and_say_how_far_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = opened(tmp_path / "alone")
+    monkeypatch.setattr(coco, "_MANY", 1)
+    root = write(tmp_path / "coco", content())
+    said: list[tuple[int, int]] = []
+    pooled = open_coco(
+        root, "train2017", maps=tmp_path / "maps", progress=lambda done, total: said.append((done, total))
+    )
+    assert said == [(1, 3), (2, 3), (3, 3)]
+    for index in range(3):
+        assert np.array_equal(pooled.label(index), alone.label(index))
+    spoilt = write(tmp_path / "spoilt", content() | {"annotations": [annotation(1, 7, 17, [])]})
+    with pytest.raises(InputError, match="annotation 1: has no polygon"):
+        open_coco(spoilt, "train2017", maps=tmp_path / "maps")
+
+
 def spoiled(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     whole = content()
     change(whole)
@@ -193,12 +258,30 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda c: c["images"].append(dict(c["images"][0])), "image 7: its id is there twice"),
     (lambda c: c["images"][1].pop("id"), "image number 1: has no id"),
     (lambda c: c["images"][1].update(file_name=c["images"][0]["file_name"]), "is named twice"),
-    (lambda c: c["images"][1].update(file_name="../x.jpg"), "bad file name"),
+    (lambda c: c["images"][1].update(file_name="../x.jpg"), "no usable 'file_name'"),
     (lambda c: c["images"][1].pop("height"), "image 9: has no usable 'height'"),
     (lambda c: c["annotations"][1].update(id=1), "annotation 1: its id is there twice"),
     (lambda c: c["annotations"][1].update(image_id=8), "annotation 2: names image 8"),
     (lambda c: c["annotations"][1].update(category_id=2), "annotation 2: names category 2"),
-    (lambda c: c["annotations"][1].update(area=float("nan")), "annotation 2: has an area"),
+    (lambda c: c["images"][1].update(file_name=""), "image 9: has no usable 'file_name'"),
+    (lambda c: c["images"][1].update(file_name=".."), "no usable 'file_name'"),
+    (lambda c: c["images"][1].update(file_name="a\0b.jpg"), "no usable 'file_name'"),
+    (lambda c: c["images"][1].update(file_name="a\ud800.jpg"), "no usable 'file_name'"),
+    (lambda c: c["images"][1].update(file_name="x" * 300), "no usable 'file_name'"),
+    (lambda c: c["images"][1].update(height=True), "no usable 'height'"),
+    (lambda c: c["images"][1].update(width=10**9), "no usable 'width'"),
+    (lambda c: c["images"][1].update(width=0), "no usable 'width'"),
+    (lambda c: c["images"][1].update(id=True), "image number 1: has no id"),
+    (lambda c: c["categories"][1].update(name="cat"), "category cat is there 2 times"),
+    (lambda c: c["categories"][1].update(name="background"), "category background is there 2 times"),
+    (lambda c: c["categories"].extend({"id": i, "name": f"{i}"} for i in range(100, 400)), "303 categories"),
+    (lambda c: c["annotations"][1].update(area=float("nan")), "annotation 2: has no usable 'area'"),
+    (lambda c: c["annotations"][1].update(area=10**400), "no usable 'area'"),
+    (lambda c: c["annotations"][1].update(area=-1), "no usable 'area'"),
+    (lambda c: c["annotations"][1].pop("area"), "no usable 'area'"),
+    (lambda c: c["annotations"][1].update(iscrowd="0"), "no usable 'iscrowd'"),
+    (lambda c: c["annotations"][1].update(segmentation=[[1, 1, 9, 10**400, 1, 5]]), "three or more pairs"),
+    (lambda c: c["annotations"][1].update(segmentation=box(-20, 5, -10, 35)), "outside of its image"),
     (lambda c: c["annotations"][1].pop("segmentation"), "no usable 'segmentation'"),
     (lambda c: c["annotations"][1].update(segmentation=[]), "annotation 2: has no polygon"),
     (lambda c: c["annotations"][1].update(segmentation=[[1, 1, 9, 9, 1]]), "three or more pairs"),
@@ -206,7 +289,7 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda c: c["annotations"][1].update(segmentation=[[1, 1, 9, "x", 1, 5]]), "three or more pairs"),
     (lambda c: c["annotations"][1].update(segmentation=[[1, 1, 9, np.inf, 1, 5]]), "three or more pairs"),
     (lambda c: c["annotations"][1].update(segmentation=box(70, 5, 90, 35)), "outside of its image"),
-    (lambda c: c["annotations"][1].update(segmentation=box(1, 5, 9_000_000, 35)), "far beyond its image"),
+    (lambda c: c["annotations"][1].update(segmentation=box(1, 5, 900_000, 35)), "far beyond its image"),
     (lambda c: c["annotations"][2]["segmentation"].update(size=[WIDTH, HEIGHT]), "run lengths are for"),
     (lambda c: c["annotations"][2]["segmentation"]["counts"].append(1), "do not add up"),
     (lambda c: c["annotations"][2]["segmentation"].update(counts=[-5, HEIGHT * WIDTH + 5]), "do not add up"),
@@ -216,7 +299,7 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("change", "said"), BROKEN, ids=[said for _, said in BROKEN])
+@pytest.mark.parametrize(("change", "said"), BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_file_is_one_line_that_names_it(
     tmp_path: Path, change: Callable[[dict[str, Any]], Any], said: str
 ) -> None:
@@ -225,7 +308,7 @@ def test_a_broken_file_is_one_line_that_names_it(
     assert said in str(caught.value)
     assert "instances_train2017.json" in str(caught.value)
     assert not list(tmp_path.rglob("*.part"))
-    assert not list(tmp_path.rglob("complete.txt"))
+    assert not list(tmp_path.rglob("contents.json"))
     problems = check("coco", tmp_path / "coco").problems
     assert len(problems) == 1
     assert said.split(": ")[-1] in problems[0].problem
@@ -245,7 +328,10 @@ def test_cut_json_and_missing_or_other_images_are_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="is on list train2017 and does not exist"):
         open_coco(root, "train2017", maps=tmp_path / "maps")
     assert len(open_coco(root, "train2017", maps=tmp_path / "maps", need_images=False)) == 3
-    path.write_text(path.read_text()[:-100])
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="is no whole JSON"):
+        open_coco(root, "train2017", maps=tmp_path / "maps")
+    path.write_text(json.dumps(content())[:-100])
     with pytest.raises(InputError, match="is no whole JSON"):
         open_coco(root, "train2017", maps=tmp_path / "maps")
     with pytest.raises(InputError, match=r"lists here: train2017"):

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 from test_voc import refused, write_list
 
-from segmix_core.data.check import Problem
-from segmix_core.data.dataset import read_image
+from segmix_core.data.dataset import Problem, read_image
 from segmix_core.data.voc import open_images, voc_palette
 from segmix_core.errors import InputError, WorkError
 from segmix_core.evaluation.submission import check_submission, write_submission

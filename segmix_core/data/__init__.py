@@ -1,5 +1,6 @@
 """The data sets, by name."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from segmix_core.data.coco import open_coco
@@ -18,13 +19,20 @@ GENERATED = Path(__file__).resolve().parents[2] / "data" / "generated"
 
 
 def open_dataset(
-    name: str, root: Path, split: str, *, need_images: bool = True, pseudo: Path | None = None
+    name: str,
+    root: Path,
+    split: str,
+    *,
+    need_images: bool = True,
+    pseudo: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> SegmentationDataset:
     """Open a list of a data set by its name.
 
     Args:
         split: of `silhouettes-saliency`, `train` is its DUTS-TR and `test` its ECSSD.
         pseudo: folder of pseudo-categories, for the training images of DUT-S alone.
+        progress: of MS-COCO, told how many label maps are there while they are made.
 
     Raises:
         InputError: an unknown name or list; a folder or file that is missing.
@@ -32,7 +40,7 @@ def open_dataset(
     if name not in DATASETS:
         raise nearest("dataset", name, DATASETS)
     if name == "coco":
-        return open_coco(root, split, need_images=need_images)
+        return open_coco(root, split, need_images=need_images, progress=progress)
     if name == "ecssd" or (name == "silhouettes-saliency" and split == "test"):
         return open_ecssd(root, name=name)
     if name in SALIENCY:

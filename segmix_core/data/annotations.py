@@ -1,4 +1,4 @@
-"""PASCAL VOC's Annotations/*.xml: the objects of an image, and whether something stands before them."""
+"""PASCAL VOC's `Annotations`, one XML file an image: its objects, and whether something stands before one."""
 
 from __future__ import annotations
 

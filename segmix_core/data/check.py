@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from segmix_core.data import check_disjoint, open_dataset
 from segmix_core.data.coco import check_coco
-from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.dataset import Checked, Problem, SegmentationDataset
 from segmix_core.data.saliency import check_saliency
 from segmix_core.data.voc import lists_of
 from segmix_core.errors import InputError
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that cannot be used, and why."""
-
-    path: str
-    problem: str
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What was looked at and what was found."""
-
-    files: int
-    bytes: int
-    problems: tuple[Problem, ...]
 
 
 def check(dataset: str, root: Path, *, progress: Callable[[int, int], None] | None = None) -> Checked:

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pycocotools import mask as coco_mask
 
-from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.dataset import Checked, Problem, SegmentationDataset, read_image
 from segmix_core.errors import InputError
 from segmix_core.files import alone, file_digest, replacing, write_text
 from segmix_core.records import IGNORE_INDEX
-
-if TYPE_CHECKING:
-    from segmix_core.data.check import Checked
 
 MAPS = Path(__file__).resolve().parents[2] / "data" / "generated"
 """Where label maps are kept: they are made from the annotations on first use."""
@@ -40,32 +38,42 @@ _PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
 """Lists of the paper as lists of published files: the 2017 ones hold the same images as the 2014 ones."""
 
 _FOLDERS = {"valminusminival2014": "val2014", "minival2014": "val2014"}
+_FOLDERS_BEFORE = {"train2017": ("train2014", "val2014"), "val2017": ("val2014",)}
+"""Where the images of 2017's lists lay in 2014, under names with the folder in front."""
+
+_RULE = 2  # counts up when `paint` paints otherwise: maps of before are not taken
 _MANY = 2000  # images from which several processes pay
+_LARGEST = 65_535  # pixels along a side: JPEG has no larger image
+_FAR = 10.0**6  # pixels: no corner lies that far out, and a float holds it
 _KEYS = ("images", "annotations", "categories")
+_RESTORE = "restore the file as published"
 
 
 @dataclass(frozen=True)
-class _Object:
-    number: int  # the annotation's id
+class CocoObject:
+    """An annotation: one object, or a crowd."""
+
+    number: int  # id of the annotation
     category: int  # 1..80, or 255 for a crowd
     area: float
     segmentation: Any
 
 
 @dataclass(frozen=True)
-class _Record:
+class CocoImage:
     """An image of an annotation file, with what is painted on it."""
 
     source: str  # the annotation file
-    number: int
-    file: str
+    number: int  # its id there
+    file: str  # name of the image file
     folder: str
     height: int
     width: int
-    objects: tuple[_Object, ...]
+    objects: tuple[CocoObject, ...]
 
     @property
     def identifier(self) -> str:
+        """Its name in lists: the file's, without the suffix."""
         return Path(self.file).stem
 
     def __str__(self) -> str:
@@ -82,11 +90,14 @@ def open_coco(
 ) -> SegmentationDataset:
     """Open a list of MS-COCO: annotations/instances_<split>.json, images in images/<split> or <split>.
 
-    `trainval35k` and `minival` are made of the files of 2017 (train2017, val2017) or else of those of 2014
-    (train2014 and instances_valminusminival2014.json; instances_minival2014.json). Label maps are made on
-    first use under `maps`, in a folder named after the annotation file's digest; a stopped process is gone
-    on from. An image without annotations is all background. The annotation file is read once, and only the
-    segmentations are kept in memory while maps are made.
+    `trainval35k` (118,287 images) and `minival` (5,000) are made of the annotations of 2017 (train2017,
+    val2017) or else of those of 2014 (train2014 with valminusminival2014; minival2014); to the annotations
+    of 2017 the images of either year will do. Label maps are made on first use under `maps`, in a folder
+    named after the annotation files' digest, where a stopped process goes on; a list whose maps are all
+    there is opened without reading the annotations again. An image without annotations is all background.
+
+    Args:
+        progress: told how many of the list's label maps are there, while they are made.
 
     Raises:
         InputError: a file is missing, is not such a file, or holds an annotation that cannot be painted;
@@ -94,23 +105,17 @@ def open_coco(
     """
     root = Path(root)
     sources = _sources(root, split)
-    digest = hashlib.sha256("".join(file_digest(path) for path in sources).encode()).hexdigest()[:12]
-    folder = maps / f"coco-{digest}-{split}"
-    names: tuple[str, ...] | None = None
-    records: list[_Record] = []
+    digest = hashlib.sha256(f"rule {_RULE}".encode())
     for path in sources:
-        categories, found = _read(path)
-        if names not in (None, categories):
-            raise InputError(path, "has other categories than its companion", "restore both as published")
-        names = categories
-        records += found
-    assert names is not None
-    _refuse_doubles(records)
-    image_paths = tuple(_image_path(root, record) for record in records) if need_images else ()
-    for path in image_paths:
-        if not path.is_file():
-            raise InputError(path, f"is on list {split} and does not exist", "restore it")
-    _make_maps(folder, records, progress)
+        digest.update(file_digest(path).encode())
+    folder = maps / f"coco-{digest.hexdigest()[:12]}-{split}"
+    content = _known(folder)
+    if content is None:
+        content = _read_all(sources)
+        _make_maps(folder, content[1], progress)
+        _remember(folder, *content)
+    names, records = content
+    image_paths = _image_paths(root, split, records) if need_images else ()
     return SegmentationDataset(
         name="coco",
         root=root,
@@ -122,14 +127,43 @@ def open_coco(
     )
 
 
+def _known(folder: Path) -> tuple[tuple[str, ...], list[CocoImage]] | None:
+    """Categories and images of a folder whose label maps are all there; the images without their objects."""
+    try:
+        content = json.loads((folder / "contents.json").read_bytes())
+        records = [CocoImage(**image | {"objects": ()}) for image in content["images"]]
+        names = tuple(content["categories"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    here = {entry.name for entry in os.scandir(folder)}
+    return (names, records) if all(f"{one.identifier}.png" in here for one in records) else None
+
+
+def _remember(folder: Path, names: tuple[str, ...], records: Sequence[CocoImage]) -> None:
+    images = [{**vars(one), "objects": None} for one in records]
+    write_text(folder / "contents.json", json.dumps({"categories": names, "images": images}) + "\n")
+
+
+def _read_all(sources: Sequence[Path]) -> tuple[tuple[str, ...], list[CocoImage]]:
+    names: tuple[str, ...] | None = None
+    records: list[CocoImage] = []
+    for path in sources:
+        categories, found = _read(path)
+        if names not in (None, categories):
+            raise InputError(path, "has other categories than its companion", "restore both as published")
+        names = categories
+        records += found
+    assert names is not None
+    _refuse_doubles(records)
+    return names, records
+
+
 def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None) -> Checked:
     """Read every annotation file of a COCO folder, paint every image and open it.
 
     Raises:
         InputError: no such folder, or no annotation file in it. Everything else is a `Problem`.
     """
-    from segmix_core.data.check import Checked, Problem  # it opens data sets, this one among them
-
     paths = sorted((Path(root) / "annotations").glob("instances_*.json"))
     if not paths:
         raise InputError(root, "has no annotations/instances_*.json", "give the folder in COCO's layout")
@@ -158,20 +192,13 @@ def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None
     return Checked(len(seen), size, tuple(problems))
 
 
-def _look(record: _Record, path: Path) -> None:
+def _look(record: CocoImage, path: Path) -> None:
     """Raise InputError where an image is missing, damaged or of another size than its record says."""
-    try:
-        with Image.open(path) as opened:
-            size = opened.size
-            opened.load()
-    except FileNotFoundError as error:
-        raise InputError(path, "no such image", "restore the file") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise InputError(path, "the image is cut short or damaged", "restore the file") from error
-    if size != (record.width, record.height):
+    height, width, _ = read_image(path).shape
+    if (height, width) != (record.height, record.width):
         raise InputError(
             path,
-            f"is of {size[0]}x{size[1]} pixels, and {record} says {record.width}x{record.height}",
+            f"is of {width}x{height} pixels, and {record} says {record.width}x{record.height}",
             "restore both as published",
         )
 
@@ -198,120 +225,178 @@ def _file(root: Path, part: str) -> Path:
     return root / "annotations" / f"instances_{part}.json"
 
 
-def _image_path(root: Path, record: _Record) -> Path:
-    first = root / "images" / record.folder / record.file
-    return first if first.is_file() else root / record.folder / record.file
+def _image_paths(root: Path, split: str, records: Sequence[CocoImage]) -> tuple[Path, ...]:
+    paths = tuple(_image_path(root, record) for record in records)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(
+            missing[0],
+            f"is on list {split} and does not exist ({len(missing)} of {len(paths)} images are missing)",
+            "restore the images",
+        )
+    return paths
 
 
-def _refuse_doubles(records: Iterable[_Record]) -> None:
+def _image_path(root: Path, record: CocoImage) -> Path:
+    """Where an image lies; where it is missing, the place at which it is looked for first."""
+    places = [Path(record.folder, record.file)]
+    for before in _FOLDERS_BEFORE.get(record.folder, ()):
+        places.append(Path(before, f"COCO_{before}_{record.file}"))
+    paths = [parent / place for place in places for parent in (root / "images", root)]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _refuse_doubles(records: Iterable[CocoImage]) -> None:
     seen: set[str] = set()
     for record in records:
         if record.identifier in seen:
-            raise InputError(record, f"file {record.file} is named twice", "restore the file as published")
+            raise InputError(record, f"file {record.file} is named twice", _RESTORE)
         seen.add(record.identifier)
 
 
-def _read(path: Path) -> tuple[tuple[str, ...], list[_Record]]:
+def _read(path: Path) -> tuple[tuple[str, ...], list[CocoImage]]:
     """Categories, background first, and the images of an annotation file, by id, each entry checked."""
-    restore = "restore the file as published"
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(path, f"is no whole JSON ({error})", restore) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"is no whole JSON ({error})", _RESTORE) from error
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "restore the file") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in _KEYS):
-        raise InputError(path, f"is no file of instances: it needs the lists {', '.join(_KEYS)}", restore)
-    categories = _by_id(path, "category", content["categories"], {"name": str})
+        raise InputError(path, f"is no file of instances: it needs the lists {', '.join(_KEYS)}", _RESTORE)
+    categories = _by_id(path, "category", content["categories"], {"name": _is_name})
+    names = [categories[identifier]["name"] for identifier in sorted(categories)]
+    ((often, times),) = Counter(["background", *names]).most_common(1)
+    if times > 1:
+        raise InputError(path, f"category {often} is there {times} times, background counted", _RESTORE)
+    if len(names) >= IGNORE_INDEX:
+        raise InputError(
+            path,
+            f"has {len(names)} categories: a label map of 8 bits has room for {IGNORE_INDEX - 1}",
+            "leave some out",
+        )
     number_of = {identifier: 1 + place for place, identifier in enumerate(sorted(categories))}
-    images = _by_id(path, "image", content["images"], {"file_name": str, "height": int, "width": int})
+    images = _by_id(
+        path, "image", content["images"], {"file_name": _is_file_name, "height": _is_side, "width": _is_side}
+    )
     annotations = _by_id(
         path,
         "annotation",
         content["annotations"],
-        {"image_id": int, "category_id": int, "segmentation": (list, dict)},
+        {
+            "image_id": _is_whole,
+            "category_id": _is_whole,
+            "area": _is_area,
+            "iscrowd": lambda value: _is_whole(value) and value in (0, 1),
+            "segmentation": lambda value: isinstance(value, list | dict),
+        },
     )
-    objects: dict[int, list[_Object]] = {identifier: [] for identifier in images}
+    objects: dict[int, list[CocoObject]] = {identifier: [] for identifier in images}
     for identifier, entry in annotations.items():
         where = f"{path}, annotation {identifier}"
         if entry["image_id"] not in images:
-            raise InputError(where, f"names image {entry['image_id']}, which is not there", restore)
+            raise InputError(where, f"names image {entry['image_id']}, which is not there", _RESTORE)
         if entry["category_id"] not in number_of:
-            raise InputError(where, f"names category {entry['category_id']}, which is not there", restore)
-        area = entry.get("area", 0)
-        if not isinstance(area, int | float) or not math.isfinite(area):
-            raise InputError(where, f"has an area of {area!r}", restore)
-        crowd = bool(entry.get("iscrowd", 0))
-        category = IGNORE_INDEX if crowd else number_of[entry["category_id"]]
-        objects[entry["image_id"]].append(_Object(identifier, category, float(area), entry["segmentation"]))
+            raise InputError(where, f"names category {entry['category_id']}, which is not there", _RESTORE)
+        category = IGNORE_INDEX if entry["iscrowd"] else number_of[entry["category_id"]]
+        one = CocoObject(identifier, category, float(entry["area"]), entry["segmentation"])
+        objects[entry["image_id"]].append(one)
     part = path.stem.removeprefix("instances_")
-    records = []
-    for identifier in sorted(images):
-        entry = images[identifier]
-        if Path(entry["file_name"]).name != entry["file_name"] or min(entry["height"], entry["width"]) < 1:
-            raise InputError(f"{path}, image {identifier}", "has a bad file name or size", restore)
-        records.append(
-            _Record(
-                source=str(path),
-                number=identifier,
-                file=entry["file_name"],
-                folder=_FOLDERS.get(part, part),
-                height=entry["height"],
-                width=entry["width"],
-                objects=tuple(objects[identifier]),
-            )
+    records = [
+        CocoImage(
+            source=str(path),
+            number=identifier,
+            file=entry["file_name"],
+            folder=_FOLDERS.get(part, part),
+            height=entry["height"],
+            width=entry["width"],
+            objects=tuple(objects[identifier]),
         )
+        for identifier, entry in sorted(images.items())
+    ]
     if not records:
-        raise InputError(path, "names no image", restore)
+        raise InputError(path, "names no image", _RESTORE)
     _refuse_doubles(records)
-    names = tuple(categories[identifier]["name"] for identifier in sorted(categories))
     return ("background", *names), records
 
 
-def _by_id(path: Path, kind: str, entries: list[Any], fields: dict[str, Any]) -> dict[int, dict[str, Any]]:
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_side(value: Any) -> bool:
+    return _is_whole(value) and 1 <= value <= _LARGEST
+
+
+def _is_area(value: Any) -> bool:
+    """A number of pixels, from 0 to the largest image's; no NaN, and nothing that a float cannot hold."""
+    return (_is_whole(value) or isinstance(value, float)) and 0 <= value <= _LARGEST**2
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.strip() != "" and value.isprintable()
+
+
+def _is_file_name(value: Any) -> bool:
+    """A name within one folder: nothing that leads out of it, and nothing that no disk can store."""
+    plain = _is_name(value) and not set(value) & {"/", "\\"} and value not in (".", "..")
+    return plain and Path(value).stem != "" and len(value) <= 200
+
+
+def _by_id(
+    path: Path, kind: str, entries: list[Any], fields: dict[str, Callable[[Any], bool]]
+) -> dict[int, dict[str, Any]]:
     """Entries by their id.
 
     Raises:
-        InputError: an entry without id or field, or an id twice.
+        InputError: an entry without id, with a field that is missing or not as it has to be, or an id twice.
     """
     found: dict[int, dict[str, Any]] = {}
     for place, entry in enumerate(entries):
         identifier = entry.get("id") if isinstance(entry, dict) else None
-        if not isinstance(identifier, int):
-            raise InputError(f"{path}, {kind} number {place}", "has no id", "restore the file as published")
+        if not isinstance(identifier, int) or isinstance(identifier, bool):
+            raise InputError(f"{path}, {kind} number {place}", "has no id", _RESTORE)
         where = f"{path}, {kind} {identifier}"
         if identifier in found:
-            raise InputError(where, "its id is there twice", "restore the file as published")
-        for name, expected in fields.items():
-            if not isinstance(entry.get(name), expected):
-                raise InputError(where, f"has no usable '{name}'", "restore the file as published")
+            raise InputError(where, "its id is there twice", _RESTORE)
+        for name, usable in fields.items():
+            if not usable(entry.get(name)):
+                raise InputError(where, f"has no usable '{name}'", _RESTORE)
         found[identifier] = entry
     return found
 
 
-def _make_maps(folder: Path, records: Sequence[_Record], progress: Callable[[int, int], None] | None) -> None:
-    marker = folder / "complete.txt"
-    if marker.is_file():
-        return
+def _make_maps(
+    folder: Path, records: Sequence[CocoImage], progress: Callable[[int, int], None] | None
+) -> None:
     with alone(folder):
-        missing = [one for one in records if not (folder / f"{one.identifier}.png").is_file()]
+        here = {entry.name for entry in os.scandir(folder)}
+        missing = [one for one in records if f"{one.identifier}.png" not in here]
         done = len(records) - len(missing)
         if len(missing) < _MANY:
-            written: Iterable[None] = map(_write_map, missing, repeat(folder))
-        else:
-            pool = ProcessPoolExecutor(mp_context=get_context("spawn"))
-            written = pool.map(_write_map, missing, repeat(folder), chunksize=64)
-        for _ in written:
-            done += 1
-            if progress is not None:
-                progress(done, len(records))
-        write_text(marker, f"{len(records)} label maps\n")
+            for record in missing:
+                _write_map(record, folder)
+                done += 1
+                if progress is not None:
+                    progress(done, len(records))
+            return
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            try:
+                for _ in pool.map(_write_map, missing, repeat(folder), chunksize=64):
+                    done += 1
+                    if progress is not None:
+                        progress(done, len(records))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
-def _write_map(record: _Record, folder: Path) -> None:
+def _write_map(record: CocoImage, folder: Path) -> None:
     with replacing(folder / f"{record.identifier}.png") as temporary:
         Image.fromarray(paint(record)).save(temporary, format="PNG")
 
 
-def paint(record: _Record) -> np.ndarray:
+def paint(record: CocoImage) -> np.ndarray:
     """The label map of an image: uint8 (H, W), 0..N-1, 255 in crowds. The module says what covers what.
 
     Raises:
@@ -330,7 +415,7 @@ def _mask(segmentation: Any, height: int, width: int, where: str) -> np.ndarray:
     if isinstance(segmentation, list):
         polygons = [_polygon(points, height, width, where) for points in segmentation]
         if not polygons:
-            raise InputError(where, "has no polygon", "restore the file as published")
+            raise InputError(where, "has no polygon", _RESTORE)
         merged = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
         return _inside(_runs(merged["counts"].decode()), height, width)
     size, counts = segmentation.get("size"), segmentation.get("counts")
@@ -338,12 +423,12 @@ def _mask(segmentation: Any, height: int, width: int, where: str) -> np.ndarray:
         raise InputError(
             where,
             f"its run lengths are for {size}, its image is {height} x {width}",
-            "restore the file as published",
+            _RESTORE,
         )
     found = _runs(counts) if isinstance(counts, str) else counts
     runs: list[int] = found if isinstance(found, list) else []
     if not all(type(run) is int and run >= 0 for run in runs) or sum(runs) != height * width:
-        raise InputError(where, "its run lengths do not add up to its image", "restore the file as published")
+        raise InputError(where, "its run lengths do not add up to its image", _RESTORE)
     return _inside(runs, height, width)
 
 
@@ -355,17 +440,17 @@ def _inside(runs: list[int], height: int, width: int) -> np.ndarray:
 
 def _polygon(points: Any, height: int, width: int, where: str) -> list[float]:
     """One polygon, x and y in turn, checked: the library that fills it trusts what it gets."""
-    restore = "restore the file as published"
     numbers = isinstance(points, list) and all(
-        type(value) in (int, float) and math.isfinite(value) for value in points
+        type(value) in (int, float) and -_FAR <= value <= _FAR
+        for value in points  # NaN is not
     )
     if not numbers or len(points) % 2 or len(points) < 6:
-        raise InputError(where, "has a polygon that is not three or more pairs of numbers", restore)
+        raise InputError(where, "has a polygon that is not three or more pairs of numbers", _RESTORE)
     x, y = np.array(points[::2]), np.array(points[1::2])
     if x.max() < 0 or y.max() < 0 or x.min() > width or y.min() > height:
-        raise InputError(where, "has a polygon outside of its image", restore)
+        raise InputError(where, "has a polygon outside of its image", _RESTORE)
     if max(abs(x).max() / width, abs(y).max() / height) > 2:
-        raise InputError(where, "has a polygon that reaches far beyond its image", restore)
+        raise InputError(where, "has a polygon that reaches far beyond its image", _RESTORE)
     return [float(value) for value in points]
 
 

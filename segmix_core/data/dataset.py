@@ -14,6 +14,23 @@ from segmix_core.errors import InputError, LabelError
 from segmix_core.records import IGNORE_INDEX
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A file that cannot be used, and why."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was looked at in a data set, and what was found."""
+
+    files: int
+    bytes: int
+    problems: tuple[Problem, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SegmentationDataset:
     """A list of images with their label maps."""

@@ -14,18 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from segmix_core.data.dataset import SegmentationDataset, read_label
+from segmix_core.data.dataset import Checked, Problem, SegmentationDataset, read_label
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.errors import InputError, LabelError
 from segmix_core.experiments import nearest
-
-if TYPE_CHECKING:
-    from segmix_core.data.check import Checked
 
 SALIENCY_CATEGORIES = ("background", "salient")
 PSEUDO_CATEGORIES = "pseudo_categories"
@@ -137,8 +134,6 @@ def check_saliency(
     Raises:
         InputError: no such folder, or none of the parts in it. Everything else is a `Problem`.
     """
-    from segmix_core.data.check import Checked, Problem  # it opens data sets, this one among them
-
     root = Path(root)
     if dataset == "ecssd":
         found = [_find_ecssd(root, threshold=threshold)]

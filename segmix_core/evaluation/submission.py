@@ -18,8 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from segmix_core.data.check import Problem
-from segmix_core.data.dataset import read_image
+from segmix_core.data.dataset import Problem, read_image
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
