@@ -267,7 +267,12 @@ def _execute_into(task: tuple[Path, str, Path]) -> tuple[str, float, str]:
 def chapter_digest(source: Path, scale: str) -> str:
     """Twelve digits that change with the chapter, the package, the rows, the weights or the versions."""
     files = [source, *sorted((ROOT / "segmix_core").rglob("*.py"))]
-    files += sorted(path for name in ("results", "weights") for path in (ROOT / "data" / name).glob("*"))
+    files += sorted(
+        path
+        for name in ("results", "weights")
+        for path in (ROOT / "data" / name).rglob("*")
+        if path.is_file()
+    )
     parts = [scale, *(version(name) for name in _PACKAGES), *(file_digest(path) for path in files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
