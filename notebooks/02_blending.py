@@ -115,9 +115,9 @@ def rows_of(mixed, batch, samples):
     """Pictures of dominant, phantom and blend with the two label maps."""
     return [
         [
-            chapter.picture(batch.image_BCHW[sample]),
-            chapter.picture(batch.image_BCHW[mixed.partner_B[sample]]),
-            chapter.picture(mixed.image_BCHW[sample]),
+            figures.image_picture(batch.image_BCHW[sample]),
+            figures.image_picture(batch.image_BCHW[mixed.partner_B[sample]]),
+            figures.image_picture(mixed.image_BCHW[sample]),
             figures.label_picture(mixed.dominant_BHW[sample].numpy()),
             figures.label_picture(mixed.phantom_BHW[sample].numpy()),
         ]

@@ -146,7 +146,7 @@ for index, dominant, phantom in zip(
     truth = [figures.label_picture(part[index].numpy()) for part in (mixed.dominant_BHW, mixed.phantom_BHW)]
     rows.append(
         [
-            chapter.picture(mixed.image_BCHW[index]),
+            figures.image_picture(mixed.image_BCHW[index]),
             truth[0],
             dominant[0],
             dominant[1],

@@ -120,7 +120,7 @@ before, after = look(cm.stage1), look(cm.model)
 loudest = max(float(before[1].max()), 1e-6)
 rows = [
     [
-        chapter.picture(held_out.image_BCHW[index]),
+        figures.image_picture(held_out.image_BCHW[index]),
         figures.label_picture(held_out.label_BHW[index].numpy()),
         *(
             part

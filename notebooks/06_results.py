@@ -104,7 +104,7 @@ for name, run in runs.items():
         predictions[name] = run.model(batch.image_BCHW).dominant.argmax(1).numpy()
 sheet = [
     [
-        chapter.picture(batch.image_BCHW[index]),
+        figures.image_picture(batch.image_BCHW[index]),
         figures.label_picture(batch.label_BHW[index].numpy()),
         *(figures.label_picture(predictions[name][index]) for name in METHODS),
     ]

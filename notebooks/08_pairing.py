@@ -86,7 +86,7 @@ chosen = [
     assigned_partners(held, setting.cooccurrence_NN, rng=stream(seed, "chapter", "pairs"))[0].tolist(),
 ]
 figures.pair_graph(
-    [chapter.picture(image) for image in batch.image_BCHW], chosen, ["Algorithm 2", "one to one"]
+    [figures.image_picture(image) for image in batch.image_BCHW], chosen, ["Algorithm 2", "one to one"]
 )
 plt.show()
 

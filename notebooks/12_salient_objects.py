@@ -258,9 +258,9 @@ mixed = mix(cm, batch, matrix["pseudo-categories"], rng=stream(seed, "chapter", 
 figures.panels(
     [
         [
-            chapter.picture(batch.image_BCHW[sample]),
-            chapter.picture(batch.image_BCHW[mixed.partner_B[sample]]),
-            chapter.picture(mixed.image_BCHW[sample]),
+            figures.image_picture(batch.image_BCHW[sample]),
+            figures.image_picture(batch.image_BCHW[mixed.partner_B[sample]]),
+            figures.image_picture(mixed.image_BCHW[sample]),
             mask_picture(mixed.dominant_BHW[sample].numpy()),
             mask_picture(mixed.phantom_BHW[sample].numpy()),
         ]

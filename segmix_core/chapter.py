@@ -159,12 +159,6 @@ def shared_requests(scale: str) -> list[Request]:
     return [chapter.request(name) for name in reversed(SHARED)]
 
 
-def picture(image_CHW: torch.Tensor) -> np.ndarray:
-    """An image of a batch as a picture: float (3, H, W) in 0..1 -> uint8 (H, W, 3)."""
-    pixels: np.ndarray = (image_CHW.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return pixels
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Markdown:
     """A table for a notebook's output, the same text on every machine."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]

@@ -6,18 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from segmix_core.cooccurrence import clusters, cooccurrence_matrix
 from segmix_core.experiments.factors import Pairing
-from segmix_core.mixing import (
-    MEMORY,
-    assigned_partners,
-    cluster_pairs,
-    cooccurrence_partners,
-    proportional_partners,
-    random_partners,
-)
+from segmix_core.mixing import MEMORY, choose_partners, cluster_pairs
 from segmix_core.rng import stream
 
 PAIRINGS: tuple[Pairing, ...] = (
@@ -95,7 +87,10 @@ def measure_pairing(
             dominant, phantom = cluster_pairs(groups, batch_size, rng=rng)
         else:
             pool = np.concatenate([dominant, *recent])
-            phantom = pool[_partners(pairing, presence, matrix_NN, dominant, pool, rng)]
+            partner_B, _ = choose_partners(
+                pairing, presence[dominant], matrix_NN, rng=rng, pool_PN=presence[pool]
+            )
+            phantom = pool[partner_B.numpy()]
         if pairing == "memory":
             recent = [dominant, *recent][:MEMORY]
         found.append(_of_batch(presence, matrix_NN, dominant, phantom, gamma))
@@ -104,26 +99,6 @@ def measure_pairing(
     share_N = means.pop("share_N")
     means |= {"ever": (served_n > 0).mean(), "most": served_n.max()}
     return PairingStatistics(share_N=share_N, **{name: float(value) for name, value in means.items()})
-
-
-def _partners(
-    pairing: Pairing,
-    presence: np.ndarray,
-    matrix_NN: np.ndarray,
-    dominant: np.ndarray,
-    pool: np.ndarray,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    held_BN = torch.from_numpy(presence[dominant])
-    if pairing == "random":
-        return random_partners(len(dominant), rng=rng).numpy()
-    if pairing in ("cooccurrence", "average"):
-        average = pairing == "average"
-        return cooccurrence_partners(held_BN, matrix_NN, rng=rng, average=average)[0].numpy()
-    if pairing == "proportional":
-        return proportional_partners(held_BN, matrix_NN, rng=rng)[0].numpy()
-    pool_PN = torch.from_numpy(presence[pool])
-    return assigned_partners(held_BN, matrix_NN, rng=rng, pool_PN=pool_PN)[0].numpy()
 
 
 def _of_batch(

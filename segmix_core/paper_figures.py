@@ -27,6 +27,7 @@ from segmix_core.models import load_model
 from segmix_core.report import measured
 from segmix_core.report.figures import (
     confidence_picture,
+    image_picture,
     label_picture,
     panels,
     threshold_curves,
@@ -228,11 +229,6 @@ def _blend(request: Request, runs: _Runs) -> tuple[Any, Any]:
     return batch, mix(request.experiment.method, batch, matrix_NN, rng=stream(request.seed, "mix", 0))
 
 
-def _picture(image_CHW: torch.Tensor) -> np.ndarray:
-    pixels: np.ndarray = (image_CHW.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return pixels
-
-
 def _overview(runs: _Runs) -> Drawn:
     """Fig. 1: two pairs of each way of blending, and below them what is predicted for one image."""
     rows, notes = [], []
@@ -242,9 +238,9 @@ def _overview(runs: _Runs) -> Drawn:
             partner = int(mixed.partner_B[sample])
             rows.append(
                 [
-                    _picture(batch.image_BCHW[sample]),
-                    _picture(batch.image_BCHW[partner]),
-                    _picture(mixed.image_BCHW[sample]),
+                    image_picture(batch.image_BCHW[sample]),
+                    image_picture(batch.image_BCHW[partner]),
+                    image_picture(mixed.image_BCHW[sample]),
                     label_picture(mixed.dominant_BHW[sample].numpy()),
                     label_picture(mixed.phantom_BHW[sample].numpy()),
                 ]
@@ -277,7 +273,7 @@ def _stages(runs: _Runs) -> Drawn:
         with torch.inference_mode():
             separation = load_model(path)(image_BCHW)
         outputs = (separation.dominant, separation.phantom, separation.final)
-        row = [_picture(image_BCHW[0])]
+        row = [image_picture(image_BCHW[0])]
         for logits in outputs:
             probability = logits.softmax(1)[0].max(0).values.numpy()
             row += [label_picture(logits.argmax(1)[0].numpy()), confidence_picture(probability)]

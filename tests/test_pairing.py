@@ -167,9 +167,10 @@ def test_the_memory_lends_crops_of_batches_before() -> None:
     assert torch.equal(alone.image_BCHW, assignment.image_BCHW)
 
 
-def test_a_run_with_a_memory_goes_on_where_it_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [4, 1])
+def test_a_run_with_a_memory_goes_on_where_it_stopped(tmp_path: Path, size: int) -> None:
     scale = replace(
-        SMOKE, name="tiny", crop=33, batch_size=4, aspp_channels=8, stage1_steps=22, stage2_steps=2
+        SMOKE, name="tiny", crop=33, batch_size=size, aspp_channels=8, stage1_steps=22, stage2_steps=2
     )
     experiment = Experiment(name="remembers", method=replace(CM, pairing="memory"))
     root = write_tiny_voc(tmp_path)
@@ -178,7 +179,7 @@ def test_a_run_with_a_memory_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
     def run(name: str, stop_at: int | None = None) -> dict[str, torch.Tensor]:
         request = Request(experiment=experiment, scale=scale, dataset="voc2012", root=root, pretrained="none")
-        batches = TrainingBatches(training, batch_size=4, crop=33, scale_range=(0.5, 1.5), seed=0)
+        batches = TrainingBatches(training, batch_size=size, crop=33, scale_range=(0.5, 1.5), seed=0)
         model = model_of(request, 21)
         matrix = cooccurrence_matrix(batches.presence)
         plan = plan_of(request, len(training))
@@ -242,6 +243,16 @@ def test_who_ever_serves_in_an_epoch() -> None:
     assert found["memory"].ever < 0.4
     assert 3 <= found["memory"].most <= 2 * (MEMORY + 1)
     assert found["random"].ever > 0.6
+
+
+def test_the_memory_holds_several_batches() -> None:
+    """Of the crops before it, one in four is good company: among four there is one in two cases of three."""
+    presence = np.zeros((404, 5), dtype=bool)
+    presence[np.arange(400), 1 + np.arange(400) % 4] = True
+    presence[400:402, 1:3] = presence[402:, 3:] = True
+    found = measure_pairing("memory", presence, 1, rng=np.random.default_rng(0))
+    assert 0.1 < found.never_meet < 0.35  # 0.5 with one crop to choose from
+    assert measure_pairing("memory", presence, 1, batches=1, rng=np.random.default_rng(0)).never_meet == 0
 
 
 def test_pairs_that_share_a_category_are_not_strangers() -> None:

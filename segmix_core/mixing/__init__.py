@@ -1,5 +1,6 @@
 """From a batch of images to a batch of blends (section 3.1)."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from segmix_core.experiments.factors import Method
 from segmix_core.mixing.blend import blend, cap_delta, draw_boxes, draw_delta, paste, sample_delta, unmixed
 from segmix_core.mixing.partners import (
     assigned_partners,
+    choose_partners,
     cluster_pairs,
     cooccurrence_partners,
     pair_scores,
@@ -24,6 +26,7 @@ __all__ = [
     "assigned_partners",
     "blend",
     "cap_delta",
+    "choose_partners",
     "cluster_pairs",
     "cooccurrence_partners",
     "draw_boxes",
@@ -90,22 +93,13 @@ def _scored_partners(
     """Partners that are chosen by score, or capped by it, and the batch that they index."""
     presence_BN = _presence(batch, len(cooccurrence_NN))
     count = "sum" if method.cap is None else method.cap.count
-    if method.pairing == "random":
-        partner_B = random_partners(len(presence_BN), rng=rng).to(presence_BN.device, non_blocking=True)
-        _, total_BB = pair_scores(presence_BN, cooccurrence_NN, count=count)
-        return batch, partner_B, total_BB.gather(1, partner_B[:, None])[:, 0].long()
-    if method.pairing in ("cooccurrence", "average"):
-        average = method.pairing == "average"
-        chosen = cooccurrence_partners(presence_BN, cooccurrence_NN, rng=rng, count=count, average=average)
-        return batch, *chosen
-    if method.pairing == "proportional":
-        return batch, *proportional_partners(presence_BN, cooccurrence_NN, rng=rng, count=count)
-    if method.pairing == "assignment":
-        return batch, *assigned_partners(presence_BN, cooccurrence_NN, rng=rng, count=count)
-    pool_PN = torch.cat([presence_BN, *(_presence(one, len(cooccurrence_NN)) for one in recent)])
-    partner_B, total_B = assigned_partners(
-        presence_BN, cooccurrence_NN, rng=rng, count=count, pool_PN=pool_PN
+    choose = functools.partial(
+        choose_partners, method.pairing, presence_BN, cooccurrence_NN, rng=rng, count=count
     )
+    if method.pairing != "memory":
+        return batch, *choose()
+    pool_PN = torch.cat([presence_BN, *(_presence(one, len(cooccurrence_NN)) for one in recent)])
+    partner_B, total_B = choose(pool_PN=pool_PN)
     # The phantoms go behind the batch, as with clusters.
     pool = [batch, *recent]
     size = len(presence_BN)

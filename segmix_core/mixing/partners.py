@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from segmix_core.experiments.factors import Pairing
 from segmix_core.records import IGNORE_INDEX
 
 
@@ -164,6 +165,36 @@ def assigned_partners(
     _, partner = linear_sum_assignment(score, maximize=True)
     partner_B = torch.from_numpy(partner.astype(np.int64)).to(score_BP.device)
     return partner_B, _chosen(total_BP, partner_B)
+
+
+def choose_partners(
+    pairing: Pairing,
+    presence_BN: Tensor | np.ndarray,
+    cooccurrence_NN: Tensor | np.ndarray,
+    *,
+    rng: np.random.Generator,
+    count: Literal["sum", "union"] = "sum",
+    pool_PN: Tensor | np.ndarray | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Partners within a batch by the name of a pairing, and the number of categories in each pair.
+
+    Args:
+        pairing: any but `clusters`, which pairs images of the whole data set (`cluster_pairs`).
+        pool_PN: for `memory`, the batch and what it remembers; see `assigned_partners`.
+    """
+    match pairing:
+        case "random":
+            _, total_BB = pair_scores(presence_BN, cooccurrence_NN, count=count)
+            partner_B = random_partners(len(total_BB), rng=rng).to(total_BB.device, non_blocking=True)
+            return partner_B, _chosen(total_BB, partner_B)
+        case "cooccurrence" | "average":
+            average = pairing == "average"
+            return cooccurrence_partners(presence_BN, cooccurrence_NN, rng=rng, count=count, average=average)
+        case "proportional":
+            return proportional_partners(presence_BN, cooccurrence_NN, rng=rng, count=count)
+        case "assignment" | "memory":
+            return assigned_partners(presence_BN, cooccurrence_NN, rng=rng, count=count, pool_PN=pool_PN)
+    raise ValueError(f"pairing '{pairing}' chooses no partners within a batch")
 
 
 def _chosen(total_BP: Tensor, partner_B: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
@@ -48,6 +49,13 @@ def use_book_style() -> None:
             "svg.hashsalt": "segmix",
         }
     )
+
+
+def image_picture(image_CHW: ArrayLike) -> np.ndarray:
+    """An image of a batch: floats 0..1 (3, H, W), on the CPU -> uint8 (H, W, 3)."""
+    pixels = np.moveaxis(np.clip(np.asarray(image_CHW), 0, 1), 0, -1)
+    picture: np.ndarray = np.round(pixels * 255).astype(np.uint8)
+    return picture
 
 
 def label_picture(label: np.ndarray) -> np.ndarray:
