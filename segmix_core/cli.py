@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     augment.add_argument("--sbd", type=Path, required=True, help="folder of SBD (benchmark_RELEASE)")
     check = command(data, "check", _data_check, "open and validate every file of a data set")
     _data_options(check, "voc2012")
+    _mask_option(check)
 
     subsets = command(
         commands, "subsets", _subsets, "the image lists of Tables 4 and 5 and Fig. 5, and their printed sizes"
@@ -157,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command(commands, "evaluate", _evaluate, "measure every output of a checkpoint")
     evaluate.add_argument("checkpoint", type=Path)
     _data_options(evaluate, "silhouettes")
+    _mask_option(evaluate)
     evaluate.add_argument("--split", default="val")
     evaluate.add_argument("--protocol", choices=["crop", "full"], default="crop")
     evaluate.add_argument("--crop", type=_positive, help="side in pixels; the scale's own by default")
@@ -211,6 +213,15 @@ def _data_options(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
+def _mask_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mask-threshold",
+        type=_shade,
+        metavar="SHADE",
+        help="take this shade (1..255) and above as salient in masks that are not all 0 and 255",
+    )
+
+
 def _training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="demo", help="smoke, demo, mini or paper (demo)")
     _data_options(parser, "silhouettes")
@@ -218,6 +229,7 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval-split", help='evaluation list (val for most); "none" measures nothing')
     parser.add_argument("--eval-root", type=Path, help="folder of ECSSD, if not beside DUT-S")
     parser.add_argument("--pseudo", type=Path, help="folder of pseudo-categories of DUT-S, to pair by")
+    _mask_option(parser)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backbone")
     parser.add_argument(
@@ -232,6 +244,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _shade(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 255:
+        raise argparse.ArgumentTypeError(f"{value} is not in 1..255")
     return value
 
 
@@ -415,7 +434,12 @@ def _submit(options: argparse.Namespace) -> Answer:
 def _data_check(options: argparse.Namespace) -> Answer:
     from segmix_core.data.check import check
 
-    report = check(options.dataset, _root(options), progress=Progress("check", "files"))
+    report = check(
+        options.dataset,
+        _root(options),
+        mask_threshold=options.mask_threshold,
+        progress=Progress("check", "files"),
+    )
     problems = [{"path": str(item.path), "problem": item.problem} for item in report.problems]
     options.status = 2 if problems else 0
     lines = [f"{item['path']}: {item['problem']}" for item in problems]
@@ -477,6 +501,7 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
         eval_split=None if options.eval_split == "none" else options.eval_split or evaluation_list,
         eval_root=options.eval_root,
         pseudo=options.pseudo,
+        mask_threshold=options.mask_threshold,
         seed=seed,
         device=options.device,
         precision=options.precision,
@@ -523,6 +548,7 @@ def _evaluate(options: argparse.Namespace) -> Answer:
         crop=options.crop,
         mean_over=options.categories,
         device=options.device,
+        mask_threshold=options.mask_threshold,
         progress=Progress("evaluate", "images"),
     )
     lines = [f"{document['images']} images, protocol {document['protocol']}"]

@@ -187,11 +187,12 @@ def evaluate_checkpoint(
     crop: int | None,
     mean_over: tuple[str, ...] | None,
     device: str,
+    mask_threshold: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Measure every output of a checkpoint: the document of `segmix evaluate`."""
     check_device(device)
-    opened = open_dataset(dataset, root, split, progress=progress)
+    opened = open_dataset(dataset, root, split, mask_threshold=mask_threshold, progress=progress)
     check_categories(mean_over, opened.categories)
     model = load_model(checkpoint).to(device)
     if model.architecture["num_categories"] != opened.num_logits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Request:
     eval_split: str | None = "val"  # None: nothing is measured (lists whose labels are not at hand)
     eval_root: Path | None = None  # where ECSSD lies, if not beside DUT-S
     pseudo: Path | None = None  # pseudo-categories of DUT-S's training images, to pair by
+    mask_threshold: int | None = None  # the shade from which DUT-S's and ECSSD's masks are salient
     seed: int = 0
     device: str = "cpu"
     precision: Precision | None = None  # None: bfloat16 on a GPU that has it, else float32
@@ -96,11 +98,12 @@ def data_of(
         InputError: the data cannot be used, or the training and evaluation lists share images.
     """
     root = _root_of(request)
-    training = open_dataset(request.dataset, root, request.split, pseudo=request.pseudo, progress=progress)
+    opened = functools.partial(open_dataset, mask_threshold=request.mask_threshold, progress=progress)
+    training = opened(request.dataset, root, request.split, pseudo=request.pseudo)
     if request.eval_split is None:
         return training, []
     measured_on = "ecssd" if request.dataset == "duts" else request.dataset
-    evaluation = open_dataset(measured_on, request.eval_root or root, request.eval_split, progress=progress)
+    evaluation = opened(measured_on, request.eval_root or root, request.eval_split)
     check_disjoint(training, evaluation)
     if request.dataset != "silhouettes" or request.root is not None:
         return training, [evaluation]

@@ -1,5 +1,6 @@
 """Which runs a set of tables needs, and the salient path from pseudo-categories to rows."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from segmix_core import request as requests
 from segmix_core import results, run
 from segmix_core.data import open_dataset, silhouettes
+from segmix_core.data.check import check
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, Row, find_experiment, find_rows
@@ -111,6 +113,31 @@ def test_a_speck_of_a_pseudo_category_is_not_paired_by(salient: Path, tmp_path: 
     specks = open_dataset("duts", salient, "train", pseudo=pseudo)
     batches = TrainingBatches(specks, batch_size=4, crop=48, scale_range=(1.0, 1.0), seed=0)
     assert batches.presence[:, 7].tolist() == [True] + [False] * 11
+
+
+def test_shades_count_from_the_threshold_that_is_said(salient: Path, tmp_path: Path) -> None:
+    shaded = tmp_path / "shaded"
+    shutil.copytree(salient, shaded)
+    dataset = open_dataset("duts", shaded, "train")
+    grey = np.full((48, 48), 100, dtype=np.uint8)
+    grey[:20] = 200
+    Image.fromarray(grey).save(dataset.label_paths[0])
+    with pytest.raises(InputError, match=r"value 200 .* with --mask-threshold"):
+        dataset.label(0)
+    assert len(check("duts", shaded).problems) == 1
+    assert check("duts", shaded, mask_threshold=128).problems == ()
+    request = Request(
+        experiment=METHODS["baseline"], scale=TINY, dataset="duts", root=shaded, eval_split="test",
+        mask_threshold=128,
+    )  # fmt: skip
+    training, (evaluation,) = data_of(request)
+    assert (training.label(0) == (grey == 200)).all()
+    assert isinstance(evaluation, SaliencyDataset)
+    assert evaluation.threshold == 128
+    other, _ = data_of(replace(request, mask_threshold=50))
+    assert other.digest() != training.digest()
+    with pytest.raises(InputError, match="has no masks for --mask-threshold"):
+        open_dataset("voc2012", shaded, "train", mask_threshold=9)
 
 
 def test_a_salient_run_leaves_rows_of_its_own_kind(salient: Path, tmp_path: Path) -> None:

@@ -345,3 +345,12 @@ def test_hostile_headers_are_a_problem_never_a_crash(tmp_path: Path, headers: di
         archive.addfile(entry, io.BytesIO())
     problems = check_submission(out, ["a"], [(4, 4)])
     assert problems
+
+
+def test_what_does_not_read_back_is_not_handed_in(
+    voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmix_core.evaluation.submission._png", lambda label: b"no picture")
+    with pytest.raises(WorkError, match=r"a\.tgz: was not written whole"):
+        written(voc, tmp_path / "new" / "a.tgz")
+    assert list((tmp_path / "new").iterdir()) == []

@@ -25,6 +25,7 @@ def open_dataset(
     *,
     need_images: bool = True,
     pseudo: Path | None = None,
+    mask_threshold: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SegmentationDataset:
     """Open a list of a data set by its name.
@@ -32,6 +33,7 @@ def open_dataset(
     Args:
         split: of `silhouettes-saliency`, `train` is its DUTS-TR and `test` its ECSSD.
         pseudo: folder of pseudo-categories, for the training images of DUT-S alone.
+        mask_threshold: of DUT-S and ECSSD alone; see `saliency.read_mask`.
         progress: of MS-COCO, told how many label maps are there while they are made.
 
     Raises:
@@ -39,12 +41,14 @@ def open_dataset(
     """
     if name not in DATASETS:
         raise nearest("dataset", name, DATASETS)
+    if mask_threshold is not None and name not in SALIENCY:
+        raise InputError(f"dataset {name}", "has no masks for --mask-threshold", "leave the option out")
     if name == "coco":
         return open_coco(root, split, need_images=need_images, progress=progress)
     if name == "ecssd" or (name == "silhouettes-saliency" and split == "test"):
-        return open_ecssd(root, name=name)
+        return open_ecssd(root, threshold=mask_threshold, name=name)
     if name in SALIENCY:
-        return open_duts(root, split, pseudo=pseudo, name=name)
+        return open_duts(root, split, pseudo=pseudo, threshold=mask_threshold, name=name)
     return open_voc(root, split, name=name, need_images=need_images)
 
 

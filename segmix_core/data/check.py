@@ -13,14 +13,23 @@ from segmix_core.data.voc import lists_of
 from segmix_core.errors import InputError
 
 
-def check(dataset: str, root: Path, *, progress: Callable[[int, int], None] | None = None) -> Checked:
+def check(
+    dataset: str,
+    root: Path,
+    *,
+    mask_threshold: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Checked:
     """Read every list, image and label map of a data set; train and val lists must be disjoint.
+
+    Args:
+        mask_threshold: of DUT-S and ECSSD alone; see `saliency.read_mask`.
 
     Raises:
         InputError: no such data set or folder, or no list in it. Everything else is a `Problem`.
     """
     if dataset in ("duts", "ecssd"):
-        return check_saliency(dataset, root, progress=progress)  # type: ignore[arg-type]
+        return check_saliency(dataset, root, threshold=mask_threshold, progress=progress)  # type: ignore[arg-type]
     if dataset == "coco":
         return check_coco(root, progress=progress)
     problems: dict[Problem, None] = {}  # in the order found, each once

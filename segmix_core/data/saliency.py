@@ -190,7 +190,7 @@ def read_mask(path: Path, *, threshold: int | None = None) -> np.ndarray:
         raise LabelError(
             path,
             f"value {between[0]} in a mask of 0 and 255",
-            "write 255 where salient and 0 everywhere else, or open the masks with a threshold",
+            "write 255 where salient and 0 elsewhere, or say from which shade on, with --mask-threshold",
         )
     return shades & np.uint8(1)
 

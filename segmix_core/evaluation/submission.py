@@ -20,7 +20,7 @@ from PIL import Image
 
 from segmix_core.data.dataset import Problem, read_image
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
-from segmix_core.errors import InputError
+from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import nearest
 from segmix_core.files import replacing
 
@@ -43,7 +43,8 @@ def write_submission(
 ) -> Path:
     """Predict every image and write results/VOC2012/Segmentation/COMPETITION_SPLIT_cls/ID.png to a .tgz.
 
-    The same predictions give the same bytes. The archive appears when it is whole.
+    The same predictions give the same bytes. The archive is read back (`check_submission`) and
+    appears when it is whole.
 
     Args:
         predict: uint8 (H, W, 3), RGB -> integers (H, W), 0..20: the server knows no void.
@@ -52,6 +53,7 @@ def write_submission(
         `out`.
 
     Raises:
+        WorkError: what was written does not read back as what the server takes; nothing is left then.
         InputError: no image, an id twice, an image that cannot be read, or a prediction of another size
             than its image or with other labels; or `out` cannot be written or is not named .tgz or .tar.gz.
     """
@@ -64,20 +66,26 @@ def write_submission(
         if one == other:
             raise InputError(f"list {split}", f"names image {one} twice", "remove one of the lines")
     folder = _folder(competition, split)
-    with (
-        replacing(out) as temporary,
-        temporary.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as archive,
-    ):
-        for done, (identifier, path) in enumerate(pairs, start=1):
-            image = read_image(path)
-            content = _png(_checked(predict(image), image, path))
-            entry = tarfile.TarInfo(f"{folder}/{identifier}.png")  # of no time, and of no owner
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-            if progress is not None:
-                progress(done, len(pairs))
+    shapes = []
+    with replacing(out) as temporary:
+        with (
+            temporary.open("wb") as raw,
+            gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            for done, (identifier, path) in enumerate(pairs, start=1):
+                image = read_image(path)
+                shapes.append(image.shape[:2])
+                content = _png(_checked(predict(image), image, path))
+                entry = tarfile.TarInfo(f"{folder}/{identifier}.png")  # of no time, and of no owner
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+                if progress is not None:
+                    progress(done, len(pairs))
+        names = [identifier for identifier, _ in pairs]
+        problems = check_submission(temporary, names, shapes, competition=competition, split=split)
+        if problems:
+            raise WorkError(f"{out}: was not written whole: {problems[0].path} {problems[0].problem}")
     return out
 
 
