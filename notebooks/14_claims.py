@@ -76,19 +76,27 @@ Markdown(
 # The rule was fixed before the rows were read, and is a function with its own tests ({func}`segmix_core.report.claims.judge`).
 #
 # ## All claims
+#
+# A dash: not measured in that setting.
 
 # %%
 MARKS = {
     "supported": "✔ supported",
     "not supported": "✘ not supported",
     "undecided": "? undecided",
-    "not measured": "– not measured",
 }
+settings = list(dict.fromkeys(one.setting for one in judged if one.setting))
+verdicts = {(one.claim.number, one.setting): MARKS[one.verdict] for one in judged if one.setting}
 chapter.table(
-    ["", "claim, in our words", "where", "setting", "verdict"],
+    ["", "claim, in our words", "where", *(f"verdict: {name}" for name in settings)],
     [
-        [one.claim.number, one.claim.text, one.claim.where, one.setting or "none", MARKS[one.verdict]]
-        for one in judged
+        [
+            claim.number,
+            claim.text,
+            claim.where,
+            *(verdicts.get((claim.number, name), "–") for name in settings),
+        ]
+        for claim in CLAIMS
     ],
 )
 
@@ -96,30 +104,31 @@ chapter.table(
 # ## The contrasts behind them
 #
 # Differences are in points of mIoU unless their name says otherwise. *Printed* is the same sum of the paper's own numbers, with ResNet-101 where both
-# backbones are printed; a negative one means that the paper's table contradicts the paper's sentence.
+# backbones are printed; a negative one means that the paper's table contradicts the paper's sentence. *Images and seeds* is the 95 % interval
+# of the bootstrap over both.
 
 # %%
-lines = []
-for one in judged:
-    for finding in one.findings:
-        half = "one seed" if finding.half_width_95 is None else f"± {finding.half_width_95:.2f}"
-        images = "" if finding.images is None else f"{finding.images[0]:+.2f} to {finding.images[1]:+.2f}"
-        lines.append(
-            [
-                one.claim.number,
-                finding.contrast.what,
-                "" if finding.printed is None else f"{finding.printed:+.4g}",
-                f"{finding.mean:+.2f} {half}",
-                images,
-                finding.seeds,
-                finding.holds,
-                one.setting,
-            ]
-        )
-chapter.table(
-    ["", "contrast", "printed", "measured", "bootstrap over images and seeds", "seeds", "holds", "setting"],
-    lines,
-)
+tables = []
+for name in settings:
+    lines = []
+    for one in (one for one in judged if one.setting == name):
+        for finding in one.findings:
+            half = "one seed" if finding.half_width_95 is None else f"± {finding.half_width_95:.2f}"
+            images = "" if finding.images is None else f"{finding.images[0]:+.2f} to {finding.images[1]:+.2f}"
+            lines.append(
+                [
+                    one.claim.number,
+                    finding.contrast.what,
+                    "" if finding.printed is None else f"{finding.printed:+.4g}",
+                    f"{finding.mean:+.2f} {half}",
+                    images,
+                    finding.seeds,
+                    finding.holds,
+                ]
+            )
+    header = ["", "contrast", "printed", "measured", "images and seeds", "seeds", "holds"]
+    tables.append(f"**{name[:1].upper()}{name[1:]}**\n\n{chapter.table(header, lines).data}")
+Markdown("\n\n".join(tables))
 
 # %% mystnb={"figure": {"caption": "Every contrast that was measured with two seeds or more: its mean and 95 % interval over seeds. Right of the line the claim holds.", "name": "fig-contrasts"}, "image": {"alt": "Horizontal intervals of contrasts, grouped by claim."}}
 figures.contrast_points(judged)
@@ -200,7 +209,7 @@ print(
 )
 print(
     "pairs alone:",
-    [(one.claim.number, one.verdict) for one in judged if one.setting == "label statistics of VOC"],
+    [(number, verdict) for (number, name), verdict in verdicts.items() if name == "label statistics of VOC"],
 )
 print(
     "no verdict without three seeds:",
