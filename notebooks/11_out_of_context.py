@@ -326,7 +326,7 @@ found = {}
 for name in METHODS:
     for split in LISTS:
         for entry in measured(committed, METHODS[name], among=MEASURED_ON["context"], eval_split=split):
-            key = (entry["scale"], f"{entry['steps']} steps", f"from {entry['weights']}", entry["protocol"])
+            key = (entry["scale"], f"{entry['steps']} steps", entry["weights"])
             found.setdefault(key, {}).setdefault(name, {})[split] = entry
 
 
@@ -343,7 +343,7 @@ for key, by_method in found.items():
             difference = paired_difference(by_split[ORDINARY]["by_seed"], by_split[OUT]["by_seed"])
             told = {"higher": "falls", "lower": "rises"}.get(verdict(difference), "undecided")
             cells = [in_words(by_split[split]) for split in (ORDINARY, OUT)]
-            lines.append([", ".join(key), name, *cells, f"{difference[0]:+.2f}", difference[2], told])
+            lines.append([", ".join(key[:2]), name, *cells, f"{difference[0]:+.2f}", difference[2], told])
 header = ["setting", "method", "ordinary", "out of context", "drop", "seeds", "out of context it"]
 chapter.table(header, lines) if lines else Markdown(
     "**Not measured yet**: no committed row is about these lists. "
