@@ -21,7 +21,7 @@ from segmix_core.experiments import METHODS, Scale, find_experiment, find_scale
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.records import Batch
 from segmix_core.report.figures import use_book_style
-from segmix_core.request import Request, check_device, data_of
+from segmix_core.request import Request, batches_of, check_device, data_of
 from segmix_core.run import cached_run, with_pseudo_categories
 from segmix_core.training import TrainingBatches
 
@@ -107,18 +107,7 @@ class Chapter:
     @cached_property
     def batches(self) -> TrainingBatches:
         """The training batches, as stage 1 sees them before they are mixed."""
-        return self._batches(clustered=False)
-
-    def _batches(self, *, clustered: bool) -> TrainingBatches:
-        scale = self.scale
-        return TrainingBatches(
-            self.data[0],
-            batch_size=scale.batch_size,
-            crop=scale.crop,
-            scale_range=scale.scale_range,
-            seed=self.seed,
-            clustered=clustered,
-        )
+        return batches_of(self.request("sourcesep-cm"), self.data[0])
 
     @cached_property
     def cooccurrence_NN(self) -> torch.Tensor:
@@ -127,7 +116,7 @@ class Chapter:
 
     def batch(self, step: int = 0, *, clustered: bool = False) -> Batch:
         """Training batch number `step`; with `clustered`, dominant images and then their phantoms."""
-        batches = self._batches(clustered=True) if clustered else self.batches
+        batches = batches_of(self.request("sourcesep-cc"), self.data[0]) if clustered else self.batches
         return next(batches.run(step, step + 1, device="cpu"))
 
     def evaluation_batch(self, indices: Sequence[int]) -> Batch:

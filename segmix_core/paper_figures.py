@@ -33,11 +33,10 @@ from segmix_core.report.figures import (
     threshold_curves,
     use_book_style,
 )
-from segmix_core.request import Request, data_of
+from segmix_core.request import Request, batches_of, data_of
 from segmix_core.rng import stream
 from segmix_core.run import Report, cached_run
 from segmix_core.subsets import build_subsets
-from segmix_core.training import TrainingBatches
 
 Ask = Callable[[str], Request]
 """The training run of an experiment, by its name."""
@@ -215,15 +214,7 @@ def _rare_company(runs: _Runs) -> Drawn:
 
 def _blend(request: Request, runs: _Runs) -> tuple[Any, Any]:
     """The first training batch of a method, as drawn and as mixed."""
-    scale = request.scale
-    batches = TrainingBatches(
-        runs.training,
-        batch_size=scale.batch_size,
-        crop=scale.crop,
-        scale_range=scale.scale_range,
-        seed=request.seed,
-        clustered=request.experiment.method.pairing == "clusters",
-    )
+    batches = batches_of(request, runs.training)
     batch = next(batches.run(0, 1, device="cpu"))
     matrix_NN = torch.from_numpy(cooccurrence_matrix(batches.presence))
     return batch, mix(request.experiment.method, batch, matrix_NN, rng=stream(request.seed, "mix", 0))

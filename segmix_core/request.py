@@ -25,7 +25,7 @@ from segmix_core.experiments import Experiment, Scale, nearest
 from segmix_core.files import file_digest
 from segmix_core.models import SourceSeparation, read_checkpoint
 from segmix_core.rng import stream
-from segmix_core.training import Plan
+from segmix_core.training import Plan, TrainingBatches
 from segmix_core.training.stages import Precision
 
 WEIGHTS = results.REPOSITORY / "data" / "weights"
@@ -110,6 +110,18 @@ def data_of(
     beside = out_of_context_root(request.scale)
     lists = ("outofcontext", "ordinary")
     return training, [evaluation, *(open_dataset("silhouettes-outofcontext", beside, one) for one in lists)]
+
+
+def batches_of(request: Request, training: SegmentationDataset) -> TrainingBatches:
+    """The batches of a request's stage 1, as they are before they are mixed."""
+    return TrainingBatches(
+        training,
+        batch_size=request.scale.batch_size,
+        crop=request.scale.crop,
+        scale_range=request.scale.scale_range,
+        seed=request.seed,
+        clustered=request.experiment.method.pairing == "clusters",
+    )
 
 
 def _root_of(request: Request) -> Path:

@@ -34,6 +34,7 @@ from segmix_core.pairing_statistics import over_seeds
 from segmix_core.report.claims import BIAS, NEVER_MEET, Judged, judge
 from segmix_core.request import (
     Request,
+    batches_of,
     check_categories,
     check_device,
     data_of,
@@ -45,7 +46,7 @@ from segmix_core.request import (
 )
 from segmix_core.rng import stream
 from segmix_core.subsets import build_subsets
-from segmix_core.training import Pretraining, TrainingBatches, pretrain, train, write_encoder
+from segmix_core.training import Pretraining, pretrain, train, write_encoder
 
 CACHE = results.REPOSITORY / "data" / "cache"
 
@@ -82,15 +83,7 @@ def train_and_measure(
     request = with_pseudo_categories(request)
     training, evaluations = data_of(request, progress=progress)
     check_categories(request.mean_over, training.categories)
-    scale = request.scale
-    batches = TrainingBatches(
-        training,
-        batch_size=scale.batch_size,
-        crop=scale.crop,
-        scale_range=scale.scale_range,
-        seed=request.seed,
-        clustered=request.experiment.method.pairing == "clusters",
-    )
+    batches = batches_of(request, training)
     _, weights = weights_of(request)
     plan = replace(
         plan_of(request, len(training)),
