@@ -167,6 +167,7 @@ def _shared_fields(
         "crop": scale.eval_crop,
         "mean_over": None if request.mean_over is None else list(request.mean_over),
         "group": scale.batch_size,
+        "condition": None,
         "weights": weights_of(request)[1],
         "device": device_name(request.device),
         "precision": precision_of(request),

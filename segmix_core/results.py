@@ -17,7 +17,7 @@ from typing import Any
 from segmix_core.errors import InputError
 from segmix_core.files import replacing
 
-SCHEMA = 2
+SCHEMA = 3
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "data" / "results"
@@ -46,6 +46,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "protocol": str,
     "crop": (int, type(None)),
     "mean_over": (list, type(None)),  # categories the mean is restricted to
+    "condition": (dict, type(None)),  # what was done to the images, see `CONDITION`; null: nothing
     "metrics": dict,  # percent; of salient objects, F and MAE in 0..1
     "per_image": (str, type(None)),  # an .npz file of confusion matrices; in memory its whole path
     "steps": int,
@@ -61,21 +62,45 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 """What a row holds. Missing or misplaced fields are refused when a row is written and when it is read."""
 
 
+CONDITION: dict[str, type | tuple[type, ...]] = {
+    "kind": str,  # "universal", "adaptive" or "corruption"
+    "name": str,  # "uap-resnet152", "gd-uap-data", "uap on sourcesep-cm", "sea", "fog", ...
+    "control": (str, type(None)),  # the noise in place of a universal perturbation; null: the thing itself
+    "epsilon": (int, float, type(None)),  # of an attack, largest size on the 0..255 scale
+    "severity": (int, type(None)),  # of a corruption, 1..5
+    "aim": (str, type(None)),  # of an adaptive attack: what it raises the loss of, or "worst" of several
+    "access": (str, type(None)),  # of an attack: made on this network ("white-box"), or "transfer"
+    "how": str,  # how a perturbation was fitted to the image, or how an attack went, in words
+    "valid": bool,  # false: a sanity check failed
+    "making": dict,  # the file, or everything that decides what was made
+}
+"""What a row says of images that were attacked or corrupted."""
+
+
 def problem_with(row: object) -> str | None:
     """What is wrong with a row, or None."""
     if not isinstance(row, dict):
         return "not a JSON object"
-    missing = FIELDS.keys() - row.keys()
-    if missing:
-        return f"field '{min(missing)}' is missing"
-    for name, kind in FIELDS.items():
-        # A bool is an int to Python, and a misplaced one here.
-        if not isinstance(row[name], kind) or (isinstance(row[name], bool) and kind is not bool):
-            return f"field '{name}' is {row[name]!r}"
+    problem = _misplaced(row, FIELDS)
+    if problem is None and row["condition"] is not None:
+        problem = _misplaced(row["condition"], CONDITION)
+    if problem is not None:
+        return problem
     if row["schema"] != SCHEMA:
         return f"schema {row['schema']} is not {SCHEMA}"
     if "printed" in row or "printed" in row["metrics"]:
         return "a printed number may not enter a result row"
+    return None
+
+
+def _misplaced(entry: dict[str, Any], fields: dict[str, type | tuple[type, ...]]) -> str | None:
+    missing = fields.keys() - entry.keys()
+    if missing:
+        return f"field '{min(missing)}' is missing"
+    for name, kind in fields.items():
+        # A bool is an int to Python, and a misplaced one here.
+        if not isinstance(entry[name], kind) or (isinstance(entry[name], bool) and kind is not bool):
+            return f"field '{name}' is {entry[name]!r}"
     return None
 
 
@@ -145,15 +170,16 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def _of_this_schema(row: Any) -> Any:
-    """Rows of schema 1 were all measured on their own data set, with one encoder, and kept no matrices."""
-    if not isinstance(row, dict) or row.get("schema") != 1:
+    """A row of before as it would be written now; the schema is counted up where fields are added.
+
+    Rows of schema 1 were all measured on their own data set, with one encoder, and kept no matrices; those
+    of schema 2 were all of images as they are.
+    """
+    if not isinstance(row, dict) or row.get("schema") not in (1, 2):
         return row
-    added = {
-        "schema": SCHEMA,
-        "backbone": "resnet18w32",
-        "eval_dataset": row.get("dataset"),
-        "per_image": None,
-    }
+    added: dict[str, Any] = {"schema": SCHEMA, "condition": None}
+    if row["schema"] == 1:
+        added |= {"backbone": "resnet18w32", "eval_dataset": row.get("dataset"), "per_image": None}
     return row | added
 
 

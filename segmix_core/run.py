@@ -387,5 +387,6 @@ def row_key(row: dict[str, Any]) -> str:
         "stage",
         "output",
         "mean_over",
+        "condition",
     )
     return json.dumps([row[name] for name in (*kept, "weights", "device", "precision")], sort_keys=True)

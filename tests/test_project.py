@@ -29,6 +29,7 @@ ROOMS = (
     "pairing_statistics",
     "models",
     "losses",
+    "attacks",
     "training",
     "evaluation",
     "results",

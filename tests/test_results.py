@@ -54,6 +54,7 @@ ROW: dict[str, Any] = {
     "protocol": "crop",
     "crop": 64,
     "mean_over": None,
+    "condition": None,
     "metrics": {"mIoU": 50.0, "aAcc": 80.0, "iou_per_category": {"background": 90.0, "cat": None}},
     "per_image": None,
     "steps": 100,
@@ -158,7 +159,7 @@ def test_a_misplaced_value_is_refused_on_both_ways(tmp_path: Path, field: str, v
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="schema 99 is not 2"):
+    with pytest.raises(ValueError, match="schema 99 is not 3"):
         results.append(tmp_path / "rows.jsonl", [row(schema=99)])
 
 
@@ -333,7 +334,11 @@ def test_a_method_without_fine_tuning_is_read_off_any_run_that_begins_with_it() 
 
 
 def test_rows_of_the_first_schema_are_read(tmp_path: Path) -> None:
-    old = {key: value for key, value in ROW.items() if key not in ("eval_dataset", "backbone", "per_image")}
+    old = {
+        key: value
+        for key, value in ROW.items()
+        if key not in ("eval_dataset", "backbone", "per_image", "condition")
+    }
     (tmp_path / "rows.jsonl").write_text(json.dumps(old | {"schema": 1}) + "\n")
     assert results.read(tmp_path / "rows.jsonl") == [ROW]
 

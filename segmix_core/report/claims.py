@@ -401,10 +401,8 @@ def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
 def _rows_of(one: Reading, rows: Rows) -> Rows:
     return [
         row
-        for row in reading(rows, one.experiment)
-        if row["eval_dataset"] in MEASURED_ON[one.data]
-        and one.eval_split in (None, row["eval_split"])
-        and one.perturbation == row.get("perturbation")
+        for row in reading(rows, one.experiment, perturbation=one.perturbation)
+        if row["eval_dataset"] in MEASURED_ON[one.data] and one.eval_split in (None, row["eval_split"])
     ]
 
 

@@ -56,18 +56,32 @@ def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = Non
     return None if np.isnan(found) else 100 * float(found)
 
 
-def reading(rows: Rows, experiment: Experiment, *, output: str | None = None) -> Rows:
+def reading(
+    rows: Rows, experiment: Experiment, *, output: str | None = None, perturbation: str | None = None
+) -> Rows:
     """The rows in which an experiment's network was measured, at the output that it declares.
 
     A method without fine-tuning is read after stage 1 of any run that shares its stage 1.
+
+    Args:
+        perturbation: see `condition_of`; None reads what was measured on the images as they are.
     """
     wanted = output or experiment.method.output()
     return [
         row
         for row in rows
         if row["output"] == wanted
+        and condition_of(row) == perturbation
         and row["stage"] == experiment.method.stage_of(Method.stored(row["method"]))
     ]
+
+
+def condition_of(row: dict[str, Any]) -> str | None:
+    """What was done to the images of a row: "<attack>", "<attack>, <control>", "<corruption>", or None."""
+    condition = row["condition"]
+    if condition is None:
+        return None
+    return ", ".join(part for part in (condition["name"], condition["control"]) if part is not None)
 
 
 def measured(
@@ -79,14 +93,16 @@ def measured(
     output: str | None = None,
     among: tuple[str, ...] | None = None,
     eval_split: str | None = None,
+    perturbation: str | None = None,
 ) -> list[dict[str, Any]]:
     """The measurements of an experiment, one entry for each setting that may not be averaged across.
 
     Args:
         among: only these evaluation sets.
+        perturbation: see `condition_of`.
     """
     groups: dict[tuple[str, ...], dict[int, tuple[float, dict[str, Any]]]] = defaultdict(dict)
-    for row in reading(rows, experiment, output=output):
+    for row in reading(rows, experiment, output=output, perturbation=perturbation):
         if among is not None and row["eval_dataset"] not in among:
             continue
         if eval_split is not None and row["eval_split"] != eval_split:
@@ -103,7 +119,9 @@ def setting(row: dict[str, Any]) -> tuple[str, ...]:
     weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
     names = ("scale", "scale_digest", "dataset", "dataset_digest", "eval_dataset", "eval_digest",
              "protocol", "crop", "mean_over", "precision")  # fmt: skip
-    return (*(str(row[name]) for name in names), weights)
+    condition = row["condition"] or {}
+    how = (str(condition.get(name)) for name in ("epsilon", "severity", "aim", "access", "how", "valid"))
+    return (*(str(row[name]) for name in names), weights, *how)
 
 
 def _summary(
@@ -157,7 +175,7 @@ def experiments_table(table: int | None = None, folder: Path = results.RESULTS) 
 
 def _declared(row: Row, rows: Rows) -> dict[str, Any]:
     by_scale: dict[str, dict[str, Any]] = defaultdict(dict)
-    found = [] if row.perturbation else measured(
+    found = measured(
         rows,
         row.experiment,
         metric=row.metric,
@@ -165,7 +183,8 @@ def _declared(row: Row, rows: Rows) -> dict[str, Any]:
         output=row.output,
         among=MEASURED_ON[row.data],
         eval_split=row.eval_split,
-    )  # fmt: skip
+        perturbation=row.perturbation,
+    )
     for entry in found:
         entries = by_scale[entry["scale"]]
         name = f"{entry['dataset']}, {entry['weights']}"
@@ -177,6 +196,7 @@ def _declared(row: Row, rows: Rows) -> dict[str, Any]:
         "experiment": row.experiment.name,
         "metric": row.metric,
         "subset": row.subset,
+        "perturbation": row.perturbation,
         "printed": row.printed,
         "measured": dict(by_scale),
     }

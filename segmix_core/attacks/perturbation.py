@@ -1,0 +1,269 @@
+"""Universal perturbations: reading the published forms, fitting them to an image, and their controls."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from scipy.io import loadmat
+from torch import Tensor
+from torch.nn import functional as F
+
+from segmix_core.errors import InputError
+from segmix_core.files import file_digest, replacing
+
+Scale = Literal["pixel", "unit"]
+Fit = Literal["resize", "tile", "center_pad"]
+Control = Literal["signs of the same size", "signs of the same RMS", "shuffled"]
+
+FITS: tuple[Fit, ...] = get_args(Fit)
+CONTROLS: tuple[Control, ...] = get_args(Control)
+
+_FORMS = ".mat, .npy, .pth, .pt or .safetensors"
+_KEY = "perturbation"  # of the tensor in a file of ours
+_SLACK = 1e-3  # of 255: rounding that a stated epsilon forgives
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A universal perturbation and where it comes from."""
+
+    name: str
+    v_CHW: Tensor  # float32, RGB, on the 0..255 scale
+    origin: dict[str, Any]  # what is known of its making, for a result row: JSON
+
+    @property
+    def epsilon(self) -> float:
+        """Its largest size at any pixel and channel, on the 0..255 scale."""
+        return float(self.v_CHW.abs().max())
+
+    @property
+    def rms(self) -> float:
+        """Its root mean square, on the 0..255 scale."""
+        return float(self.v_CHW.square().mean().sqrt())
+
+    def scaled_to(self, epsilon: float) -> Perturbation:
+        """The same pattern with `epsilon` as its largest size."""
+        origin = self.origin | {"rescaled_from": round(self.epsilon, 4)}
+        return replace(self, v_CHW=self.v_CHW * (epsilon / self.epsilon), origin=origin)
+
+
+def load_perturbation(path: Path | str, *, scale: Scale | None = None) -> Tensor:
+    """The tensor of `read_perturbation`: float32 (3, H, W), RGB, on the 0..255 scale."""
+    return read_perturbation(Path(path), scale=scale).v_CHW
+
+
+def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | None = None) -> Perturbation:
+    """Read a universal perturbation in one of the forms that are published, or one that was crafted here.
+
+    * `.mat`: key `r`, width x height x channel (Moosavi-Dezfooli et al. 2017), read by scipy.
+    * `.npy`: (1, 3, H, W) or (3, H, W), or with the channel last, read without pickle.
+    * `.pth`, `.pt`: the same as a tensor, or as the only tensor of a dictionary, read as weights only.
+    * `.safetensors`: what `write_perturbation` wrote, with its making.
+
+    A shape with a 3 at either end counts as channel first. Files do not say their channel order: RGB is
+    taken, and the origin says so.
+
+    Args:
+        scale: "pixel" where the file is on the 0..255 scale, "unit" where it is on 0..1. None decides by
+            the size, and refuses what could be either.
+
+    Raises:
+        InputError: no such file, another form or rank, NaN, all zero, beyond 255 or its stated epsilon; or
+            no `scale` for a file whose values are all within -1..1.
+    """
+    if not path.is_file():
+        raise InputError(path, "no such perturbation", f"name a file of the form {_FORMS}")
+    stated: dict[str, Any] = {}
+    if path.suffix == ".mat":
+        found, layout = _matlab(path)
+    elif path.suffix == ".npy":
+        found, layout = _numpy(path)
+    elif path.suffix in (".pth", ".pt"):
+        found, layout = _torch(path)
+    elif path.suffix == ".safetensors":
+        found, layout, stated = _crafted(path)
+    else:
+        raise InputError(path, f"a file of the form '{path.suffix}'", f"give {_FORMS}")
+    if not np.isfinite(found).all():
+        raise InputError(path, "holds values that are not finite", "restore the file")
+    size = float(np.abs(found).max(initial=0))
+    if size == 0:
+        raise InputError(path, "is zero everywhere", "restore the file")
+    if scale is None and not stated and size <= 1:
+        raise InputError(
+            path,
+            f"its largest value is {size:.4g}, which may be on the scale 0..1 or 0..255",
+            "say which: scale 'unit' (times 255) or 'pixel' (--perturbation-scale)",
+        )
+    found = found.astype(np.float32) * (255 if scale == "unit" else 1)
+    size *= 255 if scale == "unit" else 1
+    if size > 255:
+        raise InputError(path, f"its largest value is {size:.4g}, beyond 255", "check the scale of the file")
+    epsilon = stated.get("epsilon")
+    if epsilon is not None and size > epsilon + _SLACK:
+        raise InputError(
+            path, f"its largest value is {size:.4g}, beyond its stated epsilon {epsilon:g}", "craft it anew"
+        )
+    origin = {
+        "file": path.name,
+        "sha256": file_digest(path),
+        "layout": layout,
+        "scale": scale or "pixel",
+        **stated,
+    }
+    return Perturbation(name or path.stem, torch.from_numpy(np.ascontiguousarray(found)), origin)
+
+
+def _matlab(path: Path) -> tuple[np.ndarray, str]:
+    try:
+        content = loadmat(path, appendmat=False)
+    except Exception as error:  # scipy raises a dozen kinds for a file that is cut or damaged
+        raise InputError(path, "is no whole .mat file", "restore the file") from error
+    found = content.get("r")
+    if not isinstance(found, np.ndarray):
+        names = ", ".join(sorted(name for name in content if not name.startswith("__"))) or "nothing"
+        raise InputError(path, f"has no key 'r', but {names}", "give a perturbation as published")
+    if found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind != "f":
+        raise _wrong_shape(path, found.shape, "width x height x 3")
+    return found.transpose(2, 1, 0), "width x height x channel, RGB"
+
+
+def _numpy(path: Path) -> tuple[np.ndarray, str]:
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise InputError(path, "is no whole .npy file of numbers", "restore the file") from error
+    return _channel_first(path, np.asarray(found))
+
+
+def _torch(path: Path) -> tuple[np.ndarray, str]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what it raises for files that are cut, or would run code, varies
+        raise InputError(
+            path, "is no whole file of tensors, or would run code", "save the tensor alone, by torch.save"
+        ) from error
+    if isinstance(content, dict):
+        tensors = [value for value in content.values() if isinstance(value, Tensor)]
+        content = tensors[0] if len(tensors) == 1 else None
+    if not isinstance(content, Tensor):
+        raise InputError(path, "does not hold one tensor", "save the tensor alone, by torch.save")
+    if not content.is_floating_point():
+        raise InputError(path, f"a tensor of {content.dtype}", "save it in floating point")
+    return _channel_first(path, content.detach().float().numpy())
+
+
+def _crafted(path: Path) -> tuple[np.ndarray, str, dict[str, Any]]:
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            found = opened.get_tensor(_KEY)
+            stated = json.loads((opened.metadata() or {})["making"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(path, "is no perturbation that was crafted here", "craft it anew") from error
+    if found.ndim != 3 or found.shape[0] != 3 or not isinstance(stated, dict):
+        raise _wrong_shape(path, found.shape, "3 x height x width")
+    if not isinstance(stated.get("epsilon"), int | float):
+        raise InputError(path, "does not say its epsilon", "craft it anew")
+    return found, "channel x height x width, RGB", stated
+
+
+def _channel_first(path: Path, found: np.ndarray) -> tuple[np.ndarray, str]:
+    if found.dtype.kind != "f":
+        raise InputError(path, f"holds {found.dtype}", "give floating-point numbers")
+    single = found[0] if found.ndim == 4 and len(found) == 1 else found
+    if single.ndim == 3 and single.shape[0] == 3:
+        return single, "channel x height x width, taken as RGB"
+    if single.ndim == 3 and single.shape[2] == 3:
+        return single.transpose(2, 0, 1), "height x width x channel, taken as RGB"
+    raise _wrong_shape(path, found.shape, "3 x H x W or H x W x 3, with or without a 1 before it")
+
+
+def _wrong_shape(path: Path, shape: tuple[int, ...], wanted: str) -> InputError:
+    return InputError(path, f"an array of {' x '.join(map(str, shape)) or 'no axis'}", f"give {wanted}")
+
+
+def write_perturbation(path: Path, perturbation: Perturbation) -> None:
+    """Write a crafted perturbation as .safetensors, its making (JSON, with `epsilon`) in the header."""
+    making = json.dumps(perturbation.origin | {"name": perturbation.name}, sort_keys=True)
+    with replacing(path) as temporary:
+        save_file({_KEY: perturbation.v_CHW.contiguous()}, temporary, metadata={"making": making})
+
+
+def fit(v_CHW: Tensor, height: int, width: int, *, mode: Fit = "resize") -> Tensor:
+    """A perturbation at the size of an image: (3, height, width), nowhere larger than before.
+
+    The paper does not say how 224 x 224 pixels meet 513 x 513; the mode is part of a result.
+
+    Args:
+        mode: "resize" is bilinear; "tile" repeats it from the upper left corner; "center_pad" sets it in
+            the middle and leaves the rest alone (of a larger one, the middle is cut out).
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+    if mode == "resize":
+        size = (height, width)
+        resized = F.interpolate(v_CHW[None], size=size, mode="bilinear", align_corners=False)[0]
+        bound = v_CHW.abs().max()
+        return resized.clamp(-bound, bound)
+    if mode == "tile":
+        rows = torch.arange(height, device=v_CHW.device) % v_CHW.shape[1]
+        columns = torch.arange(width, device=v_CHW.device) % v_CHW.shape[2]
+        return v_CHW[:, rows][:, :, columns]
+    if mode == "center_pad":
+        middle = v_CHW[:, _middle(v_CHW.shape[1], height)][:, :, _middle(v_CHW.shape[2], width)]
+        fitted = v_CHW.new_zeros(3, height, width)
+        fitted[:, _middle(height, v_CHW.shape[1]), _middle(width, v_CHW.shape[2])] = middle
+        return fitted
+    raise ValueError(f"mode '{mode}' is not one of {', '.join(FITS)}")
+
+
+def _middle(whole: int, part: int) -> slice:
+    first = max(0, (whole - part) // 2)
+    return slice(first, first + min(whole, part))
+
+
+def apply_perturbation(image_BCHW: Tensor, v: Tensor, *, mode: Fit = "resize") -> Tensor:
+    """Add a perturbation to every image of a batch and clip to what a pixel can be.
+
+    Args:
+        image_BCHW: floats 0..1.
+        v: (3, H, W) on the 0..255 scale.
+        mode: see `fit`.
+
+    Returns:
+        Floats 0..1, a new tensor.
+    """
+    height, width = image_BCHW.shape[-2:]
+    fitted = fit(v.to(image_BCHW.device), height, width, mode=mode)
+    return image_BCHW.add(fitted, alpha=1 / 255).clamp_(0, 1)
+
+
+def control_of(perturbation: Perturbation, control: Control, *, rng: np.random.Generator) -> Perturbation:
+    """Noise that shares a property with a perturbation: what does not beat it is noise, not an attack.
+
+    Args:
+        control: random signs times its largest size, or times its root mean square; or its own pixels in
+            another place, each with its three channels.
+
+    Raises:
+        ValueError: an unknown control.
+    """
+    v_CHW = perturbation.v_CHW
+    if control == "shuffled":
+        order = torch.from_numpy(rng.permutation(v_CHW[0].numel()))
+        noise_CHW = v_CHW.flatten(1)[:, order].view_as(v_CHW)
+    elif control in CONTROLS:
+        size = perturbation.epsilon if control == "signs of the same size" else perturbation.rms
+        signs = rng.integers(0, 2, size=tuple(v_CHW.shape)) * 2 - 1
+        noise_CHW = torch.from_numpy(signs.astype(np.float32)) * size
+    else:
+        raise ValueError(f"control '{control}' is not one of {', '.join(CONTROLS)}")
+    return replace(perturbation, v_CHW=noise_CHW)
