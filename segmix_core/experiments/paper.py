@@ -195,7 +195,7 @@ def _table6() -> Iterator[Row]:
         "UAP, ResNet": "uap-resnet152",
         "UAP, GoogLeNet": "uap-googlenet",
         "GD-UAP, no data": "gd-uap-none",
-        "GD-UAP, all data": "gd-uap-all",
+        "GD-UAP, all data": "gd-uap-data",
         "GD-UAP, part of the data": "gd-uap-part",
     }
     values: dict[str, Sequence[float | None]] = {

@@ -130,7 +130,7 @@ def _gain_of_denoising(what: str, first: str, second: str) -> Contrast:
     return Contrast(what, terms)
 
 
-_PERTURBATIONS = ("uap-resnet152", "uap-googlenet", "gd-uap-none", "gd-uap-all", "gd-uap-part")
+_PERTURBATIONS = ("uap-resnet152", "uap-googlenet", "gd-uap-none", "gd-uap-data", "gd-uap-part")
 
 
 def _loses_less(first: str, second: str) -> Contrast:

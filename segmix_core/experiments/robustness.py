@@ -1,0 +1,101 @@
+"""What networks are shown besides images as they are, and how much of it at each scale. No torch in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from segmix_core.experiments.factors import Experiment
+from segmix_core.experiments.methods import DEFENCES, METHODS
+from segmix_core.experiments.names import nearest
+
+Part = Literal["universal", "adaptive", "corruptions", "matrix"]
+PARTS: dict[Part, str] = {
+    "universal": "universal perturbations, published and crafted on a surrogate, beside noise of their size",
+    "adaptive": "attacks made on each image with the network at hand (APGD, SEA)",
+    "corruptions": "common corruptions at five severities",
+    "matrix": "universal perturbations crafted on each method, applied to each",
+}
+"""The parts of the study of robustness, the most telling first."""
+
+SURROGATE = 1000
+"""Seed of the baseline on which Table 6's perturbations are crafted: nobody is attacked by its own network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Universal:
+    """A universal perturbation that every network is shown."""
+
+    name: str  # what rows call it
+    file: str | None = None  # as published; None: crafted on the surrogate
+
+
+UNIVERSALS: tuple[Universal, ...] = (
+    Universal(name="uap-resnet152", file="ResNet-152.mat"),
+    Universal(name="uap-googlenet", file="GoogLeNet.mat"),
+    Universal(name="gd-uap-none"),
+    Universal(name="gd-uap-range"),
+    Universal(name="gd-uap-data"),
+    Universal(name="gd-uap-part"),
+    Universal(name="uap"),
+)
+"""The files are those of Moosavi-Dezfooli et al. (2017). The paper's GD-UAP perturbations are not public."""
+
+CRAFTED_ON_EACH = ("uap", "gd-uap-none")
+"""Of the matrix of who attacks whom."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """How much of the study is run at a scale: everything in here costs time. Sizes are of 0..255."""
+
+    images: int | None  # that adaptive attacks see; None: the whole list
+    steps: int  # of each of SEA's losses
+    longer: int  # steps of the spot check of convergence
+    at: float  # epsilon at which every aim, noise, transfer and the spot check are tried
+    epsilons: tuple[float, ...]  # at which the worst aim is tried
+    corrupted: int | None  # images that are corrupted; None: the whole list
+    uap_images: int
+    uap_passes: int
+    gd_uap_iterations: int
+    gd_uap_check_every: int
+    gd_uap_watched: int
+
+
+_SMALL = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+STUDIES: dict[str, Study] = {
+    "smoke": Study(
+        images=4, steps=3, longer=6, at=1.0, epsilons=(1.0, 4.0), corrupted=4,
+        uap_images=4, uap_passes=1, gd_uap_iterations=20, gd_uap_check_every=10, gd_uap_watched=4,
+    ),
+    "demo": Study(
+        images=24, steps=20, longer=60, at=1.0, epsilons=_SMALL, corrupted=96,
+        uap_images=32, uap_passes=2, gd_uap_iterations=800, gd_uap_check_every=100, gd_uap_watched=48,
+    ),
+    "mini": Study(
+        images=50, steps=100, longer=300, at=1.0, epsilons=_SMALL, corrupted=200,
+        uap_images=48, uap_passes=3, gd_uap_iterations=4000, gd_uap_check_every=400, gd_uap_watched=96,
+    ),
+    "paper": Study(
+        images=None, steps=300, longer=600, at=4.0, epsilons=(*_SMALL, 8.0, 12.0), corrupted=None,
+        uap_images=10_000, uap_passes=10, gd_uap_iterations=40_000, gd_uap_check_every=400, gd_uap_watched=200,
+    ),
+}  # fmt: skip
+"""By scale. Networks that were trained for minutes are floored by 8 of 255, and need smaller sizes."""
+
+STUDIED: dict[str, Experiment] = METHODS | DEFENCES
+"""The methods of Table 1, and two defences that give the size of any effect a scale."""
+
+
+def find_parts(name: str) -> tuple[Part, ...]:
+    """The parts of "robustness", of "table6" or "figure6" (universal), or the one of that name.
+
+    Raises:
+        InputError: no such part.
+    """
+    groups: dict[str, tuple[Part, ...]] = {part: (part,) for part in PARTS}
+    groups |= {"table6": ("universal",), "figure6": ("universal",), "robustness": tuple(PARTS)}
+    if name not in groups:
+        raise nearest("part of the study of robustness", name, groups)
+    return groups[name]

@@ -1,0 +1,175 @@
+"""An adaptive attack on a list of images, batch by batch: it can be stopped, and goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segmix_core.attacks.adaptive import Adversary, attack
+from segmix_core.attacks.sanity import noise
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.transforms import center_crop
+from segmix_core.errors import InputError
+from segmix_core.evaluation import ConfusionMatrix, Scores
+from segmix_core.files import replacing
+from segmix_core.models import SourceSeparation
+from segmix_core.records import IGNORE_INDEX
+from segmix_core.rng import stream
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class AttackedSet:
+    """What an attack did to the images of a list, in its order."""
+
+    scores: dict[str, Scores]  # of each output, on the worst image found for the measured one
+    right_n: np.ndarray  # share of labelled pixels that the measured output still gets right, 0..1
+    by_loss: dict[str, np.ndarray]  # the same for each loss alone
+
+
+def worst_of(found: Sequence[AttackedSet]) -> AttackedSet:
+    """For each image the attack of several that leaves the fewest pixels right."""
+    best_n = np.stack([one.right_n for one in found]).argmin(0)
+    images = np.arange(len(best_n))
+    scores = {
+        output: Scores(
+            np.stack([one.scores[output].per_image_nNN for one in found])[best_n, images],
+            first.categories,
+            first.mean_over,
+        )
+        for output, first in found[0].scores.items()
+    }
+    return AttackedSet(scores, np.stack([one.right_n for one in found]).min(0), {})
+
+
+def attack_dataset(
+    model: SourceSeparation,
+    dataset: SegmentationDataset,
+    adversary: Adversary | None,
+    *,
+    epsilon: float = 0.0,
+    measured: str,
+    crop: int,
+    judges: SourceSeparation | None = None,
+    device: str = "cpu",
+    mean_over: tuple[str, ...] | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> AttackedSet:
+    """Attack the centre `crop` x `crop` pixels of every image; padding is left alone.
+
+    Args:
+        adversary: what it aims at; None shows random signs of size `epsilon` instead (0: the image as it is).
+        measured: the output whose right pixels count, "dominant" or "final".
+        judges: another network, which is shown what was found on `model` (transfer).
+        folder: keeps what is done, a file for each batch; a stopped attack goes on from there.
+        progress: told how many images are done.
+    """
+    judges = judges or model
+    parts = []
+    for number, start in enumerate(range(0, len(dataset), BATCH)):
+        indices = range(start, min(start + BATCH, len(dataset)))
+        path = None if folder is None else folder / f"{number:03d}.npz"
+        if path is None or not path.exists():
+            image_BCHW, label_BHW, inside_BHW = _batch(dataset, indices, crop, device)
+            generator = torch.Generator(device=device)
+            generator.manual_seed(int(stream(seed, "attack", number).integers(2**63)))
+            by_loss: dict[str, Tensor] = {}
+            if adversary is None:
+                shown_BCHW = image_BCHW
+                if epsilon > 0:
+                    noisy_BCHW = noise(image_BCHW, epsilon, generator=generator)
+                    shown_BCHW = torch.where(inside_BHW[:, None], noisy_BCHW, image_BCHW)
+            else:
+                found = attack(
+                    model,
+                    image_BCHW,
+                    label_BHW,
+                    adversary,
+                    measured=measured,
+                    generator=generator,
+                    inside_BHW=inside_BHW,
+                )
+                shown_BCHW, by_loss = found.image_BCHW, found.by_loss
+            part = _scored(judges, shown_BCHW, label_BHW, len(dataset.categories))
+            part |= {f"loss {name}": right_B.cpu().numpy() for name, right_B in by_loss.items()}
+            if path is not None:
+                with replacing(path) as temporary, temporary.open("wb") as opened:
+                    np.savez_compressed(opened, **part)  # type: ignore[arg-type]
+        else:
+            part = _read_part(path)
+        parts.append(part)
+        if progress is not None:
+            progress(indices.stop, len(dataset))
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    scores = {
+        name.removeprefix("matrix "): Scores(matrices, dataset.categories, mean_over)
+        for name, matrices in whole.items()
+        if name.startswith("matrix ")
+    }
+    matrices = scores[measured].per_image_nNN
+    pixels_n = matrices.sum((1, 2))
+    right_n = np.trace(matrices, axis1=1, axis2=2) / np.maximum(pixels_n, 1)
+    losses = {
+        name.removeprefix("loss "): right for name, right in whole.items() if name.startswith("loss ")
+    }
+    return AttackedSet(scores, right_n, losses)
+
+
+def attack_folder(root: Path, adversary: Adversary | None, **identity: object) -> Path:
+    """A folder under `root` named after everything that decides what an attack finds."""
+    content = {"adversary": None if adversary is None else asdict(adversary), **identity}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return root / digest
+
+
+def _batch(
+    dataset: SegmentationDataset, indices: Sequence[int], crop: int, device: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, labels, and which pixels belong to the picture."""
+    images, labels, insides = [], [], []
+    for index in indices:
+        image, label = dataset.pair(index)
+        cropped, cropped_label = center_crop(image, label, crop)
+        _, inside = center_crop(image, np.zeros_like(label), crop)
+        images.append(cropped)
+        labels.append(cropped_label)
+        insides.append(inside != IGNORE_INDEX)
+    image_BHWC = torch.from_numpy(np.stack(images)).to(device)
+    label_BHW = torch.from_numpy(np.stack(labels)).to(device).long()
+    inside_BHW = torch.from_numpy(np.stack(insides)).to(device)
+    return image_BHWC.permute(0, 3, 1, 2).float().div_(255), label_BHW, inside_BHW
+
+
+@torch.no_grad()
+def _scored(
+    model: SourceSeparation, image_BCHW: Tensor, label_BHW: Tensor, categories: int
+) -> dict[str, np.ndarray]:
+    """The confusion matrix of each image at each output."""
+    found = {}
+    for name, logits in model(image_BCHW).outputs().items():
+        matrices = []
+        for prediction, label in zip(logits.argmax(1), label_BHW, strict=True):
+            confusion = ConfusionMatrix(categories)
+            confusion.update(prediction.to(torch.uint8), label)
+            matrices.append(confusion.matrix)
+        found[f"matrix {name}"] = np.stack(matrices)
+    return found
+
+
+def _read_part(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as opened:
+            return {name: opened[name] for name in opened.files}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(path, "is no part of an attack", "delete it to attack its images anew") from error
