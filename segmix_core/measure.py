@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +148,7 @@ def _shared_fields(
     return {
         "schema": results.SCHEMA,
         "experiment": request.experiment.name,
-        "method": asdict(method),
+        "method": method.factors(),
         "method_digest": request.experiment.digest(),
         "scale": scale.name,
         "scale_digest": scale.digest(),

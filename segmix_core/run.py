@@ -163,7 +163,7 @@ def source_digest() -> str:
     """SHA-256 of the sources that decide the numbers of a run: everything but what shows or asks for them."""
     package = Path(__file__).resolve().parent
     rooms = ("data", "mixing", "models", "training", "evaluation")
-    names = ("cooccurrence", "losses", "measure", "metrics", "records", "rng", "subsets")
+    names = ("attacks/adaptive", "cooccurrence", "losses", "measure", "metrics", "records", "rng", "subsets")
     files = [package / f"{name}.py" for name in names]
     files += sorted(path for room in rooms for path in (package / room).rglob("*.py"))
     return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()

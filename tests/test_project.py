@@ -30,6 +30,7 @@ ROOMS = (
     "models",
     "losses",
     "attacks",
+    "corruptions",
     "training",
     "evaluation",
     "results",

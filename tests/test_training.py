@@ -20,7 +20,7 @@ from safetensors import safe_open
 from segmix_core.cooccurrence import cooccurrence_matrix
 from segmix_core.data import open_dataset
 from segmix_core.errors import InputError, WorkError
-from segmix_core.experiments import METHODS, SCALES, Experiment, Scale
+from segmix_core.experiments import METHODS, SCALES, Experiment, Scale, find_experiment
 from segmix_core.experiments.scales import SMOKE
 from segmix_core.measure import predict
 from segmix_core.models import Encoder, SourceSeparation, load_encoder, load_model, read_checkpoint
@@ -81,7 +81,7 @@ def go(
 ) -> tuple[SourceSeparation, Progress]:
     """Train in `folder`; with `stop`, the run is asked to end once that many steps are done."""
     request = Request(
-        experiment=METHODS[method] if isinstance(method, str) else method,
+        experiment=find_experiment(method) if isinstance(method, str) else method,
         scale=scale,
         dataset="voc2012",
         root=root,
@@ -143,7 +143,7 @@ def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     return of
 
 
-METHODS_TRIED = ("baseline", "sourcesep-cm", "sourcesep-cc")
+METHODS_TRIED = ("baseline", "sourcesep-cm", "sourcesep-cc", "baseline+noise", "baseline+adversarial")
 
 
 # Stopping and going on
@@ -262,6 +262,17 @@ def test_stage_2_freezes_the_joining_head_alone(undisturbed: Callable[[str], Pat
     for name, changed in moved(undisturbed, "sourcesep-cm").items():
         assert changed != name.startswith("joiner."), name
     assert all(moved(undisturbed, "baseline").values())
+
+
+def test_the_defences_begin_where_their_definition_says(undisturbed: Callable[[str], Path]) -> None:
+    """Attacked images are for stage 2 alone, noise is for both stages."""
+    plain, noise, adversarial = (
+        [weights_of(undisturbed(method) / name) for name in ("stage1.pt", "checkpoint.pt")]
+        for method in ("baseline", "baseline+noise", "baseline+adversarial")
+    )
+    assert same(adversarial[0], plain[0])
+    assert not same(adversarial[1], plain[1])
+    assert not same(noise[0], plain[0])
 
 
 def test_stage_1_moves_everything(root: Path, undisturbed: Callable[[str], Path]) -> None:

@@ -1,7 +1,7 @@
 """What to run, declared once: methods, scales and the paper's tables. No torch in here."""
 
 from segmix_core.experiments.factors import Cap, Delta, Experiment, Method, Scale
-from segmix_core.experiments.methods import METHODS
+from segmix_core.experiments.methods import DEFENCES, METHODS
 from segmix_core.experiments.names import nearest
 from segmix_core.experiments.paper import (
     FACTS,
@@ -17,6 +17,7 @@ from segmix_core.experiments.paper import (
 from segmix_core.experiments.scales import SCALES
 
 __all__ = [
+    "DEFENCES",
     "FACTS",
     "FIGURES",
     "MEASURED_ON",
@@ -47,9 +48,9 @@ def find_scale(name: str) -> Scale:
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment of that name: one of the methods, or a table's row such as `table1/sourcesep-cm`."""
+    """The experiment of that name: a method, a defence, or a table's row such as `table1/sourcesep-cm`."""
     rows = {row.experiment.name: row.experiment for table in TABLES.values() for row in table}
-    known = METHODS | rows
+    known = METHODS | DEFENCES | rows
     if name not in known:
         raise nearest("experiment", name, known)
     return known[name]

@@ -22,7 +22,16 @@ Pairing = Literal[
 ]
 Blend = Literal["none", "linear", "cutmix"]
 Head = Literal["plain", "no_ssh", "full"]
-Finetune = Literal["none", "plain", "mixed", "denoise"]
+Finetune = Literal[
+    "none",
+    "plain",
+    "mixed",
+    "denoise",  # section 3.3
+    "adversarial",  # plain images, attacked by PGD: a baseline of defence
+]
+
+_LATER: dict[str, Any] = {"noise": 0.0}
+"""Factors that came after the first rows, with their defaults: at these, digests are what they were."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,7 @@ class Method:
     shared_aspp: bool = False
     finetune: Finetune = "plain"
     ppa: Literal["log1p", "log_eps", "off"] = "log1p"  # Eq. 5 and its other reading (R13)
+    noise: float = 0.0  # standard deviation of Gaussian noise on what both stages see, on the 0..255 scale
 
     def __post_init__(self) -> None:
         """Refuse combinations that mean nothing."""
@@ -68,6 +78,10 @@ class Method:
             raise ValueError("pairing, blend and delta come together: a blend needs partners and a weight")
         if self.head == "plain" and self.finetune == "denoise":
             raise ValueError("the plain head has no phantom branch to silence")
+        if self.head != "plain" and self.finetune == "adversarial":
+            raise ValueError("adversarial fine-tuning attacks the one output of the plain head")
+        if not 0 <= self.noise <= 255:
+            raise ValueError(f"noise of {self.noise} is outside 0..255")
         if self.head != "plain" and self.blend != "linear":
             raise ValueError("source separation needs the two images of Eq. 1")
 
@@ -84,6 +98,11 @@ class Method:
         if self.finetune == "none":
             return 1 if trained.stage1() == self.stage1() else None
         return 2 if trained == self else None
+
+    def factors(self) -> dict[str, Any]:
+        """The factors as JSON: what `stored` reads. Those that came later are left out at their default."""
+        held = asdict(self)
+        return {name: held[name] for name in held if name not in _LATER or held[name] != _LATER[name]}
 
     @staticmethod
     def stored(factors: dict[str, Any]) -> Method:
@@ -145,7 +164,7 @@ class Experiment:
 
     def digest(self) -> str:
         """Twelve hexadecimal digits of the factors: two names of one method share their training run."""
-        return _digest(asdict(self.method))
+        return _digest(self.method.factors())
 
 
 def _digest(value: object) -> str:

@@ -1,4 +1,6 @@
-"""The five methods of Table 1."""
+"""The five methods of Table 1, and two baselines of defence that give their robustness a scale."""
+
+from dataclasses import replace
 
 from segmix_core.experiments.factors import Cap, Delta, Experiment, Method
 
@@ -36,6 +38,25 @@ METHODS: dict[str, Experiment] = {
             name="sourcesep-cm",
             method=SOURCESEP_CM,
             summary="source separation on co-occurrence pairs (Algorithm 2)",
+        ),
+    )
+}
+
+BASELINE_NOISE = replace(BASELINE, noise=10.0)  # as large as the published universal perturbations
+BASELINE_ADVERSARIAL = replace(BASELINE, finetune="adversarial")
+
+DEFENCES: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            name="baseline+noise",
+            method=BASELINE_NOISE,
+            summary="DeepLabv3 on images with Gaussian noise",
+        ),
+        Experiment(
+            name="baseline+adversarial",
+            method=BASELINE_ADVERSARIAL,
+            summary="DeepLabv3, fine-tuned on images attacked by PGD-3",
         ),
     )
 }

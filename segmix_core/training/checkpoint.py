@@ -70,8 +70,9 @@ def restore(
 
 
 def _differences(stored: dict[str, Any], asked: dict[str, Any], within: str = "") -> Iterator[str]:
-    for key, value in asked.items():
-        before = stored.get(key)
+    # A group, such as the method, is held against its whole: factors at their default are not written.
+    for key in (asked | stored) if within else asked:
+        before, value = stored.get(key), asked.get(key)
         if isinstance(value, dict) and isinstance(before, dict):
             yield from _differences(before, value, f"{within}{key}.")
         elif before != value:

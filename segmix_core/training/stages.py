@@ -14,9 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segmix_core.attacks.adaptive import pgd
 from segmix_core.errors import WorkError
 from segmix_core.experiments import Method, Scale
-from segmix_core.losses import mixed_label_loss, segmentation_loss, stage1_loss, stage2_loss
+from segmix_core.losses import (
+    cross_entropy_B,
+    mixed_label_loss,
+    segmentation_loss,
+    stage1_loss,
+    stage2_loss,
+)
 from segmix_core.mixing import MEMORY, mix, unmixed
 from segmix_core.models import SourceSeparation
 from segmix_core.records import Batch, MixedBatch, Separation
@@ -26,6 +33,14 @@ from segmix_core.training.samples import TrainingBatches
 
 CHECK_EVERY = 10
 """Steps between two looks at the losses: each look waits for the device."""
+
+ADVERSARIAL_EPSILON = 2.0
+"""How far adversarial fine-tuning moves a pixel, on the 0..255 scale: more leaves small networks nothing."""
+
+ADVERSARIAL_STEP = 1.0
+"""How far each of its steps moves a pixel, on the 0..255 scale."""
+
+ADVERSARIAL_STEPS = 3
 
 Precision = Literal["fp32", "bf16"]
 
@@ -57,7 +72,8 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """What must agree for a run to be resumed."""
         kept = ("method", "scale", "seed", "stage1_steps", "stage2_steps", "precision")
-        stored: dict[str, Any] = _plain({key: asdict(self)[key] for key in kept} | self.data)
+        method = {"method": self.method.factors()}
+        stored: dict[str, Any] = _plain({key: asdict(self)[key] for key in kept} | method | self.data)
         return stored
 
 
@@ -107,6 +123,43 @@ def objective(method: Method, stage: int, separation: Separation, mixed: MixedBa
     if method.blend == "linear" and mixing:
         return mixed_label_loss(separation, mixed)
     return segmentation_loss(separation, mixed.dominant_BHW)
+
+
+def noisy(image_BCHW: Tensor, sd: float, *, rng: np.random.Generator) -> Tensor:
+    """Images 0..1 with Gaussian noise of standard deviation `sd` (0..255 scale), clipped to 0..1."""
+    drawn = rng.standard_normal(tuple(image_BCHW.shape), dtype=np.float32)
+    return image_BCHW.add(torch.from_numpy(drawn).to(image_BCHW.device), alpha=sd / 255).clamp_(0, 1)
+
+
+def attacked(
+    plan: Plan, model: SourceSeparation, image_BCHW: Tensor, label_BHW: Tensor, *, rng: np.random.Generator
+) -> Tensor:
+    """Images 0..1 moved by PGD, from a random start, towards a higher cross-entropy of the dominant output.
+
+    The network stands in evaluation mode meanwhile, and is left in training mode. What is attacked is then
+    the network that will be measured: each image alone, not through the statistics of its batch. And the
+    attack leaves no trace in running means or in the dropout of the step.
+    """
+
+    def objective(image_BCHW: Tensor, done: float) -> tuple[Tensor, Tensor]:
+        with _autocast(plan):
+            separation = model(image_BCHW)
+        loss_B = cross_entropy_B(separation.dominant, label_BHW)
+        return loss_B, torch.zeros_like(loss_B)  # PGD does not ask how many pixels are right
+
+    drawn = rng.uniform(-ADVERSARIAL_EPSILON, ADVERSARIAL_EPSILON, tuple(image_BCHW.shape)).astype(np.float32)
+    start_BCHW = image_BCHW.add(torch.from_numpy(drawn).to(image_BCHW.device), alpha=1 / 255)
+    model.eval()
+    found_BCHW = pgd(
+        objective,
+        image_BCHW,
+        epsilon=ADVERSARIAL_EPSILON,
+        step=ADVERSARIAL_STEP,
+        steps=ADVERSARIAL_STEPS,
+        start_BCHW=start_BCHW,
+    )
+    model.train()
+    return found_BCHW
 
 
 def train(
@@ -182,9 +235,15 @@ def train(
                     recent.append(batch)
             else:
                 mixed = unmixed(batch)
+            image_BCHW = mixed.image_BCHW
+            if plan.method.noise > 0:
+                image_BCHW = noisy(image_BCHW, plan.method.noise, rng=stream(plan.seed, "noise", step))
+            if stage == 2 and plan.method.finetune == "adversarial":
+                start_rng = stream(plan.seed, "attack", step)
+                image_BCHW = attacked(plan, model, image_BCHW, mixed.dominant_BHW, rng=start_rng)
             optimizer.zero_grad(set_to_none=True)
             with _autocast(plan):
-                separation = model(mixed.image_BCHW)
+                separation = model(image_BCHW)
             terms = objective(plan.method, stage, separation, mixed)
             terms["total"].backward()  # type: ignore[no-untyped-call]
             waiting.append({name: term.detach() for name, term in terms.items()})
