@@ -95,7 +95,7 @@ def measure_run(
             f"{request.experiment.name.replace('/', '-')}-{request.seed}-{file_digest(written)[:12]}.npz"
         )
         written.rename(kept)
-        shared = _shared_fields(request, training, evaluation, folder / "checkpoint.pt")
+        shared = shared_fields(request, training, evaluation, folder / "checkpoint.pt")
         rows += [
             shared
             | {
@@ -120,7 +120,7 @@ def _measure_saliency(
     progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
     """Rows of a one-logit network: F-beta and MAE, each image at its own size."""
-    shared = _shared_fields(request, training, evaluation, folder / "checkpoint.pt")
+    shared = shared_fields(request, training, evaluation, folder / "checkpoint.pt")
     return [
         shared
         | {
@@ -140,7 +140,7 @@ def _measure_saliency(
     ]
 
 
-def _shared_fields(
+def shared_fields(
     request: Request, training: SegmentationDataset, evaluation: SegmentationDataset, checkpoint: Path
 ) -> dict[str, Any]:
     """What every row of a run says, whatever stage and output it is about."""

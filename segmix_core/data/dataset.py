@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -75,6 +76,15 @@ class SegmentationDataset:
                 "give each image a label map of its own size",
             )
         return image, label
+
+    def only(self, indices: Sequence[int]) -> SegmentationDataset:
+        """The data set of some of its images, in that order."""
+        return replace(
+            self,
+            ids=tuple(self.ids[index] for index in indices),
+            image_paths=tuple(self.image_paths[index] for index in indices) if self.image_paths else (),
+            label_paths=tuple(self.label_paths[index] for index in indices),
+        )
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits of SHA-256 over the ids and the bytes of all label maps and images."""

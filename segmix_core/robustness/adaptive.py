@@ -70,7 +70,8 @@ def attack_dataset(
 
     Args:
         adversary: what it aims at; None shows random signs of size `epsilon` instead (0: the image as it is).
-        measured: the output whose right pixels count, "dominant" or "final".
+        measured: the output whose right pixels count, "dominant" or "final"; on `model` it is "dominant"
+            where another network judges.
         judges: another network, which is shown what was found on `model` (transfer).
         folder: keeps what is done, a file for each batch; a stopped attack goes on from there.
         progress: told how many images are done.
@@ -81,14 +82,14 @@ def attack_dataset(
         indices = range(start, min(start + BATCH, len(dataset)))
         path = None if folder is None else folder / f"{number:03d}.npz"
         if path is None or not path.exists():
-            image_BCHW, label_BHW, inside_BHW = _batch(dataset, indices, crop, device)
+            image_BCHW, label_BHW, inside_BHW = batch_of(dataset, indices, crop, device)
             generator = torch.Generator(device=device)
             generator.manual_seed(int(stream(seed, "attack", number).integers(2**63)))
             by_loss: dict[str, Tensor] = {}
             if adversary is None:
                 shown_BCHW = image_BCHW
                 if epsilon > 0:
-                    noisy_BCHW = noise(image_BCHW, epsilon, generator=generator)
+                    noisy_BCHW = noise(image_BCHW, epsilon, generator)
                     shown_BCHW = torch.where(inside_BHW[:, None], noisy_BCHW, image_BCHW)
             else:
                 found = attack(
@@ -96,7 +97,7 @@ def attack_dataset(
                     image_BCHW,
                     label_BHW,
                     adversary,
-                    measured=measured,
+                    measured=measured if judges is model else "dominant",
                     generator=generator,
                     inside_BHW=inside_BHW,
                 )
@@ -120,9 +121,7 @@ def attack_dataset(
     matrices = scores[measured].per_image_nNN
     pixels_n = matrices.sum((1, 2))
     right_n = np.trace(matrices, axis1=1, axis2=2) / np.maximum(pixels_n, 1)
-    losses = {
-        name.removeprefix("loss "): right for name, right in whole.items() if name.startswith("loss ")
-    }
+    losses = {name.removeprefix("loss "): right for name, right in whole.items() if name.startswith("loss ")}
     return AttackedSet(scores, right_n, losses)
 
 
@@ -133,7 +132,7 @@ def attack_folder(root: Path, adversary: Adversary | None, **identity: object) -
     return root / digest
 
 
-def _batch(
+def batch_of(
     dataset: SegmentationDataset, indices: Sequence[int], crop: int, device: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Images, labels, and which pixels belong to the picture."""

@@ -1,0 +1,497 @@
+"""The study of robustness, run in pieces: each network under each condition, the most telling first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segmix_core import results
+from segmix_core.attacks.adaptive import Adversary, Aim, available_aims
+from segmix_core.attacks.sanity import (
+    Check,
+    finite_and_unmasked,
+    never_helps,
+    noise_is_weaker,
+    nothing_at_zero,
+    transfer_is_not_stronger,
+    unbounded_reaches_zero,
+)
+from segmix_core.corruptions import CORRUPTIONS, SEVERITIES, Corruption
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.errors import InputError
+from segmix_core.evaluation import Scores, evaluate
+from segmix_core.experiments import METHODS, Method
+from segmix_core.experiments.robustness import (
+    CRAFTED_ON_EACH,
+    STUDIED,
+    STUDIES,
+    SURROGATE,
+    UNIVERSALS,
+    Part,
+    Study,
+)
+from segmix_core.files import file_digest
+from segmix_core.measure import shared_fields
+from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.models import SourceSeparation, load_model, read_checkpoint
+from segmix_core.request import Request, data_of
+from segmix_core.rng import stream
+from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
+from segmix_core.robustness.universal import (
+    Shown,
+    attack_digest,
+    crafted,
+    crafting,
+    published,
+    ways,
+)
+from segmix_core.run import Report, append_missing, cached_run, row_key
+
+UNBOUNDED = 255.0
+"""Epsilon at which nothing is left of an image."""
+
+Reporter = Callable[[str], Report]
+
+
+class OutOfTimeError(Exception):
+    """The next piece would not end within the budget."""
+
+
+@dataclass
+class Clock:
+    """Time that is left; a piece is only begun while it is likely to end in time, judged by the longest."""
+
+    budget: float | None
+    began: float = 0.0
+    longest: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self.began = time.monotonic()
+
+    def piece(self, work: Callable[[], Any]) -> Any:
+        """Do a piece of work.
+
+        Raises:
+            OutOfTimeError: there is no time for it.
+        """
+        before = time.monotonic()
+        if self.budget is not None and before - self.began + self.longest > self.budget:
+            raise OutOfTimeError
+        done = work()
+        self.longest = max(self.longest, time.monotonic() - before)
+        return done
+
+
+def run_study(
+    parts: Sequence[Part],
+    request_for: Callable[..., Request],
+    *,
+    experiments: Sequence[str] = tuple(STUDIED),
+    seeds: Sequence[int] = (0,),
+    perturbations: Path | None = None,
+    budget: float | None = None,
+    results_file: Path | None = None,
+    reporter: Reporter = lambda what: lambda step, steps, terms: None,
+) -> tuple[list[str], list[str]]:
+    """Run what is missing of parts of the study; networks come from the cache, trained if they are not there.
+
+    Rows land in `results_file`. A part of one network is in it whole or not at all; what was done of it stays
+    in the cache.
+
+    Args:
+        request_for: called with an experiment's name and `seed`.
+        experiments: names among `STUDIED`.
+        perturbations: folder of the published perturbations; without it their rows are left.
+        budget: seconds.
+
+    Returns:
+        What is done and what is left, as "part experiment seed".
+
+    Raises:
+        InputError: an unknown experiment; data that cannot be attacked; a broken perturbation.
+    """
+    clock = Clock(budget)
+    done, left = [], []
+    for part in parts:
+        for seed in seeds:
+            for name in experiments:
+                label = f"{part} {name} {seed}"
+                request = request_for(name, seed=seed)
+                path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
+                results.append(path, [])  # a file that cannot be written is found before the work
+                try:
+                    target = Target(request, request_for, clock, reporter)
+                    rows = list(_PARTS[part](target, perturbations))
+                except OutOfTimeError:
+                    left.append(label)
+                    continue
+                append_missing(path, rows)
+                done.append(label)
+                if part == "universal" and perturbations is None:
+                    left.append(f"{label} (published ones need --perturbations)")
+    return done, left
+
+
+class Target:
+    """A network under study: its run, and everything that its rows say whatever it is shown."""
+
+    def __init__(
+        self, request: Request, request_for: Callable[..., Request], clock: Clock, reporter: Reporter
+    ) -> None:
+        self.request, self.clock, self.reporter = request, clock, reporter
+        self._request_for = request_for
+        self.name = request.experiment.name
+        self.training, evaluations = data_of(request)
+        if not evaluations or evaluations[0].num_logits == 1:
+            raise InputError(
+                request.dataset,
+                "has no list of segmented images to attack",
+                "choose VOC, COCO or silhouettes",
+            )
+        self.evaluation = evaluations[0]
+        self.checkpoint = self.run_of(request)
+        self.folder = self.checkpoint.parent / "robustness"
+        self.study: Study = STUDIES[request.scale.name]
+        self.output = request.experiment.method.output()
+
+    def run_of(self, request: Request) -> Path:
+        """The checkpoint of a run, trained now if it is not in the cache."""
+        what = f"{request.experiment.name} seed {request.seed}"
+        found: Path = self.clock.piece(lambda: cached_run(request, report=self.reporter(what))[0])
+        return found
+
+    def another(self, name: str, seed: int | None = None) -> Target:
+        """Another network of the same scale and data."""
+        request = self._request_for(name, seed=self.request.seed if seed is None else seed)
+        return Target(request, self._request_for, self.clock, self.reporter)
+
+    @cached_property
+    def model(self) -> SourceSeparation:
+        """The network after its last stage, on its device."""
+        return load_model(self.checkpoint).to(self.request.device)
+
+    @cached_property
+    def stage1(self) -> SourceSeparation:
+        """The network after stage 1."""
+        return load_model(self.checkpoint.with_name("stage1.pt")).to(self.request.device)
+
+    def chosen(self, number: int | None) -> SegmentationDataset:
+        """So many evaluation images, the same for every network; all of them for None."""
+        if number is None or number >= len(self.evaluation):
+            return self.evaluation
+        drawn = stream(0, "robustness", "images").permutation(len(self.evaluation))[:number]
+        return self.evaluation.only(sorted(int(index) for index in drawn))
+
+    def seen(
+        self,
+        model: SourceSeparation,
+        dataset: SegmentationDataset,
+        perturb: Callable[[torch.Tensor], torch.Tensor] | None,
+        what: str,
+    ) -> dict[str, Scores]:
+        """Scores of images that are shown somehow."""
+        report = self.reporter(f"{self.name} seed {self.request.seed}, {what}")
+        return evaluate(
+            model,
+            dataset,
+            crop=self.request.scale.eval_crop,
+            device=self.request.device,
+            mean_over=self.request.mean_over,
+            perturb=perturb,
+            progress=lambda done, number: report(done, number, {}),
+        )
+
+    def rows(
+        self,
+        scores: dict[str, Scores],
+        condition: dict[str, Any],
+        dataset: SegmentationDataset,
+        *,
+        stage: int = 2,
+        per_image: bool = False,
+    ) -> list[dict[str, Any]]:
+        """A row for each output.
+
+        Args:
+            per_image: keep the matrices of single images beside them.
+        """
+        method: Method = self.request.experiment.method
+        fields = shared_fields(self.request, self.training, dataset, self.checkpoint)
+        checkpoint = self.checkpoint if stage == 2 else self.checkpoint.with_name("stage1.pt")
+        kept = self._confusions(scores, dataset, stage) if per_image else None
+        reported = method.output() if stage == 2 else method.stage1().output()
+        return [
+            fields
+            | {
+                "stage": stage,
+                "output": output,
+                "reported": stage == 2 and output == reported,
+                "precision": "fp32",
+                "condition": condition,
+                "metrics": score.as_json(),
+                "per_image": kept,
+                "steps": read_checkpoint(checkpoint)["progress"]["step"],
+            }
+            for output, score in scores.items()
+        ]
+
+    def _confusions(self, scores: dict[str, Scores], dataset: SegmentationDataset, stage: int) -> str:
+        confusions = ImageConfusions(
+            ids=dataset.ids,
+            categories=dataset.categories,
+            matrices={f"stage{stage} {output}": score.per_image_nNN for output, score in scores.items()},
+        )
+        written = self.folder / results.PER_IMAGE / "attacked.npz"
+        save_confusions(written, confusions)
+        name = f"{self.name.replace('/', '-')}-{self.request.seed}-{file_digest(written)[:12]}.npz"
+        return str(written.rename(written.with_name(name)))
+
+
+def _universal(target: Target, perturbations: Path | None) -> Iterator[dict[str, Any]]:
+    """Table 6: published perturbations, and those crafted on a baseline that is not among the compared."""
+    surrogate = None
+    for universal in UNIVERSALS:
+        if universal.file is not None:
+            if perturbations is None:
+                continue
+            perturbation = published(perturbations, universal.file, universal.name)
+        else:
+            surrogate = surrogate or target.another("baseline", SURROGATE)
+            perturbation = _crafted_on(surrogate, universal.name)
+        for way in ways(perturbation, access="transfer", published=universal.file is not None):
+            yield from _under(target, way)
+        yield from _under(target, Shown(perturbation), stage=1)
+
+
+def _matrix(target: Target, perturbations: Path | None) -> Iterator[dict[str, Any]]:
+    """Who attacks whom: perturbations crafted on each method with the same seed, its own among them."""
+    for name in METHODS:
+        source = target if name == target.name else target.another(name)
+        access = "white-box" if name == target.name else "transfer"
+        for attack in CRAFTED_ON_EACH:
+            perturbation = replace(_crafted_on(source, attack), name=f"{attack} on {name}")
+            yield from _under(target, Shown(perturbation, access=access))
+
+
+def _crafted_on(source: Target, attack: str) -> Any:
+    how = crafting(attack, size=source.request.scale.eval_crop, study=source.study)
+    what = f"{attack} on {source.name} seed {source.request.seed}"
+    return source.clock.piece(
+        lambda: crafted(
+            source.checkpoint,
+            how,
+            source.training,
+            source.folder / "perturbations",
+            output=source.output,
+            device=source.request.device,
+            report=source.reporter(what),
+        )
+    )
+
+
+def _under(target: Target, way: Shown, *, stage: int = 2) -> Iterator[dict[str, Any]]:
+    """The rows of a network that is shown every evaluation image in a way; from the cache if they are there."""
+    condition = way.condition()
+    model = target.model if stage == 2 else target.stage1
+
+    def work() -> list[dict[str, Any]]:
+        what = f"{condition['name']} {condition['control'] or way.fit}"
+        scores = target.seen(model, target.evaluation, way.perturb(), what)
+        return target.rows(scores, condition, target.evaluation, stage=stage)
+
+    yield from _kept(target, condition, stage, work)
+
+
+def _kept(
+    target: Target, condition: dict[str, Any], stage: int, work: Callable[[], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The rows of a condition: from the network's own file of rows, or measured now and written there."""
+    path = target.folder / f"rows-{attack_digest()[:12]}.jsonl"
+    found = results.read(path) if path.exists() else []
+    same = [row for row in found if row["condition"] == condition and row["stage"] == stage]
+    if not same:
+        same = target.clock.piece(work)
+        results.append(path, same)
+    return same
+
+
+def _corruptions(target: Target, perturbations: Path | None) -> Iterator[dict[str, Any]]:
+    """Every corruption of the benchmark at every severity, and the same images as they are (severity 0)."""
+    dataset = target.chosen(target.study.corrupted)
+    cases: list[tuple[str, int, Corruption | None]] = [("none", 0, None)]
+    cases += [(name, severity, Corruption(name, severity)) for name in CORRUPTIONS for severity in SEVERITIES]
+    for name, severity, corruption in cases:
+        condition = _condition("corruption", name, severity=severity, how="imagecorruptions-imaug")
+
+        def work(
+            corruption: Corruption | None = corruption, condition: dict[str, Any] = condition
+        ) -> list[dict[str, Any]]:
+            perturb = None if corruption is None else corruption.perturb(seed=0)
+            what = f"{condition['name']} {condition['severity']}"
+            return target.rows(target.seen(target.model, dataset, perturb, what), condition, dataset)
+
+        yield from _kept(target, condition, 2, work)
+
+
+def _condition(kind: str, name: str, **given: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("control", "epsilon", "severity", "aim", "access"))
+    return {"kind": kind, "name": name, **empty, "how": "", "valid": True, "making": {}} | given
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One attack of the adaptive part."""
+
+    adversary: Adversary | None  # None: random signs of the size below
+    epsilon: float
+    stage: int = 2
+    on: Target | None = None  # the network it is made on, if another
+
+    @property
+    def aim(self) -> str | None:
+        return None if self.adversary is None else self.adversary.aim
+
+
+def _adaptive(target: Target, perturbations: Path | None) -> Iterator[dict[str, Any]]:
+    """SEA with every aim at one size, then with the worst aim at all; its controls and sanity checks."""
+    study = target.study
+    dataset = target.chosen(study.images)
+    found: list[tuple[_Case, AttackedSet]] = []
+
+    def shown(case: _Case) -> AttackedSet:
+        attacked: AttackedSet = target.clock.piece(lambda: _attacked(target, dataset, case))
+        found.append((case, attacked))
+        return attacked
+
+    def against(aim: Aim, epsilon: float, steps: int, **how: Any) -> Adversary:
+        return Adversary(aim=aim, epsilon=epsilon, steps=steps, **how)
+
+    clean = shown(_Case(against("dominant", 0.0, study.steps), 0.0))
+    by_aim = {
+        aim: shown(_Case(against(aim, study.at, study.steps), study.at))
+        for aim in available_aims(target.model)
+    }
+    worst_aim: Aim = min(by_aim, key=lambda aim: float(by_aim[aim].right_n.mean()))
+    noise = {epsilon: shown(_Case(None, epsilon)) for epsilon in study.epsilons}
+    by_epsilon = {0.0: clean, study.at: by_aim[worst_aim]}
+    for epsilon in study.epsilons:
+        if epsilon != study.at:
+            by_epsilon[epsilon] = shown(_Case(against(worst_aim, epsilon, study.steps), epsilon))
+    surrogate = target.another("baseline", SURROGATE)
+    transferred = shown(_Case(against("dominant", study.at, study.steps), study.at, on=surrogate))
+    longer = shown(_Case(against(worst_aim, study.at, study.longer), study.at))
+    unbounded = shown(
+        _Case(against(worst_aim, UNBOUNDED, study.steps, losses=("masked-ce",), shrink=False), UNBOUNDED)
+    )
+    for aim in available_aims(target.stage1):
+        shown(_Case(against(aim, study.at, study.steps), study.at, stage=1))
+
+    checks = [
+        nothing_at_zero(_right(_scores_of(target, dataset), target.output), _mean(clean)),
+        never_helps("epsilon", {epsilon: _mean(one) for epsilon, one in sorted(by_epsilon.items())}),
+        never_helps("steps", {study.steps: _mean(by_aim[worst_aim]), study.longer: _mean(longer)}),
+        noise_is_weaker(_mean(by_aim[worst_aim]), _mean(noise[study.at])),
+        unbounded_reaches_zero(_mean(unbounded)),
+        transfer_is_not_stronger(_mean(by_aim[worst_aim]), _mean(transferred)),
+        _gradients(target, dataset, worst_aim),
+    ]
+    for case, attacked in found:
+        condition = _adaptive_condition(target, case, checks)
+        yield from target.rows(attacked.scores, condition, dataset, stage=case.stage, per_image=True)
+    worst = worst_of(list(by_aim.values()))
+    at_worst = _adaptive_condition(target, _Case(against(worst_aim, study.at, study.steps), study.at), checks)
+    yield from target.rows(worst.scores, at_worst | {"aim": "worst"}, dataset, per_image=True)
+
+
+def _attacked(target: Target, dataset: SegmentationDataset, case: _Case) -> AttackedSet:
+    on = case.on or target
+    model = target.model if case.stage == 2 else target.stage1
+    method = target.request.experiment.method
+    measured = target.output if case.stage == 2 else method.stage1().output()
+    source = None if case.on is None else file_digest(on.checkpoint)[:16]
+    folder = attack_folder(
+        target.folder / "attacks",
+        case.adversary,
+        epsilon=case.epsilon,
+        stage=case.stage,
+        on=source,
+        images=dataset.digest(),
+        code=attack_digest(),
+    )
+    aim = "noise" if case.adversary is None else f"attack on {case.adversary.aim}"
+    report = target.reporter(f"{target.name} seed {target.request.seed}, {aim}, epsilon {case.epsilon:g}")
+    return attack_dataset(
+        on.model if case.on is not None else model,
+        dataset,
+        case.adversary,
+        epsilon=case.epsilon,
+        measured=measured,
+        crop=target.request.scale.eval_crop,
+        judges=model,
+        device=target.request.device,
+        mean_over=target.request.mean_over,
+        folder=folder,
+        progress=lambda done, number: report(done, number, {}),
+    )
+
+
+def _adaptive_condition(target: Target, case: _Case, checks: Sequence[Check]) -> dict[str, Any]:
+    failed = [check.name for check in checks if not check.holds]
+    making: dict[str, Any] = {"checks": {check.name: check.detail for check in checks}, "failed": failed}
+    if case.adversary is not None:
+        making |= asdict(case.adversary) | {"losses": list(case.adversary.losses)}
+    if case.on is not None:
+        making["made on"] = {"experiment": case.on.name, "seed": case.on.request.seed}
+    how = "as it is" if case.epsilon == 0 else "random signs"
+    if case.adversary is not None and case.epsilon > 0:
+        one = case.adversary
+        how = f"{'SEA' if one.shrink else 'APGD'}, {one.steps} steps, {len(one.losses)} losses"
+    return _condition(
+        "adaptive",
+        "sea",
+        control="signs of the same size" if case.adversary is None else None,
+        epsilon=case.epsilon,
+        aim=case.aim if case.epsilon > 0 else None,
+        access="white-box" if case.on is None else "transfer",
+        how=how,
+        valid=not failed,
+        making=making,
+    )
+
+
+def _mean(attacked: AttackedSet) -> float:
+    """Right pixels, per cent, mean over images."""
+    return 100 * float(attacked.right_n.mean())
+
+
+def _scores_of(target: Target, dataset: SegmentationDataset) -> dict[str, Scores]:
+    return target.seen(target.model, dataset, None, "as it is")
+
+
+def _right(scores: dict[str, Scores], output: str) -> float:
+    matrices = scores[output].per_image_nNN
+    right_n = matrices.trace(axis1=1, axis2=2) / matrices.sum((1, 2)).clip(min=1)
+    return 100 * float(right_n.mean())
+
+
+def _gradients(target: Target, dataset: SegmentationDataset, aim: Aim) -> Check:
+    image_BCHW, label_BHW, _ = batch_of(
+        dataset, range(min(4, len(dataset))), target.request.scale.eval_crop, target.request.device
+    )
+    generator = torch.Generator(device=target.request.device).manual_seed(0)
+    return finite_and_unmasked(target.model, image_BCHW, label_BHW, aim=aim, generator=generator)
+
+
+_PARTS: dict[Part, Callable[[Target, Path | None], Iterator[dict[str, Any]]]] = {
+    "universal": _universal,
+    "adaptive": _adaptive,
+    "corruptions": _corruptions,
+    "matrix": _matrix,
+}

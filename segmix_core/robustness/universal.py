@@ -1,0 +1,164 @@
+"""Universal perturbations for the study: crafted once and kept, as published, and what a network is shown."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from segmix_core.attacks import (
+    CONTROLS,
+    FITS,
+    Perturbation,
+    apply_perturbation,
+    control_of,
+    read_perturbation,
+    write_perturbation,
+)
+from segmix_core.attacks.gd_uap import GDUAP, KNOWLEDGE, craft_gd_uap
+from segmix_core.attacks.perturbation import Control, Fit
+from segmix_core.attacks.uap import UAP, craft_uap
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.errors import InputError
+from segmix_core.experiments import nearest
+from segmix_core.experiments.robustness import Study
+from segmix_core.files import alone, file_digest
+from segmix_core.models import load_model
+from segmix_core.rng import stream
+
+Access = str
+Crafting = UAP | GDUAP
+Report = Callable[[int, int, dict[str, float]], None]
+
+CRAFTED = ("uap", *(f"gd-uap-{knowledge}" for knowledge in KNOWLEDGE))
+"""The attacks by which a universal perturbation can be crafted here."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A way of showing images: a perturbation, fitted to them somehow, or noise in its place."""
+
+    perturbation: Perturbation
+    fit: Fit = "resize"
+    control: Control | None = None
+    access: Access = "transfer"
+
+    def perturb(self) -> Callable[[Any], Any]:
+        """What `evaluate(..., perturb=)` takes."""
+        shown = self.perturbation
+        if self.control is not None:
+            rng = stream(0, "control", shown.name, self.control)
+            shown = control_of(shown, self.control, rng=rng)
+        return functools.partial(apply_perturbation, v=shown.v_CHW, mode=self.fit)
+
+    def condition(self) -> dict[str, Any]:
+        """What a row says of it."""
+        return {
+            "kind": "universal",
+            "name": self.perturbation.name,
+            "control": self.control,
+            "epsilon": round(self.perturbation.epsilon, 4),
+            "severity": None,
+            "aim": None,
+            "access": self.access,
+            "how": self.fit,
+            "valid": True,
+            "making": self.perturbation.origin,
+        }
+
+
+def ways(perturbation: Perturbation, *, access: Access, published: bool) -> Iterator[Shown]:
+    """The perturbation itself; noise in its place; and, of a published one, the other ways of fitting it."""
+    yield Shown(perturbation, access=access)
+    for control in CONTROLS:
+        yield Shown(perturbation, control=control, access=access)
+    if published:
+        for fit in FITS[1:]:
+            yield Shown(perturbation, fit=fit, access=access)
+
+
+def crafting(
+    attack: str, *, size: int, epsilon: float = 10.0, study: Study | None = None, seed: int = 0
+) -> Crafting:
+    """How a named attack crafts: at the length of a study, or at its own.
+
+    Raises:
+        InputError: no such attack.
+    """
+    if attack not in CRAFTED:
+        raise nearest("attack", attack, CRAFTED)
+    if attack == "uap":
+        uap = UAP(size=size, epsilon=epsilon, seed=seed)
+        return uap if study is None else replace(uap, images=study.uap_images, passes=study.uap_passes)
+    knowledge = next(one for one in KNOWLEDGE if attack == f"gd-uap-{one}")
+    gd_uap = GDUAP(knowledge=knowledge, size=size, epsilon=epsilon, seed=seed)
+    if study is None:
+        return gd_uap
+    return replace(
+        gd_uap,
+        iterations=study.gd_uap_iterations,
+        check_every=study.gd_uap_check_every,
+        watched=study.gd_uap_watched,
+    )
+
+
+def crafted(
+    checkpoint: Path,
+    how: Crafting,
+    images: SegmentationDataset,
+    folder: Path,
+    *,
+    output: str,
+    device: str = "cpu",
+    report: Report | None = None,
+) -> Perturbation:
+    """A perturbation crafted on the network of a checkpoint; from `folder` if it is there already.
+
+    Crafting that was stopped goes on where it was.
+    """
+    made_on = {"network": file_digest(checkpoint)[:16], "output": output}
+    identity = json.dumps([asdict(how), made_on, images.digest(), attack_digest()], sort_keys=True)
+    stem = f"{how.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    path = folder / f"{stem}.safetensors"
+    with alone(folder):
+        if not path.exists():
+            model = load_model(checkpoint).to(device)
+            craft: Callable[..., Perturbation] = craft_uap if isinstance(how, UAP) else craft_gd_uap
+            made = craft(
+                model,
+                how,
+                images,
+                output=output,
+                device=device,
+                made_on=made_on,
+                state=folder / f"{stem}.state",
+                report=report,
+            )
+            write_perturbation(path, made)
+    return read_perturbation(path, name=how.name)
+
+
+def published(folder: Path, file: str, name: str) -> Perturbation:
+    """A published perturbation from the folder that a user named.
+
+    Raises:
+        InputError: it is not there, or cannot be read.
+    """
+    path = folder / file
+    if not path.is_file():
+        raise InputError(path, "no such perturbation", f"put {file} there, or leave --perturbations out")
+    return read_perturbation(path, name=name)
+
+
+@functools.cache
+def attack_digest() -> str:
+    """SHA-256 of the sources of the attacks, the corruptions and this room: with them, results change."""
+    package = Path(__file__).resolve().parents[1]
+    files = sorted(
+        [*package.glob("attacks/*.py"), *package.glob("robustness/*.py"), package / "corruptions.py"]
+    )
+    return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()
