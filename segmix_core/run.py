@@ -28,7 +28,7 @@ from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, Experiment, Method, Row, Scale, find_rows
 from segmix_core.experiments.factors import Pairing
 from segmix_core.experiments.paper import Data
-from segmix_core.files import alone, file_digest, write_text
+from segmix_core.files import alone, file_digest, sweep, write_text
 from segmix_core.measure import measure_run, predict
 from segmix_core.pairing_statistics import over_seeds
 from segmix_core.report.claims import BIAS, NEVER_MEET, Judged, judge
@@ -92,6 +92,7 @@ def train_and_measure(
             "start": "random" if weights is None else weights.get("sha256", weights["name"]),
         },
     )
+    sweep(folder)
     # What the run is, to read; and a folder or file that cannot be written is found now, not after hours.
     if not checkpoint.exists():
         write_text(folder / "run.json", json.dumps(plan.identity(), indent=2) + "\n")
