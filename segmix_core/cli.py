@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _answer(options)
     try:
         return _answer(options)
+    except BrokenPipeError:  # whoever read the answer has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         return _fail(f"{error}", 2)
     except WorkError as error:
@@ -59,7 +63,7 @@ def _fail(message: str, status: int) -> int:
 def _answer(options: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace], Answer] = options.run
     document, text = run(options)
-    print(json.dumps(document) if options.json else text)
+    print(json.dumps(document) if options.json else text, flush=True)
     return int(getattr(options, "status", 0))
 
 
@@ -349,7 +353,12 @@ def _root(options: argparse.Namespace) -> Path:
     from segmix_core.data import generated_root
     from segmix_core.experiments import find_scale
 
-    return generated_root(find_scale(getattr(options, "scale", None) or "demo"))
+    scale = "demo"
+    if options.command == "evaluate":  # on the pictures of the scale that the checkpoint was trained at
+        from segmix_core.models import read_checkpoint
+
+        scale = read_checkpoint(options.checkpoint)["identity"]["scale"]["name"]
+    return generated_root(find_scale(scale))
 
 
 def _data_make(options: argparse.Namespace) -> Answer:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from PIL import Image
 from segmix_core import cli, results, run
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import InputError
-from segmix_core.experiments import METHODS, SCALES
+from segmix_core.experiments import METHODS, SCALES, Scale
 from segmix_core.experiments.scales import SMOKE
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.training import stages
@@ -300,6 +301,21 @@ def test_evaluate(root: Path, trained: dict[str, Any], protocol: str) -> None:
             assert measured["mIoU"] == pytest.approx(mean, abs=2e-4)
 
 
+def test_generated_pictures_are_those_of_the_checkpoints_scale(
+    trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def root_of(scale: Scale) -> Path:
+        asked.append(scale.name)
+        raise InputError("scale", "was asked for", "stop here")
+
+    monkeypatch.setattr("segmix_core.data.generated_root", root_of)
+    refused(segmix("evaluate", trained["checkpoint"]), "was asked for")
+    refused(segmix("stats", "--dataset", "silhouettes"), "was asked for")
+    assert asked == ["smoke", "demo"]
+
+
 def test_predict_takes_photographs_of_any_size_and_kind(trained: dict[str, Any], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     shapes = {"wide.jpg": (33, 129, 3), "grey.png": (70, 40), "clear.png": (16, 16, 4), "dot.png": (1, 1, 3)}
@@ -405,6 +421,26 @@ def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
     before = out.read_bytes()
     assert segmix(*command).document() == {"done": names, "left": []}
     assert out.read_bytes() == before
+
+
+def test_a_run_that_outlasts_the_budget_stops_at_a_checkpoint_and_is_gone_on_with(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AtOnce(threading.Timer):
+        """The time has passed as soon as training begins."""
+
+        def start(self) -> None:
+            self.function()
+
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(threading, "Timer", AtOnce)
+    out = tmp_path / "rows.jsonl"
+    command = ("run", "table1", "--scale", "short", *data(root), "--out", out, "--budget", "1h", "--json")
+    for step in (10, 30):  # nobody asks at 20, the end of stage 1
+        assert segmix(*command).document() == {"done": [], "left": [f"{name} 0" for name in METHODS]}
+        (checkpoint,) = (tmp_path / "cache").rglob("checkpoint.pt")  # no other run was begun
+        assert read_checkpoint(checkpoint)["progress"]["step"] == step
+        assert results.read(out) == []
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("45s", 45), ("25m", 1500), ("1.5h", 5400)])
@@ -680,6 +716,17 @@ def test_the_process_ends_with_the_status() -> None:
     assert len(json.loads(good.stdout)["rows"]) >= 10
     bad = python("-m", "segmix_core", "report", "tabel1")
     refused(Said(bad.returncode, bad.stdout, bad.stderr), "did you mean 'table1'?")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = [sys.executable, "-m", "segmix_core", "report", "tables"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(7) == b"Table 1"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 # Ctrl-C
