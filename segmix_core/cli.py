@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         commands, "stats", _stats, "co-occurrence (Algorithm 1) and label statistics of a data set"
     )
     _data_options(stats, "voc2012")
-    stats.add_argument("--split", default="train_aug")
+    stats.add_argument("--split", help="train_aug of voc2012, train of most others, by default")
     stats.add_argument(
         "--write", action="store_true", help="update the committed table of VOC label statistics"
     )
@@ -327,13 +327,14 @@ def _stats(options: argparse.Namespace) -> Answer:
     if options.write:
         path = write_label_statistics(root)
         print(f"wrote {path}", file=sys.stderr)
+    split = options.split or SPLITS.get(options.dataset, ("train", "val"))[0]
     dataset = open_dataset(
-        options.dataset, root, options.split, need_images=False, progress=Progress("label maps", "images")
+        options.dataset, root, split, need_images=False, progress=Progress("label maps", "images")
     )
     document = statistics(dataset)
     names, counts = document["categories"], document["images_per_category"]
     lines = [
-        f"{document['images']} images of {options.dataset}, split {options.split}",
+        f"{document['images']} images of {options.dataset}, split {split}",
         "",
         "images per category",
     ]
@@ -460,12 +461,19 @@ def _experiments(options: argparse.Namespace) -> Answer:
     from segmix_core.report import experiments_table
 
     rows = experiments_table(options.table)
-    lines = [
-        f"table {row['table']}  {row['column']:<32}"
-        f"{row['row']:<52}{'-' if row['printed'] is None else row['printed']:<7}{row['experiment']}"
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        printed = "-" if row["printed"] is None else row["printed"]
+        found = [_briefly(entry) for entries in row["measured"].values() for entry in entries.values()]
+        line = f"table {row['table']}  {row['column']:<32}{row['row']:<52}{printed:<7}{row['experiment']:<36}"
+        lines.append(f"{line}{', '.join(found)}".rstrip())
     return {"rows": rows}, "\n".join(lines)
+
+
+def _briefly(entry: dict[str, Any]) -> str:
+    """What was measured, where, and the number of seeds."""
+    digits = 2 if "IoU" in entry["metric"] else 4
+    return f"{entry['dataset']} {entry['scale']} {entry['value']:.{digits}f} ({len(entry['seeds'])})"
 
 
 def _pretrain(options: argparse.Namespace) -> Answer:

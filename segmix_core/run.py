@@ -100,16 +100,18 @@ def train_and_measure(
             "start": "random" if weights is None else weights.get("sha256", weights["name"]),
         },
     )
+    matrix_NN = cooccurrence_matrix(batches.presence)
+    for one in evaluations:
+        if not isinstance(one, SaliencyDataset):
+            build_subsets(
+                one, dataset_presence(one), matrix_NN
+            )  # annotations that cannot be read are found now
     sweep(folder)
     # What the run is, to read; and a folder or file that cannot be written is found now, not after hours.
     if not checkpoint.exists():
         write_text(folder / "run.json", json.dumps(plan.identity(), indent=2) + "\n")
     if results_file is not None:
         results.append(results_file, [])
-    matrix_NN = cooccurrence_matrix(batches.presence)
-    for one in evaluations:
-        if not isinstance(one, SaliencyDataset):
-            build_subsets(one, dataset_presence(one), matrix_NN)  # annotations that cannot be read, too
     model = model_of(request, training.num_logits)
     with _stopping(seconds) as stopping:
         train(

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -198,17 +199,21 @@ def test_data_make_and_check(tmp_path: Path) -> None:
     whole = segmix(*check).document()
     has_kind(whole, kind)
     assert whole["problems"] == []
-    assert whole["files"] == 12
-    assert whole["bytes"] == sum(
-        path.stat().st_size for name in ("JPEGImages", "SegmentationClass") for path in (out / name).iterdir()
-    )
-    victim = next((out / "JPEGImages").iterdir())
-    victim.write_bytes(victim.read_bytes()[:100])
-    broken = segmix(*check)
-    assert broken.status == 2
-    document = json.loads(broken.out)
-    has_kind(document, kind)
-    assert [entry["path"] for entry in document["problems"]] == [str(victim)]
+    folders = ("JPEGImages", "SegmentationClass", "SegmentationObject", "Annotations")
+    assert whole["files"] == 24
+    assert whole["bytes"] == sum(path.stat().st_size for name in folders for path in (out / name).iterdir())
+    for folder in folders:
+        victim = min((out / folder).iterdir())
+        before = victim.read_bytes()
+        victim.write_bytes(before[:90])
+        broken = segmix(*check)
+        assert broken.status == 2
+        document = json.loads(broken.out)
+        has_kind(document, kind)
+        assert [entry["path"] for entry in document["problems"]] == [str(victim)]
+        victim.write_bytes(before)
+    next((out / "Annotations").glob("*.xml")).write_text("<annotation><segmented>1</segmented></annotation>")
+    assert [one["problem"] for one in json.loads(segmix(*check).out)["problems"]] == ["names no object"]
 
 
 ROW = {
@@ -218,6 +223,7 @@ ROW = {
     "experiment": str,
     "metric": str,
     "subset": str | None,
+    "perturbation": str | None,
     "printed": NUMBER | None,
     "measured": dict,
 }
@@ -234,6 +240,9 @@ def test_experiments_and_report() -> None:
         }
         assert printed[("sourcesep-cm", "ResNet-101")] == 78.9
         assert len(printed) == 10
+    lines = segmix("experiments", "--table", 1).out.splitlines()
+    assert lines[0].startswith("table 1  ResNet-50")
+    assert re.search(r" 75\.1 +baseline +.*voc2012 mini \d+\.\d\d", lines[0])
     at_smoke = segmix("report", "table1", "--scale", "smoke", "--json").document()
     assert all(row["measured"].keys() <= {"smoke"} for row in at_smoke["rows"])
     assert json.loads(segmix("report", "table1", "--format", "json").out) == document
