@@ -35,6 +35,8 @@ def confusions_of(path: str) -> ImageConfusions:
 def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = None) -> float | None:
     """A metric of a result row, on all its images or on a subset of them; None where it was not measured.
 
+    The mIoU of a subset is the mean over the categories with a pixel in its labels or predictions (R22).
+
     Args:
         metric: "mIoU" or "IoU <category>", percent; else a name among the row's metrics.
     """
