@@ -27,21 +27,44 @@ seed = 0
 device = "cpu"
 
 # %% tags=["remove-cell"]
+from collections import Counter
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
 from segmix_core import chapter, results
 from segmix_core.experiments import METHODS, TABLES
-from segmix_core.report import figures, measured, paired_difference, verdict
+from segmix_core.report import figures, measured, paired_difference, reading, verdict
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 PHOTOGRAPHS = results.RESULTS / "voc2012-mini.jsonl"  # whatever the chapter's own scale
-rows = results.read(PHOTOGRAPHS)
-entries = {name: found[0] for name in METHODS if (found := measured(rows, METHODS[name]))}
-by_seed = {
-    name: {int(number): value for number, value in entry["by_seed"].items()}
-    for name, entry in entries.items()
-}
+rows = [row for row in results.read(PHOTOGRAPHS) if row["experiment"] in METHODS]
+
+# Of several settings, the one with the most runs.
+count = Counter()
+for experiment in METHODS.values():
+    for entry in measured(rows, experiment):
+        count[entry["setting"]] += len(entry["seeds"])
+chosen = count.most_common(1)[0][0]
+
+
+def read(name, *, stage=2, **how):
+    """What was measured of a method after a stage, in that setting; None if nothing."""
+    own = [row for row in rows if row["experiment"] == name]
+    method = METHODS[name].method
+    asked = replace(METHODS[name], method=method if stage == 2 else replace(method, finetune="none"))
+    found = [entry for entry in measured(own, asked, **how) if entry["setting"] == chosen]
+    return found[0] if found else None
+
+
+def seeds_of(entry):
+    """Seed -> value."""
+    return {int(number): value for number, value in entry["by_seed"].items()}
+
+
+entries = {name: entry for name in METHODS if (entry := read(name))}
+by_seed = {name: seeds_of(entry) for name, entry in entries.items()}
 
 # %% [markdown]
 # ## The finding, first
@@ -59,14 +82,21 @@ Markdown(
 # ## What was run
 
 # %%
-first = rows[0]
-spent = [row["seconds"] / 60 for row in rows]
+runs = [
+    row
+    for name in entries
+    for row in reading(rows, METHODS[name])
+    if measured([row], METHODS[name])[0]["setting"] == chosen
+]
+first = runs[0]
+spent = [row["seconds"] / 60 for row in runs]
+devices = sorted({row["device"] for row in runs})
 chapter.table(
     ["", ""],
     [
         [
             "scale",
-            f"{first['scale']}, {first['steps']} steps in stage 1, then fine-tuning of the same length for every method",
+            f"{first['scale']}, {read('baseline', stage=1)['steps']} steps in stage 1, then fine-tuning of the same length for every method",
         ],
         [
             "training images",
@@ -78,11 +108,8 @@ chapter.table(
         ],
         ["mIoU over", ", ".join(first["mean_over"])],
         ["encoder starts from", "random weights" if first["weights"] is None else first["weights"]["name"]],
-        ["precision, device", f"{first['precision']}, {first['device']}"],
-        [
-            "a run took",
-            f"{min(spent):.0f} to {max(spent):.0f} minutes of one thread on a machine shared with others",
-        ],
+        ["precision, device", f"{first['precision']}, {', '.join(devices)}"],
+        ["a run took", f"{min(spent):.0f} to {max(spent):.0f} minutes, on machines shared with others"],
     ],
 )
 
@@ -122,10 +149,7 @@ shown = first["mean_over"]
 
 def by_category(name):
     """Mean IoU of each category over seeds."""
-    reported = [
-        row["metrics"]["iou_per_category"] for row in rows if row["experiment"] == name and row["reported"]
-    ]
-    return {category: sum(scores[category] for scores in reported) / len(reported) for category in shown}
+    return {category: read(name, metric=f"IoU {category}")["value"] for category in shown}
 
 
 figures.category_bars({name: by_category(name) for name in entries}, shown)
@@ -138,24 +162,10 @@ plt.show()
 lines = []
 for name in entries:
     for output in ("dominant", "final"):
-        pairs_of = {
-            row["seed"]: [
-                one["metrics"]["mIoU"]
-                for one in rows
-                if (one["experiment"], one["output"], one["seed"], one["stage"])
-                == (name, output, row["seed"], 2)
-            ]
-            for row in rows
-            if (row["experiment"], row["output"], row["stage"]) == (name, output, 1)
-        }
-        for number in sorted(pairs_of):
-            before = next(
-                one["metrics"]["mIoU"]
-                for one in rows
-                if (one["experiment"], one["output"], one["seed"], one["stage"]) == (name, output, number, 1)
-            )
-            after = pairs_of[number][0]
-            lines.append([name, output, number, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}"])
+        before, after = (read(name, stage=stage, output=output) for stage in (1, 2))
+        for number in sorted(seeds_of(before).keys() & seeds_of(after).keys()) if before and after else ():
+            old, new = seeds_of(before)[number], seeds_of(after)[number]
+            lines.append([name, output, number, f"{old:.2f}", f"{new:.2f}", f"{new - old:+.2f}"])
 chapter.table(["method", "output", "seed", "after stage 1", "after stage 2", "change"], lines)
 
 # %% [markdown]
@@ -199,18 +209,6 @@ assert verdict(paired_difference(*two)) == "undecided"
 # ## Checks
 
 # %% tags=["nbval-check-output"]
-print(
-    "rows",
-    len(rows),
-    "| methods",
-    list(entries),
-    "| seeds",
-    {name: sorted(values) for name, values in by_seed.items()},
-)
-print(
-    "one setting:",
-    all(len(measured(rows, METHODS[name])) == 1 for name in entries),
-    "| verdict:",
-    verdict(difference),
-)
-print("same number of steps:", len({row["steps"] for row in rows if row["stage"] == 2}) == 1)
+print("methods", list(entries), "| seeds", {name: sorted(values) for name, values in by_seed.items()})
+print("runs of one setting:", len(runs), "of", sum(count.values()), "| verdict:", verdict(difference))
+print("same number of steps:", len({row["steps"] for row in runs}) == 1)

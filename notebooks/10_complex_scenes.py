@@ -41,7 +41,7 @@ from segmix_core.data.annotations import read_annotation
 from segmix_core.experiments import METHODS, PRINTED_IMAGES, TABLES
 from segmix_core.experiments.paper import COMPANIONS, MEASURED_ON, THRESHOLDS
 from segmix_core.metrics import miou
-from segmix_core.report import confusions_of, figures, measured, paired_difference, verdict
+from segmix_core.report import confusions_of, figures, measured, paired_difference, reading, verdict
 from segmix_core.subsets import (
     OBJECTS,
     OCCLUSION,
@@ -241,9 +241,9 @@ chapter.table(
 
 # %% mystnb={"figure": {"caption": "Images of VOC val that count for each threshold of Fig. 5, in three readings (left), and the mIoU of this page's runs in the first reading, on this page's own list (right).", "name": "fig-rare"}, "image": {"alt": "Left, the number of images against the threshold for three readings; right, mIoU against the threshold for five methods."}} tags=["nbval-ignore-output"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.0))
-readings = dict(zip(RARE, ("every pair is rare", "some pair is rare", "or a single category"), strict=True))
-for reading, meaning in readings.items():
-    left.plot(THRESHOLDS, [len(voc[f"{reading}/{t}"].ids) for t in THRESHOLDS], ".-", label=meaning)
+meanings = dict(zip(RARE, ("every pair is rare", "some pair is rare", "or a single category"), strict=True))
+for rule, meaning in meanings.items():
+    left.plot(THRESHOLDS, [len(voc[f"{rule}/{t}"].ids) for t in THRESHOLDS], ".-", label=meaning)
 left.set_yscale("log")
 left.set_ylabel("images of VOC val (log scale)")
 left.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(0, 0.72))
@@ -269,27 +269,23 @@ lines = []
 for subset in (*TABLE4, *RARELY):
     found = {
         name: {
-            (
-                f"{entry['dataset']} {entry['split']}",
-                entry["scale"],
-                entry["weights"],
-                entry["protocol"],
-                f"mean over {'all' if entry['mean_over'] is None else len(entry['mean_over'])} categories",
-            ): entry
+            entry["setting"]: entry
             for entry in measured(committed, METHODS[name], subset=subset, among=MEASURED_ON["voc"])
         }
         for name in ("sourcesep-cm", "baseline")
     }
-    for key in found["sourcesep-cm"].keys() & found["baseline"].keys():
+    for key in (one for one in found["sourcesep-cm"] if one in found["baseline"]):
         ours, theirs = (found[name][key] for name in ("sourcesep-cm", "baseline"))
         difference = paired_difference(ours["by_seed"], theirs["by_seed"])
         if difference is not None:
             mean, half, pairs = difference
             spread = "" if half is None else f" ± {half:.2f}"
+            over = "all" if ours["mean_over"] is None else len(ours["mean_over"])
             lines.append(
                 [
                     f"`{subset}`",
-                    ", ".join(key),
+                    f"{ours['dataset']} {ours['split']}, {ours['scale']}, {ours['weights']}, {ours['protocol']}, "
+                    f"mean over {over} categories",
                     ours["images"],
                     f"{mean:+.2f}{spread}",
                     pairs,
@@ -322,7 +318,8 @@ chapter.table(header, sorted(lines, key=lambda line: line[1])) if lines else Mar
 
 # %% tags=["hide-cell", "nbval-ignore-output"]
 # Solution of 1, for the first companion that this list shows with person, in the baseline's run.
-row = next(row for row in runs["baseline"].rows if row["reported"] and row["eval_split"] == evaluation.split)
+rows = reading(runs["baseline"].rows, METHODS["baseline"])
+row = next(row for row in rows if row["eval_split"] == evaluation.split)
 confusions = confusions_of(row["per_image"])
 thing = next(name for name in COMPANIONS if here.get(f"with-person/{name}"))
 matrix = confusions.of(row["stage"], row["output"], f"with-person/{thing}").sum(0)
@@ -331,7 +328,7 @@ print(f"{thing}: {cell(100 * miou(matrix, three[2:]))}, mean of the three: {cell
 
 # %% tags=["hide-cell"]
 # Solution of 2.
-strict, loose = (set(voc[f"{reading}/{max(THRESHOLDS)}"].ids) for reading in RARE[:2])
+strict, loose = (set(voc[f"{rule}/{max(THRESHOLDS)}"].ids) for rule in RARE[:2])
 print(f"{len(loose - strict)} images have a rare pair among others that are not")
 assert strict < loose
 

@@ -41,7 +41,7 @@ from segmix_core.evaluation import ConfusionMatrix
 from segmix_core.evaluation.saliency import BETA_SQUARED, SaliencyScores
 from segmix_core.experiments import MEASURED_ON, METHODS, TABLES
 from segmix_core.mixing import cooccurrence_partners, mix, pair_scores, random_partners
-from segmix_core.report import figures, measured
+from segmix_core.report import figures, measured, reading
 from segmix_core.report.claims import CLAIMS, judge
 from segmix_core.request import data_of
 from segmix_core.rng import stream
@@ -87,7 +87,7 @@ without_network = {
     "the middle": scored([np.outer(across, across)] * len(masks)),
     "every object": scored(objects),
 }
-here = {name: next(row for row in run.rows if row["reported"])["metrics"] for name, run in runs.items()}
+here = {name: reading(run.rows, METHODS[name])[0]["metrics"] for name, run in runs.items()}
 judged = [one for one in judge(committed) if one.claim == claim]
 
 # %% [markdown]
@@ -352,11 +352,22 @@ found = {}
 for name in compared:
     for metric in METRICS:
         for entry in measured(committed, METHODS[name], metric=metric, among=MEASURED_ON["ecssd"]):
-            key = (entry["dataset"], entry["scale"], f"{entry['steps']} steps", f"from {entry['weights']}")
-            found.setdefault(key, {}).setdefault(name, {})[metric] = entry
+            found.setdefault(entry["setting"], {}).setdefault(name, {})[metric] = entry
+
+
+def setting_of(entry):
+    """A setting in words."""
+    return f"{entry['dataset']}, {entry['scale']}, {entry['steps']} steps, from {entry['weights']}"
+
+
 lines = [
-    [", ".join(key), name, *(in_words(entries[metric]) for metric in METRICS), len(entries["maxF"]["seeds"])]
-    for key, by_method in found.items()
+    [
+        setting_of(entries["maxF"]),
+        name,
+        *(in_words(entries[metric]) for metric in METRICS),
+        len(entries["maxF"]["seeds"]),
+    ]
+    for by_method in found.values()
     for name, entries in by_method.items()
 ]
 chapter.table(["setting", "method", *METRICS.values(), "seeds"], lines) if lines else Markdown(

@@ -69,7 +69,9 @@ def table_of(kind, *, disagreeing=False):
 # ## Numbers of images, counted on VOC's label maps
 #
 # Categories are counted when at least one pixel has their label. Most printed counts come out exactly, which says that the subsets are read as the
-# authors built them. Where 45 cars are printed in both halves of Table 5, the first is almost certainly a slip.
+# authors built them. Where 45 cars are printed in both halves of Table 5, the first is almost certainly a slip. The count in the text of Fig. 5 is that
+# of the training and evaluation lists together. More images hold an occluded object than hold two objects: an object alone in its picture must count as
+# occluded too, as VOC's own flag has it.
 
 # %%
 table_of("counts")
@@ -144,6 +146,9 @@ plt.show()
 table_of("text and table")
 
 # %% [markdown]
+# Two more that no number tells: the caption of Table 11 calls the mixing ratio $\gamma$, which is the cap in Algorithm 2, where the ratio is $\delta$; and
+# Table 3 has no row for CC, so that nothing is said of it on COCO.
+#
 # ## Claims that the printed values contradict
 #
 # The claims are those of [the last chapter](14_claims); here they are held against the paper's own numbers. Only those that do not hold are listed.

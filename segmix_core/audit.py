@@ -61,17 +61,37 @@ def _counts(table: LabelTable) -> Iterator[Finding]:
         f"{several} of two or more categories",
         several <= crowded,
     )
+    occluded = PRINTED_IMAGES["occlusion/any"]
+    yield Finding(
+        "counts",
+        "Table 4: an object is occluded by another, so that its image has two or more",
+        f"{occluded} images with an occluded object",
+        f"{crowded} images are not of one object",
+        occluded <= crowded,
+    )
+    cat, bottle = (VOC_CATEGORIES.index(name) for name in ("cat", "bottle"))
+    both = sum(
+        int((held[:, cat] & held[:, bottle]).sum()) for held in map(table.presence, ("train_aug", "val"))
+    )
+    printed = next(fact.printed for fact in FACTS if fact.kind == "together")
+    yield Finding(
+        "counts",
+        "text of Fig. 5: cat + bottle, train_aug and val together",
+        str(printed),
+        str(both),
+        both == printed,
+    )
     person = VOC_CATEGORIES.index("person")
     train = table.presence("train_aug")
     together = train[train[:, person]].sum(0)
     together[[0, person]] = 0
-    top = {VOC_CATEGORIES[index] for index in np.argsort(-together)[:5]}
+    most = {VOC_CATEGORIES[index]: int(together[index]) for index in np.argsort(-together)[:5]}
     yield Finding(
         "counts",
         "section 4.3.4: the five categories that meet a person most often (train_aug)",
         ", ".join(sorted(COMPANIONS)),
-        ", ".join(sorted(top)),
-        top == set(COMPANIONS),
+        ", ".join(f"{name} {images}" for name, images in most.items()),
+        most.keys() == set(COMPANIONS),
     )
 
 

@@ -54,8 +54,9 @@ class Run:
         return curve
 
     def score(self, stage: int, output: str, metric: str = "mIoU") -> float:
-        """A measured metric, percent, of an output after a stage."""
-        row = next(row for row in self.rows if row["stage"] == stage and row["output"] == output)
+        """A measured metric, percent, of an output after a stage, on the images as they are."""
+        wanted = (stage, output, None)
+        row = next(row for row in self.rows if (row["stage"], row["output"], row["condition"]) == wanted)
         return float(row["metrics"][metric])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _answer(options)
     try:
         return _answer(options)
+    except BrokenPipeError:  # whoever read the answer has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         return _fail(f"{error}", 2)
     except WorkError as error:
@@ -59,7 +63,7 @@ def _fail(message: str, status: int) -> int:
 def _answer(options: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace], Answer] = options.run
     document, text = run(options)
-    print(json.dumps(document) if options.json else text)
+    print(json.dumps(document) if options.json else text, flush=True)
     return int(getattr(options, "status", 0))
 
 
@@ -91,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         commands, "stats", _stats, "co-occurrence (Algorithm 1) and label statistics of a data set"
     )
     _data_options(stats, "voc2012")
-    stats.add_argument("--split", default="train_aug")
+    stats.add_argument("--split", help="train_aug of voc2012, train of most others, by default")
     stats.add_argument(
         "--write", action="store_true", help="update the committed table of VOC label statistics"
     )
@@ -323,13 +327,14 @@ def _stats(options: argparse.Namespace) -> Answer:
     if options.write:
         path = write_label_statistics(root)
         print(f"wrote {path}", file=sys.stderr)
+    split = options.split or SPLITS.get(options.dataset, ("train", "val"))[0]
     dataset = open_dataset(
-        options.dataset, root, options.split, need_images=False, progress=Progress("label maps", "images")
+        options.dataset, root, split, need_images=False, progress=Progress("label maps", "images")
     )
     document = statistics(dataset)
     names, counts = document["categories"], document["images_per_category"]
     lines = [
-        f"{document['images']} images of {options.dataset}, split {options.split}",
+        f"{document['images']} images of {options.dataset}, split {split}",
         "",
         "images per category",
     ]
@@ -349,7 +354,12 @@ def _root(options: argparse.Namespace) -> Path:
     from segmix_core.data import generated_root
     from segmix_core.experiments import find_scale
 
-    return generated_root(find_scale(getattr(options, "scale", None) or "demo"))
+    scale = "demo"
+    if options.command == "evaluate":  # on the pictures of the scale that the checkpoint was trained at
+        from segmix_core.models import read_checkpoint
+
+        scale = read_checkpoint(options.checkpoint)["identity"]["scale"]["name"]
+    return generated_root(find_scale(scale))
 
 
 def _data_make(options: argparse.Namespace) -> Answer:
@@ -451,12 +461,19 @@ def _experiments(options: argparse.Namespace) -> Answer:
     from segmix_core.report import experiments_table
 
     rows = experiments_table(options.table)
-    lines = [
-        f"table {row['table']}  {row['column']:<32}"
-        f"{row['row']:<52}{'-' if row['printed'] is None else row['printed']:<7}{row['experiment']}"
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        printed = "-" if row["printed"] is None else row["printed"]
+        found = [_briefly(entry) for entries in row["measured"].values() for entry in entries.values()]
+        line = f"table {row['table']}  {row['column']:<32}{row['row']:<52}{printed:<7}{row['experiment']:<36}"
+        lines.append(f"{line}{', '.join(found)}".rstrip())
     return {"rows": rows}, "\n".join(lines)
+
+
+def _briefly(entry: dict[str, Any]) -> str:
+    """What was measured, where, and the number of seeds."""
+    digits = 2 if "IoU" in entry["metric"] else 4
+    return f"{entry['dataset']} {entry['scale']} {entry['value']:.{digits}f} ({len(entry['seeds'])})"
 
 
 def _pretrain(options: argparse.Namespace) -> Answer:

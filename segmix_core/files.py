@@ -4,18 +4,23 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from segmix_core.errors import InputError, WorkError
 
+_ABANDONED = 60.0
+"""Seconds after which a part that nobody holds was left by a killed process."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it onto `path` if the block succeeds.
 
-    A reader, and a process killed half-way, sees the old file or the new one, never a part of either.
+    A reader, and a process killed half-way, sees the old file or the new one, never a part of either. A part
+    that a killed process leaves is hidden (`.<name>.*.part`) and goes with the next `sweep` of the folder.
 
     Raises:
         InputError: the folder cannot be made or written to.
@@ -28,9 +33,9 @@ def replacing(path: Path) -> Iterator[Path]:
         raise InputError(
             path.parent, f"cannot write here ({error.strerror})", "name another folder"
         ) from error
-    os.close(handle)
     temporary = Path(name)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # tells `sweep` that somebody writes
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
@@ -43,7 +48,20 @@ def replacing(path: Path) -> Iterator[Path]:
             f"{path}: could not be written ({error.strerror or error}); the file of before is unchanged"
         ) from error
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the parts of files in `folder` that killed processes left: old ones that nobody holds."""
+    for part in folder.glob(".*.part"):
+        try:
+            with part.open("rb") as opened:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - part.stat().st_mtime > _ABANDONED:
+                    part.unlink()
+        except OSError:  # held by its writer, gone meanwhile, or not ours to remove
+            continue
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import signal
 import threading
 import time
@@ -28,7 +29,7 @@ from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, Experiment, Method, Row, Scale, find_rows
 from segmix_core.experiments.factors import Pairing
 from segmix_core.experiments.paper import Data
-from segmix_core.files import alone, file_digest, write_text
+from segmix_core.files import alone, file_digest, sweep, write_text
 from segmix_core.measure import measure_run, predict
 from segmix_core.pairing_statistics import over_seeds
 from segmix_core.report.claims import BIAS, NEVER_MEET, Judged, judge
@@ -53,6 +54,10 @@ CACHE = results.REPOSITORY / "data" / "cache"
 Report = Callable[[int, int, dict[str, float]], None]
 
 
+class OutOfTimeError(Exception):
+    """Training was stopped at a checkpoint, as the time that it was given had passed."""
+
+
 def train_and_measure(
     request: Request,
     folder: Path,
@@ -61,6 +66,7 @@ def train_and_measure(
     report: Report | None = None,
     progress: Callable[[int, int], None] | None = None,
     results_file: Path | None = None,
+    seconds: float | None = None,
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Train both stages, measure the network after each, and add the rows to `folder`/rows.jsonl.
 
@@ -69,12 +75,14 @@ def train_and_measure(
         report: told the steps of training and the terms of the loss.
         progress: told how far the data are made, where they are made on first use.
         results_file: also append the rows here.
+        seconds: training stops at a checkpoint once so many have passed.
 
     Returns:
         The checkpoint and the rows.
 
     Raises:
-        InputError, WorkError: see the rooms; KeyboardInterrupt after a checkpoint was written.
+        InputError, WorkError: see the rooms; KeyboardInterrupt and OutOfTimeError after a checkpoint was
+            written.
     """
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists() and not resume:
@@ -92,17 +100,20 @@ def train_and_measure(
             "start": "random" if weights is None else weights.get("sha256", weights["name"]),
         },
     )
+    matrix_NN = cooccurrence_matrix(batches.presence)
+    for one in evaluations:
+        if not isinstance(one, SaliencyDataset):
+            build_subsets(
+                one, dataset_presence(one), matrix_NN
+            )  # annotations that cannot be read are found now
+    sweep(folder)
     # What the run is, to read; and a folder or file that cannot be written is found now, not after hours.
     if not checkpoint.exists():
         write_text(folder / "run.json", json.dumps(plan.identity(), indent=2) + "\n")
     if results_file is not None:
         results.append(results_file, [])
-    matrix_NN = cooccurrence_matrix(batches.presence)
-    for one in evaluations:
-        if not isinstance(one, SaliencyDataset):
-            build_subsets(one, dataset_presence(one), matrix_NN)  # annotations that cannot be read, too
     model = model_of(request, training.num_logits)
-    with _stop_on_interrupt() as stopping:
+    with _stopping(seconds) as stopping:
         train(
             plan,
             model,
@@ -118,6 +129,26 @@ def train_and_measure(
     if results_file is not None:
         append_missing(results_file, rows)
     return checkpoint, rows
+
+
+@contextmanager
+def _stopping(seconds: float | None) -> Iterator[Callable[[], bool]]:
+    """A question that the training loop asks between steps: is the time up, or did somebody ask to stop?"""
+    late = threading.Event()
+    timer = None if seconds is None else threading.Timer(seconds, late.set)
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    with _stop_on_interrupt() as asked:
+        try:
+            yield lambda: asked() or late.is_set()
+        except KeyboardInterrupt:
+            if late.is_set() and not asked():
+                raise OutOfTimeError from None
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 @contextmanager
@@ -174,15 +205,20 @@ def cached_run(
     *,
     report: Report | None = None,
     progress: Callable[[int, int], None] | None = None,
+    seconds: float | None = None,
 ) -> tuple[Path, list[dict[str, Any]]]:
-    """The run of a request from the cache; trained now if it is not there, resumed if it is half there."""
+    """The run of a request from the cache; trained now if it is not there, resumed if it is half there.
+
+    Args:
+        report, progress, seconds: see `train_and_measure`.
+    """
     request = with_pseudo_categories(request)
     training, _ = data_of(request, progress=progress)
     folder = run_folder(request, training.digest())
     with alone(folder):
         if (folder / "rows.jsonl").is_file():
             return folder / "checkpoint.pt", results.read(folder / "rows.jsonl")
-        return train_and_measure(request, folder, resume=True, report=report)
+        return train_and_measure(request, folder, resume=True, report=report, seconds=seconds)
 
 
 def pretrain_encoder(
@@ -284,7 +320,8 @@ def run_tables(
     Args:
         names: "table1", "figure5", "tables" ..., the most telling first.
         request_for: called with an experiment's name and `seed`.
-        budget: seconds; a run is only begun while it is likely to end in time, judged by the longest so far.
+        budget: seconds; a run is only begun while it is likely to end in time, judged by the longest so far,
+            and stops at a checkpoint if it does not.
 
     Returns:
         What is done and what is left, as "experiment seed".
@@ -306,7 +343,13 @@ def run_tables(
             path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
             results.append(path, [])  # a file that cannot be written or read is found before the work
             results.read(path)
-            _, rows = cached_run(request, report=reporter(name), progress=progress)
+            remaining = None if budget is None else budget - spent
+            try:
+                _, rows = cached_run(request, report=reporter(name), progress=progress, seconds=remaining)
+            except OutOfTimeError:
+                left.append(name)
+                longest = math.inf
+                continue
             append_missing(path, rows)
             longest = max(longest, time.monotonic() - began - spent)
             done.append(name)

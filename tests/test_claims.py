@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_results import ROW
+from test_results import ATTACKED, ROW
 
 from segmix_core.experiments import METHODS, find_experiment
 from segmix_core.metrics import ImageConfusions, save_confusions
@@ -144,6 +144,50 @@ def test_pairs_are_judged_without_any_network() -> None:
     assert verdict_on(15, [], pairs=shares).verdict == "supported"
     noise = {("sourcesep-cc", NEVER_MEET): {0: 50.0}, ("sourcesep-cm", NEVER_MEET): {0: 1.0}}
     assert verdict_on(14, [], pairs=noise).verdict == "undecided"
+
+
+def test_attacked_rows_are_in_no_clean_contrast() -> None:
+    attacked = [row | {"metrics": {"mIoU": 1.0}, "condition": ATTACKED} for row in table1()]
+    expected = verdict_on(1, table1())
+    assert verdict_on(1, attacked + table1()) == expected
+    assert verdict_on(1, table1() + attacked) == expected
+    assert verdict_on(1, attacked).verdict == "not measured"
+
+
+def attacked_rows(name: str, clean: float, lost: float, epsilon: float = 10, **changes: Any) -> list[Any]:
+    """Three seeds, clean and under each perturbation of Table 6."""
+    rows = rows_of(name, *(clean + seed for seed in SEEDS))
+    for perturbation in ("uap-resnet152", "uap-googlenet", "gd-uap-none", "gd-uap-all", "gd-uap-part"):
+        condition = ATTACKED | {"name": perturbation, "epsilon": epsilon} | changes
+        rows += rows_of(name, *(clean - lost + seed for seed in SEEDS), condition=condition)
+    return rows
+
+
+def test_losses_under_attack_are_paired_at_one_size() -> None:
+    """CC loses 3 points at epsilon 10, CM 5, the baseline 9; at 2 nobody but CC was measured."""
+    rows = [
+        *attacked_rows("sourcesep-cc", 60, 30, epsilon=2)[3:],
+        *attacked_rows("sourcesep-cc", 60, 3),
+        *attacked_rows("sourcesep-cm", 55, 5),
+        *attacked_rows("baseline", 50, 9),
+    ]
+    assert [finding.mean for finding in verdict_on(6, rows).findings] == pytest.approx([6, 4])
+    assert verdict_on(7, rows).findings[0].mean == pytest.approx(2)
+    assert verdict_on(6, rows).verdict == verdict_on(7, rows).verdict == "supported"
+    failed = [row | {"condition": row["condition"] and row["condition"] | {"valid": False}} for row in rows]
+    assert verdict_on(6, failed).verdict == "not measured"
+
+
+def test_one_sum_is_about_one_list_of_images() -> None:
+    """A network attacked on ten images is not held against its score on all of them."""
+    few = [row for row in attacked_rows("sourcesep-cc", 60, 3) if row["condition"]]
+    few = [row | {"eval_digest": "ten images", "eval_images": 10} for row in few]
+    rows = [*few, *rows_of("sourcesep-cc", 60, 60, 60), *attacked_rows("baseline", 50, 9)]
+    assert verdict_on(6, rows).verdict == "not measured"
+    more = [row | {"eval_digest": "ten images"} for row in rows_of("sourcesep-cc", 62.0, 63.0, 64.0)]
+    more += [row | {"eval_digest": "ten images"} for row in attacked_rows("baseline", 50, 9)]
+    (over_cc,) = verdict_on(6, [*rows, *more]).findings
+    assert over_cc.mean == pytest.approx(4)
 
 
 def test_images_that_disagree_leave_it_undecided(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +28,7 @@ from PIL import Image
 from segmix_core import cli, results, run
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import InputError
-from segmix_core.experiments import METHODS, SCALES
+from segmix_core.experiments import METHODS, SCALES, Scale
 from segmix_core.experiments.scales import SMOKE
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.training import stages
@@ -197,17 +199,21 @@ def test_data_make_and_check(tmp_path: Path) -> None:
     whole = segmix(*check).document()
     has_kind(whole, kind)
     assert whole["problems"] == []
-    assert whole["files"] == 12
-    assert whole["bytes"] == sum(
-        path.stat().st_size for name in ("JPEGImages", "SegmentationClass") for path in (out / name).iterdir()
-    )
-    victim = next((out / "JPEGImages").iterdir())
-    victim.write_bytes(victim.read_bytes()[:100])
-    broken = segmix(*check)
-    assert broken.status == 2
-    document = json.loads(broken.out)
-    has_kind(document, kind)
-    assert [entry["path"] for entry in document["problems"]] == [str(victim)]
+    folders = ("JPEGImages", "SegmentationClass", "SegmentationObject", "Annotations")
+    assert whole["files"] == 24
+    assert whole["bytes"] == sum(path.stat().st_size for name in folders for path in (out / name).iterdir())
+    for folder in folders:
+        victim = min((out / folder).iterdir())
+        before = victim.read_bytes()
+        victim.write_bytes(before[:90])
+        broken = segmix(*check)
+        assert broken.status == 2
+        document = json.loads(broken.out)
+        has_kind(document, kind)
+        assert [entry["path"] for entry in document["problems"]] == [str(victim)]
+        victim.write_bytes(before)
+    next((out / "Annotations").glob("*.xml")).write_text("<annotation><segmented>1</segmented></annotation>")
+    assert [one["problem"] for one in json.loads(segmix(*check).out)["problems"]] == ["names no object"]
 
 
 ROW = {
@@ -217,6 +223,7 @@ ROW = {
     "experiment": str,
     "metric": str,
     "subset": str | None,
+    "perturbation": str | None,
     "printed": NUMBER | None,
     "measured": dict,
 }
@@ -233,6 +240,9 @@ def test_experiments_and_report() -> None:
         }
         assert printed[("sourcesep-cm", "ResNet-101")] == 78.9
         assert len(printed) == 10
+    lines = segmix("experiments", "--table", 1).out.splitlines()
+    assert lines[0].startswith("table 1  ResNet-50")
+    assert re.search(r" 75\.1 +baseline +.*voc2012 mini \d+\.\d\d", lines[0])
     at_smoke = segmix("report", "table1", "--scale", "smoke", "--json").document()
     assert all(row["measured"].keys() <= {"smoke"} for row in at_smoke["rows"])
     assert json.loads(segmix("report", "table1", "--format", "json").out) == document
@@ -298,6 +308,21 @@ def test_evaluate(root: Path, trained: dict[str, Any], protocol: str) -> None:
             iou = [score["iou_per_category"][category] for category in names]
             mean = np.mean([value for value in iou if value is not None])
             assert measured["mIoU"] == pytest.approx(mean, abs=2e-4)
+
+
+def test_generated_pictures_are_those_of_the_checkpoints_scale(
+    trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def root_of(scale: Scale) -> Path:
+        asked.append(scale.name)
+        raise InputError("scale", "was asked for", "stop here")
+
+    monkeypatch.setattr("segmix_core.data.generated_root", root_of)
+    refused(segmix("evaluate", trained["checkpoint"]), "was asked for")
+    refused(segmix("stats", "--dataset", "silhouettes"), "was asked for")
+    assert asked == ["smoke", "demo"]
 
 
 def test_predict_takes_photographs_of_any_size_and_kind(trained: dict[str, Any], tmp_path: Path) -> None:
@@ -405,6 +430,26 @@ def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
     before = out.read_bytes()
     assert segmix(*command).document() == {"done": names, "left": []}
     assert out.read_bytes() == before
+
+
+def test_a_run_that_outlasts_the_budget_stops_at_a_checkpoint_and_is_gone_on_with(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AtOnce(threading.Timer):
+        """The time has passed as soon as training begins."""
+
+        def start(self) -> None:
+            self.function()
+
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(threading, "Timer", AtOnce)
+    out = tmp_path / "rows.jsonl"
+    command = ("run", "table1", "--scale", "short", *data(root), "--out", out, "--budget", "1h", "--json")
+    for step in (10, 30):  # nobody asks at 20, the end of stage 1
+        assert segmix(*command).document() == {"done": [], "left": [f"{name} 0" for name in METHODS]}
+        (checkpoint,) = (tmp_path / "cache").rglob("checkpoint.pt")  # no other run was begun
+        assert read_checkpoint(checkpoint)["progress"]["step"] == step
+        assert results.read(out) == []
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("45s", 45), ("25m", 1500), ("1.5h", 5400)])
@@ -680,6 +725,17 @@ def test_the_process_ends_with_the_status() -> None:
     assert len(json.loads(good.stdout)["rows"]) >= 10
     bad = python("-m", "segmix_core", "report", "tabel1")
     refused(Said(bad.returncode, bad.stdout, bad.stderr), "did you mean 'table1'?")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = [sys.executable, "-m", "segmix_core", "report", "tables"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(7) == b"Table 1"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 # Ctrl-C

@@ -69,6 +69,20 @@ ROW: dict[str, Any] = {
 }
 
 
+ATTACKED: dict[str, Any] = {
+    "kind": "universal",
+    "name": "uap-resnet152",
+    "control": None,
+    "epsilon": 10,
+    "severity": None,
+    "aim": None,
+    "access": "transfer",
+    "how": "resize",
+    "valid": True,
+    "making": {"file": "ResNet-152.mat"},
+}
+
+
 def row(miou: float | None = None, **changes: Any) -> dict[str, Any]:
     """A valid row with the given fields, and mIoU, changed."""
     metrics = ROW["metrics"] if miou is None else ROW["metrics"] | {"mIoU": miou}
@@ -287,6 +301,48 @@ def test_seeds_of_one_setting_are_averaged() -> None:
     assert entry["images"] == 10
 
 
+def test_attacked_rows_are_in_no_clean_number(tmp_path: Path) -> None:
+    clean = [row(50.0, seed=0), row(52.0, seed=1)]
+    attacked = [
+        row(9.0, seed=seed, condition=ATTACKED | {"epsilon": epsilon})
+        for seed in (0, 1, 2)
+        for epsilon in (5, 10)
+    ]
+    noise = [row(45.0, seed=2, condition=ATTACKED | {"control": "random signs"})]
+    spoilt = [row(8.0, seed=0, condition=ATTACKED | {"valid": False})]
+    for order, rows in (("before", [*attacked, *noise, *spoilt, *clean]), ("after", clean)):
+        results.append(tmp_path / order / "rows.jsonl", rows)
+    before, alone = tmp_path / "before", tmp_path / "after"
+    assert substitutions(before) == substitutions(alone)
+    assert substitutions(before)["silhouettes_sketch_sourcesep_cm"] == "51.0"
+    for name in ("table1", "table4", "table10", "figure5"):
+        assert report_rows(name, folder=before) == report_rows(name, folder=alone)
+    (entry,) = measured(results.read_all(before), CM)
+    assert (entry["value"], entry["condition"]) == (51, None)
+    lines = [
+        line
+        for line in as_markdown(report_rows("table6", folder=before)).splitlines()
+        if "SourceSep-CM" in line and "not measured" not in line
+    ]
+    assert [[*line.split(" | ")[1:5:3], line.split(" | ")[6]] for line in lines] == [
+        ["clean", "51.00 ± 12.71", "silhouettes val"],
+        ["UAP, ResNet", "9.00 ± 0.00", "silhouettes val, epsilon 5, access transfer, resize"],
+        ["UAP, ResNet", "9.00 ± 0.00", "silhouettes val, epsilon 10, access transfer, resize"],
+        [
+            "UAP, ResNet",
+            "8.00",
+            "silhouettes val, epsilon 10, access transfer, resize, **a sanity check failed**",
+        ],
+    ]
+
+
+def test_a_row_without_any_labelled_pixel_stops_no_report(tmp_path: Path) -> None:
+    nothing = row(seed=0, metrics={"mIoU": None, "aAcc": None, "iou_per_category": {"cat": None}})
+    results.append(tmp_path / "rows.jsonl", [nothing, row(60.0, seed=1)])
+    assert substitutions(tmp_path)["silhouettes_sketch_sourcesep_cm_seeds"] == "1"
+    assert "| 60.00 |" in as_markdown(report_rows("table1", folder=tmp_path))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -423,7 +479,7 @@ def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
     }
     shown = as_markdown([found])
     assert (
-        f"| {declared.row} | {declared.column} | mIoU | {declared.printed} | 40.0 | sketch, resnet18w32 |"
+        f"| {declared.row} | {declared.column} | mIoU | {declared.printed} | 40.00 | sketch, resnet18w32 |"
         in shown
     )
     narrowed = [

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from segmix_core.data import check_disjoint, open_dataset
+from segmix_core.data.annotations import read_annotation
 from segmix_core.data.coco import check_coco
-from segmix_core.data.dataset import Checked, Problem, SegmentationDataset
+from segmix_core.data.dataset import Checked, Problem, SegmentationDataset, read_label
 from segmix_core.data.saliency import check_saliency
 from segmix_core.data.voc import lists_of
 from segmix_core.errors import InputError
+from segmix_core.records import IGNORE_INDEX
 
 
 def check(
@@ -21,6 +24,8 @@ def check(
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Read every list, image and label map of a data set; train and val lists must be disjoint.
+
+    In VOC's layout, the annotation and the instance map of each image too, where there are such folders.
 
     Args:
         mask_threshold: of DUT-S and ECSSD alone; see `saliency.read_mask`.
@@ -67,7 +72,24 @@ def check(
                 listed.label(index)
         except InputError as error:
             note(error)
+        for path, read in _beside(listed, listed.ids[index]):
+            seen.add(path)
+            try:
+                read()
+            except InputError as error:
+                note(error)
         if progress is not None:
             progress(done, len(entries))
     size = sum(path.stat().st_size for path in seen if path.is_file())
     return Checked(len(seen), size, tuple(problems))
+
+
+def _beside(listed: SegmentationDataset, identifier: str) -> Iterator[tuple[Path, Callable[[], object]]]:
+    """What Table 4 is counted from, where the data set has it, and how it is read."""
+    annotations, instances = (listed.root / name for name in ("Annotations", "SegmentationObject"))
+    if annotations.is_dir():
+        path = annotations / f"{identifier}.xml"
+        yield path, partial(read_annotation, path, listed.categories)
+    path = instances / f"{identifier}.png"
+    if path.is_file():  # train_aug lists images that VOC has no instances of
+        yield path, partial(read_label, path, IGNORE_INDEX)

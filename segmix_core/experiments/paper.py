@@ -174,6 +174,7 @@ def _table4() -> Iterator[Row]:
 
 
 def _table5() -> Iterator[Row]:
+    """The metric is the IoU of X over the subset (R21)."""
     columns = [
         (f"{heading}: {thing}", _read(subset=f"{subset}/{thing}", metric=f"IoU {thing}"))
         for heading, subset in (("co-occur with person", "with-person"), ("exclusive", "alone"))

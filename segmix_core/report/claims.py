@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -367,8 +367,14 @@ def _verdict(claim: Claim, findings: tuple[Finding, ...]) -> Verdict:
 
 def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Finding | None:
     """What rows of one setting say of a contrast; None where a term was not measured for any shared seed."""
-    by_seed = [_by_seed(one, rows, pairs) for _, one in contrast.terms]
-    shared = sorted(set.intersection(*(set(values) for values in by_seed)))
+    rows, by_seed = max(
+        (
+            (alike, [_by_seed(one, alike, pairs) for _, one in contrast.terms])
+            for alike in _alike(contrast, rows)
+        ),
+        key=lambda found: len(_shared(found[1])),
+    )
+    shared = _shared(by_seed)
     if not shared:
         return None
     weights = [weight for weight, _ in contrast.terms]
@@ -387,6 +393,33 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
     return Finding(contrast, printed_value(contrast), mean, half, len(shared), images, holds)
 
 
+def _shared(by_seed: list[dict[int, float]]) -> list[int]:
+    return sorted(set.intersection(*(set(values) for values in by_seed)))
+
+
+def _alike(contrast: Contrast, rows: Rows) -> Iterator[Rows]:
+    """The rows that may stand in one sum: of the same images, read in the same way, attacked alike."""
+    measured = [row for _, one in contrast.terms for row in _rows_of(one, rows)]
+    for way in dict.fromkeys(_measured_on(row) for row in measured) or [()]:
+        same = [row for row in rows if _measured_on(row) == way]
+        attacked = [row["condition"] for row in measured if row["condition"] and _measured_on(row) == way]
+        for epsilon in dict.fromkeys(condition["epsilon"] for condition in attacked) or [None]:
+            fitted: dict[str, str] = {}  # each perturbation in one way
+            for condition in attacked:
+                if condition["epsilon"] == epsilon:
+                    fitted.setdefault(condition["name"], condition["how"])
+            yield [
+                row
+                for row in same
+                if (condition := row["condition"]) is None
+                or (condition["epsilon"], condition["how"]) == (epsilon, fitted.get(condition["name"]))
+            ]
+
+
+def _measured_on(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in ("eval_dataset", "eval_digest", "protocol", "crop"))
+
+
 def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
     if one.metric in (NEVER_MEET, BIAS):
         return dict(pairs.get((one.experiment.name, one.metric), {}))
@@ -399,10 +432,13 @@ def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
 
 
 def _rows_of(one: Reading, rows: Rows) -> Rows:
+    """The rows of a reading, without those on which a sanity check of an attack failed."""
     return [
         row
         for row in reading(rows, one.experiment, perturbation=one.perturbation)
-        if row["eval_dataset"] in MEASURED_ON[one.data] and one.eval_split in (None, row["eval_split"])
+        if row["eval_dataset"] in MEASURED_ON[one.data]
+        and one.eval_split in (None, row["eval_split"])
+        and (row["condition"] is None or row["condition"]["valid"])
     ]
 
 

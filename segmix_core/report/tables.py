@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +34,8 @@ def confusions_of(path: str) -> ImageConfusions:
 
 def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = None) -> float | None:
     """A metric of a result row, on all its images or on a subset of them; None where it was not measured.
+
+    The mIoU of a subset is the mean over the categories with a pixel in its labels or predictions (R22).
 
     Args:
         metric: "mIoU" or "IoU <category>", percent; else a name among the row's metrics.
@@ -136,11 +139,13 @@ def _summary(
         images = int(confusions_of(first["per_image"]).subsets[subset].sum())
     digits = 2 if "IoU" in metric else 4
     return {
+        "setting": hashlib.sha256(repr(setting(first)).encode()).hexdigest()[:12],
         "scale": first["scale"],
         "dataset": first["eval_dataset"],
         "split": first["eval_split"],
         "subset": subset,
         "mean_over": first["mean_over"],
+        "condition": _without_making(first["condition"]),
         "weights": "random" if first["weights"] is None else first["weights"]["name"],
         "backbone": first["backbone"],
         "protocol": first["protocol"] if first["crop"] is None else f"{first['protocol']} {first['crop']}",
@@ -156,6 +161,10 @@ def _summary(
         "devices": sorted({row["device"] for row in rows}),
         "commits": sorted({row["commit"] for row in rows}),
     }
+
+
+def _without_making(condition: dict[str, Any] | None) -> dict[str, Any] | None:
+    return condition and {name: value for name, value in condition.items() if name != "making"}
 
 
 def experiments_table(table: int | None = None, folder: Path = results.RESULTS) -> Rows:
@@ -253,18 +262,30 @@ def as_markdown(rows: Rows) -> str:
 
 
 def _measured_cells(entry: dict[str, Any]) -> list[str]:
-    spread = "" if entry["half_width_95"] is None else f" ± {entry['half_width_95']}"
+    digits = 2 if "IoU" in entry["metric"] else 4
+    spread = "" if entry["half_width_95"] is None else f" ± {entry['half_width_95']:.{digits}f}"
     over = "" if entry["mean_over"] is None else f", mean over {len(entry['mean_over'])} categories"
     return [
-        f"{entry['value']}{spread}",
+        f"{entry['value']:.{digits}f}{spread}",
         f"{entry['scale']}, {entry['backbone']}",
-        f"{entry['dataset']} {entry['split']}{over}",
+        f"{entry['dataset']} {entry['split']}{over}{_attacked(entry['condition'])}",
         entry["weights"],
         str(len(entry["seeds"])),
         str(entry["images"]),
         ", ".join(entry["devices"]),
         ", ".join(entry["commits"]),
     ]
+
+
+def _attacked(condition: dict[str, Any] | None) -> str:
+    if condition is None:
+        return ""
+    names = ("epsilon", "severity", "aim", "access")
+    said = [f"{name} {condition[name]}" for name in names if condition[name] is not None]
+    said += [condition["how"]] * bool(condition["how"]) + ["**a sanity check failed**"] * (
+        not condition["valid"]
+    )
+    return "".join(f", {part}" for part in said)
 
 
 def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
