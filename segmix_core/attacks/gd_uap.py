@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +15,7 @@ from segmix_core.attacks.fooling import Watched
 from segmix_core.attacks.perturbation import Perturbation
 from segmix_core.attacks.state import read_state, save_state
 from segmix_core.data.dataset import SegmentationDataset
-from segmix_core.data.transforms import PADDING, augment, draw_augmentation
+from segmix_core.data.transforms import augment, draw_augmentation
 from segmix_core.errors import InputError
 from segmix_core.models import SourceSeparation
 from segmix_core.rng import stream
@@ -30,6 +29,7 @@ PART = 2840 / 10_000
 
 SATURATED = 0.5  # beyond this share of pixels at the limit ...
 STILL = 1e-5  # ... that a step changes by less than this, the perturbation is halved
+TINY = torch.finfo(torch.float32).tiny  # below it a norm counts as zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +67,15 @@ def craft_gd_uap(
 
     It starts uniform within the limit; Adam steps, each followed by clipping. Every few hundred iterations
     the share of pixels that it changes is measured on held-out images, whose clean predictions are made
-    once; the best is kept, and crafting ends when `patience` checks brought none.
+    once; the best is kept, and crafting ends when `patience` checks in a row brought no better one.
 
     Args:
         images: of the training list: `watched` of them judge, the others are what "data" and "part" see.
         output: whose predictions are to change.
-        made_on: what the perturbation says of the network: JSON.
+        made_on: what the perturbation says of the network: JSON. It should tell one network from another,
+            by the digest of its weights, for a state to be gone on from with the same one only.
         state: a file from which crafting goes on, written at every check and removed at the end.
-        report: told iteration, iterations, and the fooling rate in percent as "total".
+        report: told iteration, iterations, and the best fooling rate so far in percent as "total".
 
     Returns:
         The best perturbation, (3, size, size).
@@ -91,23 +92,18 @@ def craft_gd_uap(
     order = stream(how.seed, "gd-uap", "held out").permutation(len(images))
     held_out = min(how.watched, len(images) // 2)
     watched = Watched.of(model, output, images, order[:held_out], size=how.size, device=device)
-    background = _Background(how, images, order[held_out:], device)
-    making = _Making(how, device, state, made_on or {})
-    with _activations(model.encoder) as activations:
-        while making.iteration < how.iterations and making.unsuccessful < how.patience:
-            image_CHW = background.draw(making.iteration)
-            activations.clear()
-            model.encoder(image_CHW.add(making.v, alpha=1 / 255).clamp(0, 1)[None])
-            loss = -torch.stack([one.float().norm().log() for one in activations]).sum()
-            making.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            making.step()
-            if making.iteration >= making.next_check:
-                activations.clear()
-                making.check(watched.fooling_rate(making.v.detach()))
-                activations.clear()
-                if report is not None:
-                    report(making.iteration, how.iterations, {"total": 100 * making.best_rate})
+    background = _Background(how, images, order[held_out:], model.encoder.mean)
+    making = _Making(how, device, state, {"output": output, "data": images.digest(), "made_on": made_on})
+    while making.iteration < how.iterations and making.unsuccessful < how.patience:
+        image_CHW = background.draw(making.iteration)
+        shown_CHW = image_CHW.add(making.v, alpha=1 / 255).clamp(0, 1)
+        loss = -log_norms(model.encoder, shown_CHW[None])
+        (making.v.grad,) = torch.autograd.grad(loss, making.v)  # and none of the network's own
+        making.step()
+        if making.due():
+            making.check(watched.fooling_rate(making.v.detach()))
+        if report is not None:
+            report(making.iteration, how.iterations, {"total": 100 * max(0.0, making.best_rate)})
     if making.best_rate < 0:  # fewer iterations than one check takes
         making.check(watched.fooling_rate(making.v.detach()))
     if state is not None:
@@ -123,111 +119,139 @@ def craft_gd_uap(
     return Perturbation(how.name, making.best.cpu(), origin)
 
 
-@contextmanager
-def _activations(encoder: nn.Module) -> Iterator[list[Tensor]]:
-    """What every ReLU of an encoder returns, in order, for as long as the block lasts."""
+def log_norms(encoder: nn.Module, image_BCHW: Tensor) -> Tensor:
+    """The sum over every ReLU of an encoder of log ||a||_2, with a all that it returns: a scalar.
+
+    What a ReLU returns that is zero everywhere adds a constant: its logarithm would be without end.
+    """
     found: list[Tensor] = []
     hooks = [
-        module.register_forward_hook(lambda _module, _given, returned: found.append(returned))
+        module.register_forward_hook(
+            lambda _module, _given, returned: found.append(returned.float().norm().clamp_min(TINY).log())
+        )
         for module in encoder.modules()
         if isinstance(module, nn.ReLU)
     ]
     try:
-        yield found
+        encoder(image_BCHW)
     finally:
         for hook in hooks:
             hook.remove()
+    return torch.stack(found).sum()
 
 
 class _Background:
     """The image that a perturbation is added to: what an attacker of this knowledge would put there."""
 
-    def __init__(self, how: GDUAP, images: SegmentationDataset, known: np.ndarray, device: str) -> None:
-        self.how, self.images, self.device = how, images, device
-        self.known = known
+    def __init__(self, how: GDUAP, images: SegmentationDataset, known: np.ndarray, mean_C11: Tensor) -> None:
+        self.how, self.images, self.known, self.mean_C11 = how, images, known, mean_C11
+        self.device = mean_C11.device
         if how.knowledge == "part":
             # The same part for every seed, as a list in a file would be.
             rank = stream(0, "gd-uap", "part").permutation(len(images))
-            kept = [index for index in known if rank[index] < PART * len(images)]
-            self.known = np.array(kept or known[:1])
-        self.mean_C11 = torch.tensor(PADDING, device=device)[:, None, None] / 255
-        self.spread_C11 = self.mean_C11
+            kept = known[rank[known] < PART * len(images)]
+            self.known = kept if len(kept) else known[:1]
         if how.knowledge == "range":
-            pixels = np.concatenate(
-                [images.image(int(index)).reshape(-1, 3) for index in known[: how.watched]]
-            )
-            self.mean_C11 = torch.from_numpy(pixels.mean(0, dtype=np.float64) / 255).float().to(device)
-            self.mean_C11 = self.mean_C11[:, None, None]
-            self.spread_C11 = torch.from_numpy(pixels.std(0, dtype=np.float64) / 255).float().to(device)
-            self.spread_C11 = self.spread_C11[:, None, None]
+            mean_C, spread_C = _mean_and_spread(images, known)
+            self.mean_C11 = torch.tensor(mean_C / 255, dtype=torch.float32, device=self.device)[:, None, None]
+            self.spread_C11 = torch.tensor(spread_C / 255, dtype=torch.float32, device=self.device)[
+                :, None, None
+            ]
 
     def draw(self, iteration: int) -> Tensor:
         """float32 (3, size, size) in 0..1 for one iteration.
 
-        Without knowledge: ImageNet's mean colour, so that what enters the first layer is the perturbation.
+        Without knowledge it is the colour that the network subtracts: what enters the first layer is the
+        perturbation alone.
         """
         how = self.how
         if how.knowledge == "none":
             return self.mean_C11.expand(3, how.size, how.size)
         rng = stream(how.seed, "gd-uap", "draw", iteration)
         if how.knowledge == "range":
-            noise_CHW = rng.standard_normal((3, how.size, how.size), dtype=np.float32)
-            return (
-                torch.from_numpy(noise_CHW)
-                .to(self.device)
-                .mul_(self.spread_C11)
-                .add_(self.mean_C11)
-                .clamp_(0, 1)
-            )
+            noise_CHW = torch.from_numpy(rng.standard_normal((3, how.size, how.size), dtype=np.float32))
+            return noise_CHW.to(self.device).mul_(self.spread_C11).add_(self.mean_C11).clamp_(0, 1)
         image, label = self.images.pair(int(rng.choice(self.known)))
         crop, _ = augment(image, label, draw_augmentation(label.shape, how.size, rng=rng), how.size)
         return torch.from_numpy(crop).to(self.device).permute(2, 0, 1).float().div_(255)
 
 
+def _mean_and_spread(images: SegmentationDataset, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of all pixels of some images, by channel, on the 0..255 scale."""
+    count, sum_C, squares_C = 0, np.zeros(3), np.zeros(3)
+    for index in indices:
+        pixel_PC = images.image(int(index)).reshape(-1, 3).astype(np.float64)
+        count += len(pixel_PC)
+        sum_C += pixel_PC.sum(0)
+        squares_C += np.square(pixel_PC).sum(0)
+    mean_C = sum_C / count
+    return mean_C, np.sqrt(squares_C / count - mean_C**2)
+
+
 class _Making:
-    """Where crafting stands; all of it is in the state file."""
+    """Where crafting stands; all of it is in the state file, which is written where a check ends."""
 
-    _NUMBERS = ("iteration", "next_check", "unsuccessful", "saturation", "best_rate")
+    _NUMBERS = ("iteration", "unsuccessful", "best_rate")
 
-    def __init__(self, how: GDUAP, device: str, state: Path | None, made_on: dict[str, Any]) -> None:
+    def __init__(self, how: GDUAP, device: str, state: Path | None, of: dict[str, Any]) -> None:
         self.how, self.state = how, state
-        self.identity = {**asdict(how), "made_on": made_on}
+        self.identity = {"attack": "gd-uap", **asdict(how), **of}
         start = stream(how.seed, "gd-uap", "start").uniform(-1, 1, (3, how.size, how.size))
         self.v = torch.tensor(how.epsilon * start, dtype=torch.float32, device=device).requires_grad_()
         self.optimizer = torch.optim.Adam([self.v], lr=how.step)
-        self.iteration, self.next_check, self.unsuccessful = 0, how.check_every, 0
-        self.saturation, self.best_rate = 0.0, -1.0
+        self.iteration, self.unsuccessful, self.best_rate = 0, 0, -1.0
         self.best = self.v.detach().clone()
+        self.saturation = torch.zeros((), dtype=torch.float64, device=device)
         if state is not None and state.exists():
             self._restore(state, device)
+        self._wait()
+
+    def _wait(self) -> None:
+        self.checked, self.next_check = self.iteration, self.iteration + self.how.check_every
+        self.halved = torch.zeros((), dtype=torch.int64, device=self.v.device)
 
     def step(self) -> None:
-        """One step of Adam, clipping, and the halving of a perturbation that can go no further."""
+        """One step of Adam, clipping, and the halving of a perturbation that can go no further.
+
+        All of it stays on the device: to ask for a number at each step would make a GPU wait.
+        """
         self.optimizer.step()
+        self.iteration += 1
         limit = self.how.epsilon
         with torch.no_grad():
             self.v.clamp_(-limit, limit)
-            saturation = float((self.v.abs() == limit).double().mean())
-            if saturation > SATURATED and abs(saturation - self.saturation) < STILL:
-                self.v.mul_(0.5)
-                self.next_check = min(self.next_check, self.iteration + 1 + self.how.check_every // 2)
+            saturation = (self.v.abs() >= limit).sum().double() / self.v.numel()
+            stuck = (saturation > SATURATED) & ((saturation - self.saturation).abs() < STILL)
+            self.v.mul_(torch.where(stuck, 0.5, 1.0))
+            # The first iteration since the last check at which it was halved; 0, none.
+            self.halved = torch.where(stuck & (self.halved == 0), self.iteration, self.halved)
         self.saturation = saturation
-        self.iteration += 1
+
+    def due(self) -> bool:
+        """Whether to measure: `check_every` after the last time, or half of it after a halving since then.
+
+        It is enough to look every half of it: a halving found now calls for no check before now.
+        """
+        half = max(1, self.how.check_every // 2)
+        if (self.iteration - self.checked) % half == 0 or self.iteration >= self.next_check:
+            halved = int(self.halved)
+            self.next_check = halved + half if halved else self.next_check
+        return self.iteration >= self.next_check
 
     def check(self, rate: float) -> None:
         """Keep the perturbation if it changes more than any before, and write the state."""
-        self.next_check = self.iteration + self.how.check_every
         if rate > self.best_rate:
             self.best_rate, self.unsuccessful = rate, 0
             self.best = self.v.detach().clone()
         else:
             self.unsuccessful += 1
+        self._wait()
         if self.state is not None:
             self._save(self.state)
 
     def _save(self, path: Path) -> None:
         adam = self.optimizer.state[self.v]
-        tensors = {"v": self.v, "best": self.best}
+        tensors = {"v": self.v, "best": self.best, "saturation": self.saturation}
         tensors |= {name: adam[name] for name in ("exp_avg", "exp_avg_sq")}
         numbers = {name: getattr(self, name) for name in self._NUMBERS}
         save_state(path, self.identity, tensors, numbers)
@@ -236,7 +260,7 @@ class _Making:
         tensors, numbers = read_state(path, self.identity, device=device)
         with torch.no_grad():
             self.v.copy_(tensors["v"])
-        self.best = tensors["best"]
+        self.best, self.saturation = tensors["best"], tensors["saturation"]
         self.optimizer.state[self.v] = {
             "step": torch.tensor(float(numbers["iteration"])),
             "exp_avg": tensors["exp_avg"],

@@ -50,7 +50,7 @@ class Perturbation:
 
     def scaled_to(self, epsilon: float) -> Perturbation:
         """The same pattern with `epsilon` as its largest size."""
-        origin = self.origin | {"rescaled_from": round(self.epsilon, 4)}
+        origin = self.origin | {"epsilon": epsilon, "rescaled_from": round(self.epsilon, 4)}
         return replace(self, v_CHW=self.v_CHW * (epsilon / self.epsilon), origin=origin)
 
 
@@ -65,7 +65,7 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
     * `.mat`: key `r`, width x height x channel (Moosavi-Dezfooli et al. 2017), read by scipy.
     * `.npy`: (1, 3, H, W) or (3, H, W), or with the channel last, read without pickle.
     * `.pth`, `.pt`: the same as a tensor, or as the only tensor of a dictionary, read as weights only.
-    * `.safetensors`: what `write_perturbation` wrote, with its making.
+    * `.safetensors`: what `write_perturbation` wrote, with its making and its name.
 
     A shape with a 3 at either end counts as channel first. Files do not say their channel order: RGB is
     taken, and the origin says so.
@@ -81,13 +81,14 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
     if not path.is_file():
         raise InputError(path, "no such perturbation", f"name a file of the form {_FORMS}")
     stated: dict[str, Any] = {}
-    if path.suffix == ".mat":
+    form = path.suffix.lower()
+    if form == ".mat":
         found, layout = _matlab(path)
-    elif path.suffix == ".npy":
+    elif form == ".npy":
         found, layout = _numpy(path)
-    elif path.suffix in (".pth", ".pt"):
+    elif form in (".pth", ".pt"):
         found, layout = _torch(path)
-    elif path.suffix == ".safetensors":
+    elif form == ".safetensors":
         found, layout, stated = _crafted(path)
     else:
         raise InputError(path, f"a file of the form '{path.suffix}'", f"give {_FORMS}")
@@ -102,15 +103,17 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
             f"its largest value is {size:.4g}, which may be on the scale 0..1 or 0..255",
             "say which: scale 'unit' (times 255) or 'pixel' (--perturbation-scale)",
         )
-    found = found.astype(np.float32) * (255 if scale == "unit" else 1)
-    size *= 255 if scale == "unit" else 1
+    factor = 255 if scale == "unit" else 1
+    size *= factor
     if size > 255:
         raise InputError(path, f"its largest value is {size:.4g}, beyond 255", "check the scale of the file")
+    found = found.astype(np.float32) * np.float32(factor)
     epsilon = stated.get("epsilon")
-    if epsilon is not None and size > epsilon + _SLACK:
+    if epsilon is not None and not size <= epsilon + _SLACK:
         raise InputError(
             path, f"its largest value is {size:.4g}, beyond its stated epsilon {epsilon:g}", "craft it anew"
         )
+    written_as = stated.pop("name", path.stem)
     origin = {
         "file": path.name,
         "sha256": file_digest(path),
@@ -118,7 +121,7 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
         "scale": scale or "pixel",
         **stated,
     }
-    return Perturbation(name or path.stem, torch.from_numpy(np.ascontiguousarray(found)), origin)
+    return Perturbation(name or written_as, torch.from_numpy(np.ascontiguousarray(found)), origin)
 
 
 def _matlab(path: Path) -> tuple[np.ndarray, str]:
@@ -130,17 +133,20 @@ def _matlab(path: Path) -> tuple[np.ndarray, str]:
     if not isinstance(found, np.ndarray):
         names = ", ".join(sorted(name for name in content if not name.startswith("__"))) or "nothing"
         raise InputError(path, f"has no key 'r', but {names}", "give a perturbation as published")
-    if found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind != "f":
+    if found.dtype.kind != "f":
+        raise _wrong_numbers(path, found.dtype)
+    if found.ndim != 3 or found.shape[2] != 3:
         raise _wrong_shape(path, found.shape, "width x height x 3")
     return found.transpose(2, 1, 0), "width x height x channel, RGB"
 
 
 def _numpy(path: Path) -> tuple[np.ndarray, str]:
     try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        with path.open("rb") as opened:
+            found = np.lib.format.read_array(opened, allow_pickle=False)  # type: ignore[no-untyped-call]
+    except Exception as error:  # numpy raises half a dozen kinds for a header that is cut or damaged
         raise InputError(path, "is no whole .npy file of numbers", "restore the file") from error
-    return _channel_first(path, np.asarray(found))
+    return _channel_first(path, found)
 
 
 def _torch(path: Path) -> tuple[np.ndarray, str]:
@@ -155,9 +161,9 @@ def _torch(path: Path) -> tuple[np.ndarray, str]:
         content = tensors[0] if len(tensors) == 1 else None
     if not isinstance(content, Tensor):
         raise InputError(path, "does not hold one tensor", "save the tensor alone, by torch.save")
-    if not content.is_floating_point():
-        raise InputError(path, f"a tensor of {content.dtype}", "save it in floating point")
-    return _channel_first(path, content.detach().float().numpy())
+    if not content.is_floating_point() or content.layout is not torch.strided or content.is_meta:
+        raise _wrong_numbers(path, f"{content.dtype} ({content.layout}, {content.device})")
+    return _channel_first(path, content.detach().double().numpy())
 
 
 def _crafted(path: Path) -> tuple[np.ndarray, str, dict[str, Any]]:
@@ -167,16 +173,18 @@ def _crafted(path: Path) -> tuple[np.ndarray, str, dict[str, Any]]:
             stated = json.loads((opened.metadata() or {})["making"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(path, "is no perturbation that was crafted here", "craft it anew") from error
-    if found.ndim != 3 or found.shape[0] != 3 or not isinstance(stated, dict):
+    if found.dtype.kind != "f":
+        raise _wrong_numbers(path, found.dtype)
+    if found.ndim != 3 or found.shape[0] != 3:
         raise _wrong_shape(path, found.shape, "3 x height x width")
-    if not isinstance(stated.get("epsilon"), int | float):
+    if not isinstance(stated, dict) or not isinstance(stated.get("epsilon"), int | float):
         raise InputError(path, "does not say its epsilon", "craft it anew")
     return found, "channel x height x width, RGB", stated
 
 
 def _channel_first(path: Path, found: np.ndarray) -> tuple[np.ndarray, str]:
     if found.dtype.kind != "f":
-        raise InputError(path, f"holds {found.dtype}", "give floating-point numbers")
+        raise _wrong_numbers(path, found.dtype)
     single = found[0] if found.ndim == 4 and len(found) == 1 else found
     if single.ndim == 3 and single.shape[0] == 3:
         return single, "channel x height x width, taken as RGB"
@@ -185,13 +193,21 @@ def _channel_first(path: Path, found: np.ndarray) -> tuple[np.ndarray, str]:
     raise _wrong_shape(path, found.shape, "3 x H x W or H x W x 3, with or without a 1 before it")
 
 
+def _wrong_numbers(path: Path, kind: object) -> InputError:
+    return InputError(path, f"holds {kind}", "save plain floating-point numbers")
+
+
 def _wrong_shape(path: Path, shape: tuple[int, ...], wanted: str) -> InputError:
     return InputError(path, f"an array of {' x '.join(map(str, shape)) or 'no axis'}", f"give {wanted}")
 
 
 def write_perturbation(path: Path, perturbation: Perturbation) -> None:
-    """Write a crafted perturbation as .safetensors, its making (JSON, with `epsilon`) in the header."""
-    making = json.dumps(perturbation.origin | {"name": perturbation.name}, sort_keys=True)
+    """Write a perturbation as .safetensors, its making (JSON) in the header.
+
+    The epsilon that it states is that of its making, and its own size where that says none.
+    """
+    said = {"epsilon": perturbation.epsilon} | perturbation.origin | {"name": perturbation.name}
+    making = json.dumps(said, sort_keys=True)
     with replacing(path) as temporary:
         save_file({_KEY: perturbation.v_CHW.contiguous()}, temporary, metadata={"making": making})
 
@@ -248,6 +264,9 @@ def apply_perturbation(image_BCHW: Tensor, v: Tensor, *, mode: Fit = "resize") -
 
 def control_of(perturbation: Perturbation, control: Control, *, rng: np.random.Generator) -> Perturbation:
     """Noise that shares a property with a perturbation: what does not beat it is noise, not an attack.
+
+    Give it a perturbation that has the size of the images already (`fit`). Resizing afterwards averages
+    neighbours, which takes far more from noise than from a smooth pattern: the sizes would differ.
 
     Args:
         control: random signs times its largest size, or times its root mean square; or its own pixels in

@@ -68,7 +68,7 @@ def craft_uap(
     number = min(how.images, len(images))
     chosen = stream(how.seed, "uap", "images").permutation(len(images))[:number]
     watched = Watched.of(model, output, images, chosen, size=how.size, device=device)
-    making = _Making(how, device, state, made_on or {})
+    making = _Making(how, device, state, {"output": output, "data": images.digest(), "made_on": made_on})
     while making.visits < how.passes * number and making.best_rate < how.goal:
         turn, position = divmod(making.visits, number)
         index = int(stream(how.seed, "uap", "order", turn).permutation(number)[position])
@@ -123,7 +123,7 @@ def deepfool_segmentation(
         shown_CHW = (image_CHW + added_CHW / 255).clamp(0, 1)
         logits_NHW = model(shown_CHW[None]).outputs()[output][0]
         unchanged_HW = logits_NHW.argmax(0) == clean_HW
-        if float(unchanged_HW.double().mean()) <= 1 - how.goal:
+        if float((~unchanged_HW).double().mean()) >= how.goal:
             return v_CHW
         own = logits_NHW.gather(0, clean_HW.long()[None])[0]
         margin_NP = (logits_NHW - own)[:, unchanged_HW]
@@ -148,8 +148,8 @@ def deepfool_segmentation(
 class _Making:
     """Where crafting stands; all of it is in the state file."""
 
-    def __init__(self, how: UAP, device: str, state: Path | None, made_on: dict[str, Any]) -> None:
-        self.identity = {**asdict(how), "made_on": made_on}
+    def __init__(self, how: UAP, device: str, state: Path | None, of: dict[str, Any]) -> None:
+        self.identity = {"attack": "uap", **asdict(how), **of}
         self.v = torch.zeros(3, how.size, how.size, device=device)
         self.best, self.best_rate, self.visits = self.v.clone(), -1.0, 0
         if state is not None and state.exists():
