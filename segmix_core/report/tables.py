@@ -80,11 +80,15 @@ def reading(
 
 
 def condition_of(row: dict[str, Any]) -> str | None:
-    """What was done to the images of a row: "<attack>", "<attack>, <control>", "<corruption>", or None."""
+    """What was done to the images of a row: "<attack>", "<attack>, <control>", "<corruption>", or None.
+
+    A universal perturbation that was fitted in another way than by resizing says so: "<attack>, tile".
+    """
     condition = row["condition"]
     if condition is None:
         return None
-    return ", ".join(part for part in (condition["name"], condition["control"]) if part is not None)
+    fit = condition["how"] if condition["kind"] == "universal" and condition["how"] != "resize" else None
+    return ", ".join(part for part in (condition["name"], condition["control"], fit) if part is not None)
 
 
 def measured(

@@ -51,16 +51,12 @@ from segmix_core.robustness.universal import (
     published,
     ways,
 )
-from segmix_core.run import Report, append_missing, cached_run, row_key
+from segmix_core.run import OutOfTimeError, Report, append_missing, cached_run
 
 UNBOUNDED = 255.0
 """Epsilon at which nothing is left of an image."""
 
 Reporter = Callable[[str], Report]
-
-
-class OutOfTimeError(Exception):
-    """The next piece would not end within the budget."""
 
 
 @dataclass
@@ -75,6 +71,11 @@ class Clock:
         """Begin to count."""
         self.began = time.monotonic()
 
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left; None without a budget."""
+        return None if self.budget is None else self.budget - (time.monotonic() - self.began)
+
     def piece(self, work: Callable[[], Any]) -> Any:
         """Do a piece of work.
 
@@ -82,7 +83,7 @@ class Clock:
             OutOfTimeError: there is no time for it.
         """
         before = time.monotonic()
-        if self.budget is not None and before - self.began + self.longest > self.budget:
+        if self.left is not None and self.left < self.longest:
             raise OutOfTimeError
         done = work()
         self.longest = max(self.longest, time.monotonic() - before)
@@ -164,8 +165,8 @@ class Target:
     def run_of(self, request: Request) -> Path:
         """The checkpoint of a run, trained now if it is not in the cache."""
         what = f"{request.experiment.name} seed {request.seed}"
-        found: Path = self.clock.piece(lambda: cached_run(request, report=self.reporter(what))[0])
-        return found
+        checkpoint, _ = cached_run(request, report=self.reporter(what), seconds=self.clock.left)
+        return checkpoint
 
     def another(self, name: str, seed: int | None = None) -> Target:
         """Another network of the same scale and data."""
