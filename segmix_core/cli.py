@@ -168,6 +168,42 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--crop", type=_positive, help="side in pixels; the scale's own by default")
     evaluate.add_argument("--categories", type=_names, help="restrict the mean to these, comma-separated")
     evaluate.add_argument("--device", default="cpu")
+    evaluate.add_argument("--perturbation", type=Path, help="add this universal perturbation to every image")
+    evaluate.add_argument(
+        "--perturbation-scale", choices=["pixel", "unit"], help="of the file: 0..255, or 0..1"
+    )
+    evaluate.add_argument("--epsilon", type=_size, help="rescale the perturbation to this L_inf (0..255)")
+    evaluate.add_argument(
+        "--fit",
+        choices=["resize", "tile", "center_pad"],
+        default="resize",
+        help="how the perturbation meets the size of an image (resize)",
+    )
+
+    attack = command(commands, "attack", _attack, "craft universal perturbations, or attack image by image")
+    attack.add_argument("checkpoint", type=Path)
+    attack.add_argument(
+        "--attack", default="sea", help="sea, apgd, noise; uap, gd-uap-none, -range, -data, -part (sea)"
+    )
+    attack.add_argument("--epsilon", type=_sizes, help="sizes of 0..255, comma-separated (1; universal: 10)")
+    attack.add_argument(
+        "--output",
+        choices=["dominant", "final", "joint", "phantom"],
+        default="dominant",
+        help="what it aims at",
+    )
+    _data_options(attack, "silhouettes")
+    attack.add_argument("--split", default="val")
+    attack.add_argument("--craft-split", help="list that universal perturbations are crafted on")
+    attack.add_argument("--images", type=_positive, help="attack so many, chosen by the seed; all by default")
+    attack.add_argument("--steps", type=_positive, default=300, help="of each loss (300)")
+    attack.add_argument("--crop", type=_positive, help="side in pixels; the scale's own by default")
+    attack.add_argument("--categories", type=_names, help="restrict the mean to these, comma-separated")
+    attack.add_argument("--seed", type=int, default=0)
+    attack.add_argument("--device", default="cpu")
+    attack.add_argument(
+        "--out", type=Path, required=True, help="folder of what is done, to go on from, and of perturbations"
+    )
 
     predict = command(commands, "predict", _predict, "label maps and overlays for photographs")
     predict.add_argument("checkpoint", type=Path)
@@ -183,10 +219,20 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--device", default="cpu")
 
     run = command(commands, "run", _run, "run the missing rows of tables, most telling first")
-    run.add_argument("tables", nargs="+", metavar="TABLE", help="table1, figure5, tables, ...")
+    run.add_argument(
+        "tables",
+        nargs="+",
+        metavar="TABLE",
+        help="table1, figure5, tables, ...; robustness, or its parts universal (with table6), adaptive, "
+        "corruptions, matrix",
+    )
     _training_options(run)
     run.add_argument("--seeds", type=_integers, default=(0,), help="comma-separated (0)")
     run.add_argument("--budget", type=_seconds, help="stop before this much time has passed, such as 25m")
+    run.add_argument("--methods", type=_names, help="of the study of robustness; all by default")
+    run.add_argument(
+        "--perturbations", type=Path, help="folder of the published ResNet-152.mat, GoogLeNet.mat"
+    )
     run.add_argument("--out", type=Path, help="results file; data/results/<dataset>-<scale>.jsonl by default")
 
     report = command(commands, "report", _report, "printed beside measured")
@@ -256,6 +302,17 @@ def _shade(text: str) -> int:
     if not 1 <= value <= 255:
         raise argparse.ArgumentTypeError(f"{value} is not in 1..255")
     return value
+
+
+def _size(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 255:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0..255")
+    return value
+
+
+def _sizes(text: str) -> tuple[float, ...]:
+    return tuple(_size(part) for part in _names(text))
 
 
 def _count(text: str) -> int:
@@ -355,7 +412,7 @@ def _root(options: argparse.Namespace) -> Path:
     from segmix_core.experiments import find_scale
 
     scale = "demo"
-    if options.command == "evaluate":  # on the pictures of the scale that the checkpoint was trained at
+    if options.command in ("evaluate", "attack"):  # on the pictures of the scale that the checkpoint was trained at
         from segmix_core.models import read_checkpoint
 
         scale = read_checkpoint(options.checkpoint)["identity"]["scale"]["name"]
@@ -556,6 +613,7 @@ def _scores(metrics: dict[str, Any]) -> str:
 def _evaluate(options: argparse.Namespace) -> Answer:
     from segmix_core.measure import evaluate_checkpoint
 
+    perturb, shown = _perturbation(options)
     document = evaluate_checkpoint(
         options.checkpoint,
         dataset=options.dataset,
@@ -566,12 +624,74 @@ def _evaluate(options: argparse.Namespace) -> Answer:
         mean_over=options.categories,
         device=options.device,
         mask_threshold=options.mask_threshold,
+        perturb=perturb,
         progress=Progress("evaluate", "images"),
     )
+    document |= {"perturbation": shown}
     lines = [f"{document['images']} images, protocol {document['protocol']}"]
+    if shown is not None:
+        lines.append(f"under {shown['name']}, L_inf {shown['epsilon']:g}, fitted by {shown['fit']}")
     for name, scores in document["outputs"].items():
         lines.append(f"{name}: {_scores(scores)}")
         lines += [f"  {category:<14}{iou}" for category, iou in scores.get("iou_per_category", {}).items()]
+    return document, "\n".join(lines)
+
+
+def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | None]:
+    """What is done to every image, and what the document says of it."""
+    if options.perturbation is None:
+        if options.epsilon is not None or options.perturbation_scale is not None:
+            raise InputError("evaluate", "--epsilon without a perturbation", "name one with --perturbation")
+        return None, None
+    from functools import partial
+
+    from segmix_core.attacks import apply_perturbation, read_perturbation
+
+    found = read_perturbation(options.perturbation, scale=options.perturbation_scale)
+    if options.epsilon is not None:
+        found = found.scaled_to(options.epsilon)
+    shown = {
+        "name": found.name,
+        "epsilon": round(found.epsilon, 4),
+        "fit": options.fit,
+        "origin": found.origin,
+    }
+    return partial(apply_perturbation, v=found.v_CHW, mode=options.fit), shown
+
+
+def _attack(options: argparse.Namespace) -> Answer:
+    from segmix_core.robustness.checkpoint import ADAPTIVE, Attacking, attack_checkpoint
+
+    training_list = SPLITS.get(options.dataset, ("train", "val"))[0]
+    epsilons = options.epsilon or ((1.0,) if options.attack in ADAPTIVE else (10.0,))
+    document = attack_checkpoint(
+        Attacking(
+            checkpoint=options.checkpoint,
+            attack=options.attack,
+            epsilons=epsilons,
+            aim=options.output,
+            dataset=options.dataset,
+            root=_root(options),
+            split=options.split,
+            craft_split=options.craft_split or training_list,
+            out=options.out,
+            images=options.images,
+            steps=options.steps,
+            crop=options.crop,
+            mean_over=options.categories,
+            device=options.device,
+            seed=options.seed,
+        ),
+        reporter=lambda what: Progress(what, "steps" if what.startswith("crafting") else "images"),
+    )
+    lines = [
+        f"{document['images']} images, centre {document['crop']} pixels, output {document['measured']}",
+        f"{'attack':<16}{'epsilon':>8}  {'mIoU':>8}{'aAcc':>9}",
+    ]
+    for line in document["results"]:
+        name = line.get("control") or line["attack"]
+        mark = "" if line["valid"] else "  INVALID: no stronger than noise, or than a smaller size"
+        lines.append(f"{name:<26}{line['epsilon']:>6g}  {line['mIoU']!s:>8}{line['aAcc']!s:>9}{mark}")
     return document, "\n".join(lines)
 
 
@@ -585,21 +705,45 @@ def _predict(options: argparse.Namespace) -> Answer:
 
 
 def _run(options: argparse.Namespace) -> Answer:
+    from segmix_core.experiments.robustness import PARTS, find_parts, is_study
+    from segmix_core.robustness.study import run_study
     from segmix_core.run import run_tables
 
-    done, left = run_tables(
-        options.tables,
-        lambda experiment, seed: _request(options, experiment, seed),
-        seeds=options.seeds,
-        budget=options.budget,
-        results_file=options.out,
-        reporter=lambda what: Progress(what, "steps"),
-        progress=Progress("label maps", "images"),
-    )
-    return {
-        "done": done,
-        "left": left,
-    }, f"done: {', '.join(done) or 'none'}\nleft: {', '.join(left) or 'none'}"
+    began = time.monotonic()
+    shared: dict[str, Any] = {
+        "seeds": options.seeds,
+        "results_file": options.out,
+        "reporter": lambda what: Progress(what, "steps"),
+    }
+    tables = [name for name in options.tables if name not in (*PARTS, "robustness")]
+    parts = [part for name in options.tables if is_study(name) for part in find_parts(name)]
+
+    def request_for(experiment: str, seed: int) -> Request:
+        return _request(options, experiment, seed)
+
+    done: list[str] = []
+    left: list[str] = []
+    if tables:
+        done, left = run_tables(
+            tables,
+            request_for,
+            budget=options.budget,
+            progress=Progress("label maps", "images"),
+            **shared,
+        )
+    if parts:
+        spent = time.monotonic() - began
+        more, missing = run_study(
+            list(dict.fromkeys(parts)),
+            request_for,
+            experiments=options.methods,
+            perturbations=options.perturbations,
+            budget=None if options.budget is None else max(0.0, options.budget - spent),
+            **shared,
+        )
+        done, left = done + more, left + missing
+    text = f"done: {', '.join(done) or 'none'}\nleft: {', '.join(left) or 'none'}"
+    return {"done": done, "left": left}, text
 
 
 def _report(options: argparse.Namespace) -> Answer:

@@ -188,9 +188,14 @@ def evaluate_checkpoint(
     mean_over: tuple[str, ...] | None,
     device: str,
     mask_threshold: int | None = None,
+    perturb: Callable[[torch.Tensor], torch.Tensor] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure every output of a checkpoint: the document of `segmix evaluate`."""
+    """Measure every output of a checkpoint: the document of `segmix evaluate`.
+
+    Args:
+        perturb: see `evaluate`; not for salient objects.
+    """
     check_device(device)
     opened = open_dataset(dataset, root, split, mask_threshold=mask_threshold, progress=progress)
     check_categories(mean_over, opened.categories)
@@ -202,6 +207,8 @@ def evaluate_checkpoint(
             "name a checkpoint trained on the same categories",
         )
     if isinstance(opened, SaliencyDataset):
+        if perturb is not None:
+            raise InputError(dataset, "salient objects are not perturbed", "leave --perturbation out")
         salient = evaluate_saliency(model, opened, device=device, progress=progress)
         return {
             "images": len(opened),
@@ -212,7 +219,14 @@ def evaluate_checkpoint(
         }
     crop = crop or read_checkpoint(checkpoint)["identity"]["scale"]["eval_crop"]
     scores = evaluate(
-        model, opened, protocol=protocol, crop=crop, device=device, mean_over=mean_over, progress=progress
+        model,
+        opened,
+        protocol=protocol,
+        crop=crop,
+        device=device,
+        mean_over=mean_over,
+        perturb=perturb,
+        progress=progress,
     )
     return {
         "images": len(opened),

@@ -79,7 +79,8 @@ STUDIES: dict[str, Study] = {
     ),
     "paper": Study(
         images=None, steps=300, longer=600, at=4.0, epsilons=(*_SMALL, 8.0, 12.0), corrupted=None,
-        uap_images=10_000, uap_passes=10, gd_uap_iterations=40_000, gd_uap_check_every=400, gd_uap_watched=200,
+        uap_images=10_000, uap_passes=10, gd_uap_iterations=40_000, gd_uap_check_every=400,
+        gd_uap_watched=200,
     ),
 }  # fmt: skip
 """By scale. Networks that were trained for minutes are floored by 8 of 255, and need smaller sizes."""
@@ -88,14 +89,24 @@ STUDIED: dict[str, Experiment] = METHODS | DEFENCES
 """The methods of Table 1, and two defences that give the size of any effect a scale."""
 
 
+_GROUPS: dict[str, tuple[Part, ...]] = {part: (part,) for part in PARTS} | {
+    "table6": ("universal",),
+    "figure6": ("universal",),
+    "robustness": tuple(PARTS),
+}
+
+
+def is_study(name: str) -> bool:
+    """Whether "robustness", "table6", ... asks for parts of the study."""
+    return name in _GROUPS
+
+
 def find_parts(name: str) -> tuple[Part, ...]:
-    """The parts of "robustness", of "table6" or "figure6" (universal), or the one of that name.
+    """The parts that a name asks for: all of "robustness", `universal` of "table6", or its own.
 
     Raises:
         InputError: no such part.
     """
-    groups: dict[str, tuple[Part, ...]] = {part: (part,) for part in PARTS}
-    groups |= {"table6": ("universal",), "figure6": ("universal",), "robustness": tuple(PARTS)}
-    if name not in groups:
-        raise nearest("part of the study of robustness", name, groups)
-    return groups[name]
+    if name not in _GROUPS:
+        raise nearest("part of the study of robustness", name, _GROUPS)
+    return _GROUPS[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
         )
     measured = asked.aim
     if asked.aim in ("joint", "phantom"):
-        measured = Method.stored(content["identity"]["method"]).output()  # type: ignore[assignment]
+        measured = Method.stored(content["identity"]["method"]).output()
     chosen = opened
     if asked.images is not None and asked.images < len(opened):
         drawn = stream(asked.seed, "attack", "images").permutation(len(opened))[: asked.images]
@@ -207,8 +207,3 @@ def _line(
         "aAcc": metrics["aAcc"],
         "valid": valid,
     }
-
-
-def names_of_attacks() -> Sequence[str]:
-    """What `--attack` takes."""
-    return ATTACKS

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from segmix_core.attacks import (
     CONTROLS,
     FITS,
@@ -26,7 +29,7 @@ from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
 from segmix_core.experiments.robustness import Study
-from segmix_core.files import alone, file_digest
+from segmix_core.files import alone, file_digest, replacing
 from segmix_core.models import load_model
 from segmix_core.rng import stream
 
@@ -139,7 +142,16 @@ def crafted(
                 report=report,
             )
             write_perturbation(path, made)
+            with replacing(path.with_suffix(".png")) as temporary:
+                Image.fromarray(picture_of(made)).save(temporary, format="PNG")
     return read_perturbation(path, name=how.name)
+
+
+def picture_of(perturbation: Perturbation) -> np.ndarray:
+    """A perturbation to look at: grey is nothing, the limit is black or full colour; uint8 (H, W, 3)."""
+    shade = perturbation.v_CHW.permute(1, 2, 0).numpy() / (2 * perturbation.epsilon) + 0.5
+    picture: np.ndarray = np.round(255 * shade).astype(np.uint8)
+    return picture
 
 
 def published(folder: Path, file: str, name: str) -> Perturbation:
