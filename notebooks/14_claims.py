@@ -157,7 +157,6 @@ chapter.table(["claim", "contrast", "printed", "where"], lines)
 #   needs long training is at a disadvantage here.
 # * All methods train the same number of steps, fine-tuning included.
 # * "Not measured" means just that: the command exists (`segmix run tableN`), the rows do not.
-# * Claims 6 and 7 wait for the study of robustness.
 #
 # ## Takeaways
 #

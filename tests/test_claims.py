@@ -114,6 +114,17 @@ def test_settings_are_judged_apart() -> None:
     }
 
 
+def test_settings_that_sound_alike_have_names_of_their_own() -> None:
+    half = [row | {"precision": "bf16"} for row in table1(sourcesep_cm=(30.0, 30.1, 30.2))]
+    judged = {one.setting: one.verdict for one in judge(table1() + half) if one.claim.number == 1}
+    common = "sketch scale, silhouettes, from random weights"
+    assert judged == {
+        f"{common}, float32, mean over all categories, scale ba98, data feed": "supported",
+        f"{common}, bf16, mean over all categories, scale ba98, data feed": "not supported",
+    }
+    assert verdict_on(1, table1()).setting == common
+
+
 @pytest.mark.parametrize("scale", ["smoke", "demo"])
 def test_short_runs_are_never_judged(scale: str) -> None:
     assert verdict_on(1, [row | {"scale": scale} for row in table1()]).verdict == "not measured"

@@ -320,17 +320,18 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
     for row in rows:
         if row["scale"] not in NO_EVIDENCE:
             settings[_trained_in(row)].append(row)
+    words = _each_in_words([among[0] for among in settings.values()])
     judged = []
     for claim in CLAIMS:
         found = []
-        for among in settings.values():
+        for name, among in zip(words, settings.values(), strict=True):
             findings = tuple(
                 finding
                 for contrast in claim.contrasts
                 if (finding := _finding(contrast, among, pairs or {}, draws)) is not None
             )
             if any(not _about_pairs(finding.contrast) for finding in findings):
-                found.append(Judged(claim, _in_words(among[0]), findings, _verdict(claim, findings)))
+                found.append(Judged(claim, name, findings, _verdict(claim, findings)))
         alone = tuple(
             finding
             for contrast in claim.contrasts
@@ -351,6 +352,18 @@ def _trained_in(row: dict[str, Any]) -> tuple[str, ...]:
     weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
     names = ("scale", "scale_digest", "dataset", "dataset_digest", "mean_over", "precision")
     return (*(str(row[name]) for name in names), weights)
+
+
+def _each_in_words(firsts: Rows) -> list[str]:
+    """A name for each setting, from one of its rows; where names are alike, what else tells them apart."""
+    names = [_in_words(row) for row in firsts]
+    return [
+        name
+        if names.count(name) == 1
+        else f"{name}, {row['precision']}, mean over {len(row['mean_over'] or ()) or 'all'} categories, "
+        f"scale {row['scale_digest'][:4]}, data {row['dataset_digest'][:4]}"
+        for name, row in zip(names, firsts, strict=True)
+    ]
 
 
 def _in_words(row: dict[str, Any]) -> str:
