@@ -412,7 +412,10 @@ def _root(options: argparse.Namespace) -> Path:
     from segmix_core.experiments import find_scale
 
     scale = "demo"
-    if options.command in ("evaluate", "attack"):  # on the pictures of the scale that the checkpoint was trained at
+    if options.command in (
+        "evaluate",
+        "attack",
+    ):  # on the pictures of the scale that the checkpoint was trained at
         from segmix_core.models import read_checkpoint
 
         scale = read_checkpoint(options.checkpoint)["identity"]["scale"]["name"]

@@ -39,6 +39,7 @@ ROOMS = (
     "request",
     "measure",
     "run",
+    "robustness",
     "paper_figures",
     "bench",
     "cli",

@@ -19,7 +19,7 @@ PARTS: dict[Part, str] = {
 """The parts of the study of robustness, the most telling first."""
 
 SURROGATE = 1000
-"""Seed of the baseline on which Table 6's perturbations are crafted: nobody is attacked by its own network."""
+"""Seed of the baseline on which Table 6's perturbations are crafted, so that none is attacked by its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

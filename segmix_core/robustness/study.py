@@ -298,7 +298,7 @@ def _crafted_on(source: Target, attack: str) -> Any:
 
 
 def _under(target: Target, way: Shown, *, stage: int = 2) -> Iterator[dict[str, Any]]:
-    """The rows of a network that is shown the evaluation images in a way; from the cache if they are there."""
+    """The rows of a network that is shown the images in a way; from the cache if they are there."""
     condition = way.condition()
     model = target.model if stage == 2 else target.stage1
 

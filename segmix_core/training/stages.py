@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segmix_core.attacks.adaptive import pgd
+from segmix_core.attacks.adaptive import Judged, pgd
 from segmix_core.errors import WorkError
 from segmix_core.experiments import Method, Scale
 from segmix_core.losses import (
@@ -141,11 +141,11 @@ def attacked(
     attack leaves no trace in running means or in the dropout of the step.
     """
 
-    def objective(image_BCHW: Tensor, done: float) -> tuple[Tensor, Tensor]:
+    def objective(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
         with _autocast(plan):
             separation = model(image_BCHW)
         loss_B = cross_entropy_B(separation.dominant, label_BHW)
-        return loss_B, torch.zeros_like(loss_B)  # PGD does not ask how many pixels are right
+        return Judged(loss_B, loss_B.detach(), torch.zeros_like(loss_B))  # PGD asks for the first alone
 
     drawn = rng.uniform(-ADVERSARIAL_EPSILON, ADVERSARIAL_EPSILON, tuple(image_BCHW.shape)).astype(np.float32)
     start_BCHW = image_BCHW.add(torch.from_numpy(drawn).to(image_BCHW.device), alpha=1 / 255)
@@ -153,6 +153,7 @@ def attacked(
     found_BCHW = pgd(
         objective,
         image_BCHW,
+        label_BHW,
         epsilon=ADVERSARIAL_EPSILON,
         step=ADVERSARIAL_STEP,
         steps=ADVERSARIAL_STEPS,
