@@ -319,8 +319,8 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
     settings: dict[tuple[str, ...], Rows] = defaultdict(list)
     for row in rows:
         if row["scale"] not in NO_EVIDENCE:
-            settings[_trained_in(row)].append(row)
-    words = _each_in_words([among[0] for among in settings.values()])
+            settings[trained_in(row)].append(row)
+    words = _eachin_words([among[0] for among in settings.values()])
     judged = []
     for claim in CLAIMS:
         found = []
@@ -347,16 +347,16 @@ def _about_pairs(contrast: Contrast) -> bool:
     return all(one.metric in (NEVER_MEET, BIAS) for _, one in contrast.terms)
 
 
-def _trained_in(row: dict[str, Any]) -> tuple[str, ...]:
+def trained_in(row: dict[str, Any]) -> tuple[str, ...]:
     """What networks that are compared must share: everything but the images they are measured on."""
     weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
     names = ("scale", "scale_digest", "dataset", "dataset_digest", "mean_over", "precision")
     return (*(str(row[name]) for name in names), weights)
 
 
-def _each_in_words(firsts: Rows) -> list[str]:
+def _eachin_words(firsts: Rows) -> list[str]:
     """A name for each setting, from one of its rows; where names are alike, what else tells them apart."""
-    names = [_in_words(row) for row in firsts]
+    names = [in_words(row) for row in firsts]
     return [
         name
         if names.count(name) == 1
@@ -366,7 +366,7 @@ def _each_in_words(firsts: Rows) -> list[str]:
     ]
 
 
-def _in_words(row: dict[str, Any]) -> str:
+def in_words(row: dict[str, Any]) -> str:
     start = "random weights" if row["weights"] is None else row["weights"]["name"]
     return f"{row['scale']} scale, {row['dataset']}, from {start}"
 

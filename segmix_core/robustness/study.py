@@ -234,7 +234,6 @@ class Target:
                 "stage": stage,
                 "output": output,
                 "reported": stage == 2 and output == reported,
-                "precision": "fp32",
                 "condition": condition,
                 "metrics": score.as_json(),
                 "per_image": kept,

@@ -1,0 +1,302 @@
+"""What rows of attacked, perturbed and corrupted images say, beside the same networks on images as they are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from segmix_core.experiments import METHODS, TABLES
+from segmix_core.experiments.robustness import STUDIED
+from segmix_core.report.claims import in_words, trained_in
+from segmix_core.report.statistics import interval
+from segmix_core.report.tables import Rows, value_of
+
+BySeed = dict[int, float]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What a universal perturbation takes from a method, in points of a metric (per cent)."""
+
+    setting: str  # of training, in words
+    experiment: str
+    perturbation: str
+    fit: str
+    access: str  # "transfer" or "white-box"
+    epsilon: float
+    images: int
+    clean: BySeed
+    attacked: BySeed
+    controls: dict[str, BySeed]  # noise in its place: what is left under it
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds with both a clean and an attacked measurement."""
+        return sorted(self.clean.keys() & self.attacked.keys())
+
+    @property
+    def lost(self) -> tuple[float, float | None]:
+        """Points lost: mean over seeds, and half of its 95 % interval."""
+        return interval([self.clean[seed] - self.attacked[seed] for seed in self.seeds])
+
+    @property
+    def retained(self) -> float:
+        """Per cent of the clean value that is left, mean over seeds."""
+        return float(np.mean([100 * self.attacked[seed] / self.clean[seed] for seed in self.seeds]))
+
+    @property
+    def excess(self) -> tuple[float, float | None] | None:
+        """Points lost beyond what the most harmful of its controls takes; None without controls."""
+        if not self.controls:
+            return None
+        worst = [min(control[seed] for control in self.controls.values()) for seed in self.seeds]
+        return interval([left - self.attacked[seed] for left, seed in zip(worst, self.seeds, strict=True)])
+
+    @property
+    def is_attack(self) -> bool | None:
+        """Whether it takes more than every control with every seed; else it is noise, not an attack."""
+        if not self.controls:
+            return None
+        return all(
+            self.attacked[seed] < control[seed] for control in self.controls.values() for seed in self.seeds
+        )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What adaptive attacks leave of a method, in per cent, on the same images at every size."""
+
+    setting: str
+    experiment: str
+    images: int
+    steps: int
+    at: float  # epsilon at which aims, transfer and longer attacks are compared
+    by_epsilon: dict[float, BySeed]  # worst aim; 0 is the image as it is
+    noise: dict[float, BySeed]  # random signs of the same size
+    by_aim: dict[str, BySeed]  # at `at`; "worst" takes the worst aim of each image
+    longer: dict[int, BySeed]  # at `at`, by steps
+    transfer: BySeed  # at `at`, made on the surrogate
+    unbounded: BySeed
+    stage1: dict[str, BySeed]  # by aim at `at`, the network before stage 2 at its own output
+    failed: tuple[str, ...]  # sanity checks
+    checks: dict[int, dict[str, str]] = field(default_factory=dict)  # by seed
+
+    @property
+    def valid(self) -> bool:
+        """Whether every sanity check held with every seed."""
+        return not self.failed
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """What corruptions leave of a method, in per cent."""
+
+    setting: str
+    experiment: str
+    images: int
+    clean: BySeed
+    left: dict[tuple[str, int], BySeed]  # by corruption and severity
+
+    def mean(self, names: tuple[str, ...], severity: int | None = None) -> BySeed:
+        """The mean over some corruptions, at one severity or over all."""
+        chosen = [
+            values for (name, at), values in self.left.items() if name in names and severity in (None, at)
+        ]
+        return {seed: float(np.mean([one[seed] for one in chosen])) for seed in self.clean} if chosen else {}
+
+
+def _settings(rows: Rows) -> Iterator[tuple[str, Rows]]:
+    """Rows that may be compared, with their setting in words."""
+    groups: dict[tuple[str, ...], Rows] = defaultdict(list)
+    for row in rows:
+        groups[trained_in(row)].append(row)
+    for among in groups.values():
+        yield in_words(among[0]), among
+
+
+def _of(rows: Rows, kind: str) -> dict[str, Rows]:
+    """The rows of a kind of condition, by method, in the order of their declaration."""
+    found: dict[str, Rows] = {name: [] for name in STUDIED}
+    for row in rows:
+        if row["condition"] is not None and row["condition"]["kind"] == kind and row["experiment"] in found:
+            found[row["experiment"]].append(row)
+    return {name: listed for name, listed in found.items() if listed}
+
+
+def _by_seed(rows: Rows, metric: str) -> BySeed:
+    values: BySeed = {}
+    for row in rows:
+        value = value_of(row, metric)
+        if value is not None:
+            values.setdefault(row["seed"], value)
+    return values
+
+
+def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
+    """Every universal perturbation on every method, at the output that the method reports after a stage."""
+    found = []
+    for setting, among in _settings(rows):
+        for name, listed in _of(among, "universal").items():
+            output = _reported(name, stage)
+            at_stage = [row for row in listed if (row["stage"], row["output"]) == (stage, output)]
+            groups: dict[tuple[Any, ...], Rows] = defaultdict(list)
+            for row in at_stage:
+                condition = row["condition"]
+                groups[condition["name"], condition["how"], row["eval_digest"], row["crop"]].append(row)
+            for (perturbation, fit, images, crop), alike in groups.items():
+                itself = [row for row in alike if row["condition"]["control"] is None]
+                if not itself:
+                    continue
+                clean = [
+                    row
+                    for row in among
+                    if row["condition"] is None
+                    and (row["experiment"], row["stage"], row["output"]) == (name, stage, output)
+                    and (row["eval_digest"], row["crop"]) == (images, crop)
+                ]
+                controls: dict[str, Rows] = defaultdict(list)
+                for row in alike:
+                    if row["condition"]["control"] is not None:
+                        controls[row["condition"]["control"]].append(row)
+                drop = Drop(
+                    setting,
+                    name,
+                    perturbation,
+                    fit,
+                    itself[0]["condition"]["access"],
+                    itself[0]["condition"]["epsilon"],
+                    itself[0]["eval_images"],
+                    _by_seed(clean, metric),
+                    _by_seed(itself, metric),
+                    {control: _by_seed(of, metric) for control, of in controls.items()},
+                )
+                if drop.seeds:
+                    found.append(drop)
+    return found
+
+
+def _reported(name: str, stage: int) -> str:
+    method = STUDIED[name].method
+    return (method if stage == 2 else method.stage1()).output()
+
+
+def printed_drops() -> dict[tuple[str, str], tuple[float, float]]:
+    """Table 6 as printed: (method, perturbation) -> (clean, attacked), per cent."""
+    printed = {(row.experiment.name, row.perturbation): row.printed for row in TABLES[6]}
+    return {
+        (name, perturbation): (float(printed[name, None] or 0), float(value))
+        for (name, perturbation), value in printed.items()
+        if perturbation is not None and value is not None
+    }
+
+
+def curves(rows: Rows, *, metric: str = "mIoU") -> list[Curve]:
+    """The adaptive attacks on every method, one curve for each setting and list of images."""
+    found = []
+    for setting, among in _settings(rows):
+        for name, listed in _of(among, "adaptive").items():
+            for digest in dict.fromkeys(row["eval_digest"] for row in listed):
+                alike = [row for row in listed if row["eval_digest"] == digest]
+                found.append(_curve(setting, name, alike, metric))
+    return found
+
+
+def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
+    def those(stage: int = 2, **wanted: Any) -> Rows:
+        return [
+            row
+            for row in rows
+            if (row["stage"], row["output"]) == (stage, _reported(name, stage))
+            and all(row["condition"][key] == value for key, value in wanted.items())
+        ]
+
+    attacks = [row for row in those(access="white-box", control=None) if row["condition"]["epsilon"] > 0]
+    worst = [row for row in attacks if row["condition"]["aim"] == "worst"]
+    at = worst[0]["condition"]["epsilon"]
+    steps = worst[0]["condition"]["making"]["steps"]
+    bounded = [
+        row
+        for row in attacks
+        if row["condition"]["making"]["steps"] == steps and row["condition"]["making"]["shrink"]
+    ]
+    aims = {row["condition"]["aim"] for row in bounded}
+    others = {row["condition"]["aim"] for row in bounded if row["condition"]["epsilon"] != at}
+    by_epsilon: dict[float, BySeed] = {0.0: _by_seed(those(epsilon=0.0), metric)}
+    for epsilon in sorted({row["condition"]["epsilon"] for row in bounded}):
+        kept = [row for row in bounded if row["condition"]["epsilon"] == epsilon]
+        if epsilon == at:
+            kept = [row for row in kept if row["condition"]["aim"] == "worst"]
+        by_epsilon[epsilon] = _by_seed(kept, metric)
+    noise = [row for row in those() if row["condition"]["control"] is not None]
+    longest: dict[int, BySeed] = {}
+    for row in attacks:
+        making = row["condition"]["making"]
+        if making["shrink"] and row["condition"]["epsilon"] == at and row["condition"]["aim"] in others:
+            longest.setdefault(making["steps"], {}).setdefault(row["seed"], value_of(row, metric) or 0.0)
+    stage1 = those(1, access="white-box", control=None)
+    failed = {name for row in rows for name in row["condition"]["making"]["failed"]}
+    return Curve(
+        setting,
+        name,
+        rows[0]["eval_images"],
+        steps,
+        at,
+        by_epsilon,
+        {
+            epsilon: _by_seed([row for row in noise if row["condition"]["epsilon"] == epsilon], metric)
+            for epsilon in sorted({row["condition"]["epsilon"] for row in noise})
+        },
+        {
+            aim: _by_seed(
+                [
+                    row
+                    for row in bounded
+                    if (row["condition"]["aim"], row["condition"]["epsilon"]) == (aim, at)
+                ],
+                metric,
+            )
+            for aim in sorted(aims)
+        },
+        longest,
+        _by_seed(those(access="transfer"), metric),
+        _by_seed([row for row in attacks if not row["condition"]["making"]["shrink"]], metric),
+        {
+            aim: _by_seed([row for row in stage1 if row["condition"]["aim"] == aim], metric)
+            for aim in sorted({row["condition"]["aim"] for row in stage1})
+        },
+        tuple(sorted(failed)),
+        {row["seed"]: row["condition"]["making"]["checks"] for row in worst},
+    )
+
+
+def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
+    """Common corruptions on every method, one entry for each setting and list of images."""
+    found = []
+    for setting, among in _settings(rows):
+        for name, listed in _of(among, "corruption").items():
+            reported = [row for row in listed if row["reported"]]
+            for digest in dict.fromkeys(row["eval_digest"] for row in reported):
+                alike = [row for row in reported if row["eval_digest"] == digest]
+                left: dict[tuple[str, int], Rows] = defaultdict(list)
+                for row in alike:
+                    left[row["condition"]["name"], row["condition"]["severity"]].append(row)
+                clean = _by_seed(left.pop(("none", 0), []), metric)
+                values = {case: _by_seed(of, metric) for case, of in left.items()}
+                if clean:
+                    found.append(Corrupted(setting, name, alike[0]["eval_images"], clean, values))
+    return found
+
+
+def matrix(of: list[Drop], attack: str) -> np.ndarray:
+    """Points lost by attacker (rows) and attacked (columns), in the order of Table 1; NaN: not measured."""
+    names = list(METHODS)
+    found = np.full((len(names), len(names)), np.nan)
+    for drop in of:
+        made_by = drop.perturbation.removeprefix(f"{attack} on ")
+        if drop.perturbation != made_by and made_by in names and drop.experiment in names:
+            found[names.index(made_by), names.index(drop.experiment)] = drop.lost[0]
+    return found
