@@ -457,6 +457,19 @@ def test_it_is_halved_where_it_is_saturated_and_stands_still() -> None:
     assert torch.equal(one.v, full / 2)  # not saturated any more
 
 
+def test_the_state_remembers_how_saturated_it_was(tmp_path: Path) -> None:
+    one = making()
+    one.state = tmp_path / "state"
+    fill(one, 0.6)
+    full = one.v.detach().clone()
+    one.step()
+    one.check(0.5)
+    again = _Making(one.how, "cpu", one.state, {})
+    again.v.grad = torch.zeros_like(again.v)
+    again.step()
+    assert torch.equal(again.v, full / 2)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.5])
 def test_it_is_not_halved_at_half_or_below(share: float) -> None:
     one = making()

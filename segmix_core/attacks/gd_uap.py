@@ -29,7 +29,6 @@ PART = 2840 / 10_000
 
 SATURATED = 0.5  # beyond this share of pixels at the limit ...
 STILL = 1e-5  # ... that a step changes by less than this, the perturbation is halved
-TINY = torch.finfo(torch.float32).tiny  # below it a norm counts as zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +121,12 @@ def craft_gd_uap(
 def log_norms(encoder: nn.Module, image_BCHW: Tensor) -> Tensor:
     """The sum over every ReLU of an encoder of log ||a||_2, with a all that it returns: a scalar.
 
-    What a ReLU returns that is zero everywhere adds a constant: its logarithm would be without end.
+    A ReLU that returns zeros everywhere makes it minus infinity and adds nothing to its gradient.
     """
     found: list[Tensor] = []
     hooks = [
         module.register_forward_hook(
-            lambda _module, _given, returned: found.append(returned.float().norm().clamp_min(TINY).log())
+            lambda _module, _given, returned: found.append(returned.float().norm().log())
         )
         for module in encoder.modules()
         if isinstance(module, nn.ReLU)
