@@ -1,4 +1,4 @@
-"""What rows of attacked, perturbed and corrupted images say, beside the same networks on images as they are."""
+"""What rows of attacked and corrupted images say, beside the same networks on images as they are."""
 
 from __future__ import annotations
 
