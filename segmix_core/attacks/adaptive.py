@@ -2,20 +2,20 @@
 
 APGD is that of Croce and Hein (2020); the losses and the shrinking radius are those of SEA (Croce, Singh and
 Hein, "Towards reliable evaluation and fast training of robust semantic segmentation models", 2024). Sizes are
-on the 0..255 scale. Every image of a batch has its own step size and its own best iterate.
+on the 0..255 scale. Every image of a batch has its own step size and its own worst iterate.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from segmix_core.losses import phantom_activation
 from segmix_core.models import SourceSeparation
 from segmix_core.records import IGNORE_INDEX, Separation
 
@@ -26,22 +26,33 @@ AIMS: tuple[Aim, ...] = get_args(Aim)
 Loss = Literal["masked-ce", "segpgd", "js", "margin"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 
-RADII = ((0.3, 2.0), (0.3, 1.5), (0.4, 1.0))
-"""SEA's phases: share of the steps, and the radius as a multiple of epsilon."""
-
-Objective = Callable[[Tensor, float], tuple[Tensor, Tensor]]
-"""(image_BCHW, share of the steps done) -> (loss_B to be raised, share of pixels that are right, (B,))."""
+RADII = ((0.3, 2.0), (0.6, 1.5), (1.0, 1.0))
+"""SEA's phases: the share of the steps at which each ends, and its radius as a multiple of epsilon."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adversary:
-    """What an attack aims at, how far it may go, and how long it tries."""
+    """What an attack aims at, how far it may go, and how long it tries.
+
+    Raises:
+        ValueError: an unknown aim or loss, no loss, no step, or a negative size.
+    """
 
     aim: Aim = "dominant"
     epsilon: float  # L_inf, 0..255
     steps: int = 300  # for each loss
     losses: tuple[Loss, ...] = LOSSES
     shrink: bool = True  # from twice epsilon, as SEA; False: APGD at epsilon alone
+
+    def __post_init__(self) -> None:
+        if self.aim not in AIMS:
+            raise ValueError(f"aim '{self.aim}' is not one of {', '.join(AIMS)}")
+        if not self.losses or set(self.losses) - set(LOSSES):
+            raise ValueError(f"losses {self.losses} are not some of {', '.join(LOSSES)}")
+        if self.steps < 1:
+            raise ValueError(f"{self.steps} steps are no attack")
+        if not 0 <= self.epsilon < math.inf:
+            raise ValueError(f"epsilon {self.epsilon} is not a size")
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,20 @@ class Attacked:
 
     image_BCHW: Tensor  # floats 0..1
     right_B: Tensor  # share of the labelled pixels that the measured output still gets right, 0..1
-    by_loss: dict[str, Tensor]  # the same for each loss alone
+    by_loss: dict[str, Tensor]  # the same for each loss alone; 0 where an earlier loss had left nothing right
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an objective says of the images it is shown."""
+
+    raised_B: Tensor  # what the attack follows the gradient of, upwards
+    watched_B: Tensor  # by which it sees whether it gets on
+    right_B: Tensor  # share of the labelled pixels that are right, 0..1
+
+
+Objective = Callable[[Tensor, Tensor, float], Judged]
+"""(image_BCHW, label_BHW, share of the steps done) -> what it says of each image."""
 
 
 def available_aims(model: SourceSeparation) -> tuple[Aim, ...]:
@@ -64,42 +88,75 @@ def available_aims(model: SourceSeparation) -> tuple[Aim, ...]:
 def pixel_loss(
     loss: Loss, logits_BNHW: Tensor, label_BHW: Tensor, done: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """A loss of SEA, which an attack raises, and the share of labelled pixels that are right: (B,), (B,).
+    """A loss of SEA, which an attack raises, and what tells whether it gets on: (B,), (B,).
 
     * "masked-ce": cross-entropy of the pixels that are still right;
-    * "segpgd": cross-entropy, weighted 1 - t/2 where right and t/2 where wrong, t = `done` (Gu et al. 2022);
+    * "segpgd": cross-entropy, weighted 1 - lambda where right and lambda where wrong, lambda = `done` / 2 (Gu
+      et al. 2022);
     * "js": Jensen-Shannon divergence between the softmax and the label;
     * "margin": how far the best other category is above the label's, over the norm of the logits, of the
       pixels that are still right.
 
-    Averages are over the pixels that are labelled. An image without any has loss 0 and is all wrong.
+    The first three are watched by the cross-entropy of all pixels, as SEA does: what a pixel adds to the
+    first falls to nothing when it turns wrong, and the second changes its weights. The last is at most 0 and
+    rises when a pixel turns wrong: it is watched by itself. Averages are over the pixels that are labelled;
+    an image without any has loss 0.
+
+    Args:
+        done: the share of the steps that is behind, 0..1.
+
+    Raises:
+        ValueError: an unknown loss, or a single category.
     """
+    if logits_BNHW.shape[1] < 2:
+        raise ValueError("these losses need at least two categories")
     valid_BHW = label_BHW != IGNORE_INDEX
-    label_B1HW = label_BHW.clamp(max=logits_BNHW.shape[1] - 1)[:, None]
-    right_BHW = (logits_BNHW.argmax(1) == label_BHW) & valid_BHW
+    label_B1HW = torch.where(valid_BHW, label_BHW, 0)[:, None]
+    right_BHW = _right_pixels(logits_BNHW, label_BHW)
     own_BHW = logits_BNHW.gather(1, label_B1HW)[:, 0]
     if loss == "margin":
         other_BHW = logits_BNHW.scatter(1, label_B1HW, -math.inf).amax(1)
-        found_BHW = (other_BHW - own_BHW) / logits_BNHW.norm(dim=1).clamp(min=1e-12) * right_BHW
-    else:
-        log_own_BHW = own_BHW - logits_BNHW.logsumexp(1)
-        if loss == "js":
-            own = log_own_BHW.exp()
-            log_mean = torch.log1p(own) - math.log(2)  # of the mean of softmax and label, at the label
-            found_BHW = (-log_mean + (1 - own) * math.log(2) + own * (log_own_BHW - log_mean)) / 2 * valid_BHW
-        elif loss == "segpgd":
-            weight_BHW = torch.where(right_BHW, 1 - done / 2, done / 2)
-            found_BHW = -log_own_BHW * weight_BHW * valid_BHW
-        elif loss == "masked-ce":
-            found_BHW = -log_own_BHW * right_BHW
-        else:
-            raise ValueError(f"loss '{loss}' is not one of {', '.join(LOSSES)}")
-    labelled_B = valid_BHW.sum((1, 2)).clamp(min=1)
-    return found_BHW.sum((1, 2)) / labelled_B, right_BHW.sum((1, 2)) / labelled_B
+        margin_BHW = (other_BHW - own_BHW) / logits_BNHW.norm(dim=1).clamp(min=1e-12)
+        margin_B = _mean(margin_BHW, right_BHW, valid_BHW)
+        return margin_B, margin_B.detach()
+    entropy_BHW = logits_BNHW.logsumexp(1) - own_BHW
+    watched_B = _mean(entropy_BHW.detach(), valid_BHW, valid_BHW)
+    if loss == "masked-ce":
+        return _mean(entropy_BHW, right_BHW, valid_BHW), watched_B
+    if loss == "segpgd":
+        weighted_BHW = entropy_BHW * (right_BHW * (1 - done) + done / 2)
+        return _mean(weighted_BHW, valid_BHW, valid_BHW), watched_B
+    if loss == "js":
+        p_BHW = (-entropy_BHW).exp()
+        middle_BHW = torch.log1p(p_BHW) - math.log(2)  # log of the mean of softmax and label, at the label
+        softmax_BHW = (1 - p_BHW) * math.log(2) - p_BHW * (entropy_BHW + middle_BHW)
+        return _mean((softmax_BHW - middle_BHW) / 2, valid_BHW, valid_BHW), watched_B
+    raise ValueError(f"loss '{loss}' is not one of {', '.join(LOSSES)}")
 
 
-def aimed(separation: Separation, aim: Aim, loss: Loss, label_BHW: Tensor, done: float) -> Tensor:
-    """What an attack raises: (B,).
+def _right_pixels(logits_BNHW: Tensor, label_BHW: Tensor) -> Tensor:
+    # On a CPU several times as fast as argmax, and the same.
+    return (logits_BNHW.detach().max(1).indices == label_BHW) & (label_BHW != IGNORE_INDEX)
+
+
+def _mean(found_BHW: Tensor, counted_BHW: Tensor, valid_BHW: Tensor) -> Tensor:
+    """The sum over what is counted, over the number of labelled pixels: (B,)."""
+    return torch.where(counted_BHW, found_BHW, 0).sum((1, 2)) / valid_BHW.sum((1, 2)).clamp(min=1)
+
+
+def right_share(logits_BNHW: Tensor, label_BHW: Tensor) -> Tensor:
+    """The share of the labelled pixels that are right: (B,), 0..1; 0 where none is labelled."""
+    valid_BHW = label_BHW != IGNORE_INDEX
+    return _mean(_right_pixels(logits_BNHW, label_BHW).float(), valid_BHW, valid_BHW)
+
+
+def aimed(
+    separation: Separation, aim: Aim, loss: Loss, label_BHW: Tensor, done: float
+) -> tuple[Tensor, Tensor]:
+    """What an attack raises, and what it watches: (B,), (B,).
+
+    The phantom branch is raised by the mean softplus of its scores where there are labels: l_PPA itself has
+    no gradient where stage 2 has silenced the branch.
 
     Raises:
         ValueError: the head has not what `aim` names.
@@ -107,37 +164,32 @@ def aimed(separation: Separation, aim: Aim, loss: Loss, label_BHW: Tensor, done:
     if aim == "phantom":
         if separation.phantom is None:
             raise ValueError("a plain head has no phantom branch to raise")
-        return phantom_activation(separation.phantom)
-    outputs = {"dominant": separation.dominant, "final": separation.final}
-    chosen = [outputs[name] for name in (("dominant", "final") if aim == "joint" else (aim,))]
-    found = [pixel_loss(loss, one, label_BHW, done)[0] for one in chosen if one is not None]
-    if len(found) < len(chosen):
+        valid_BHW = label_BHW != IGNORE_INDEX
+        raised_B = _mean(F.softplus(separation.phantom).mean(1), valid_BHW, valid_BHW)
+        return raised_B, raised_B.detach()
+    outputs = separation.outputs()
+    names = ("dominant", "final") if aim == "joint" else (aim,)
+    if not outputs.keys() >= set(names):
         raise ValueError("without an SSH there is no final output to attack")
-    return torch.stack(found).mean(0)
+    raised, watched = zip(*(pixel_loss(loss, outputs[name], label_BHW, done) for name in names), strict=True)
+    return torch.stack(raised).mean(0), torch.stack(watched).mean(0)
 
 
-def objective_of(
-    model: SourceSeparation, label_BHW: Tensor, aim: Aim, loss: Loss, *, measured: str
-) -> Objective:
-    """The objective of an aim and a loss for the images with these labels."""
+def objective_of(model: SourceSeparation, aim: Aim, loss: Loss, *, measured: str) -> Objective:
+    """The objective of an aim and a loss; `measured` names the output whose right pixels count."""
 
-    def objective(image_BCHW: Tensor, done: float) -> tuple[Tensor, Tensor]:
+    def objective(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
         separation = model(image_BCHW)
-        right_B = _right(separation.outputs()[measured].detach(), label_BHW)
-        return aimed(separation, aim, loss, label_BHW, done), right_B
+        raised_B, watched_B = aimed(separation, aim, loss, label_BHW, done)
+        return Judged(raised_B, watched_B, right_share(separation.outputs()[measured], label_BHW))
 
     return objective
-
-
-def _right(logits_BNHW: Tensor, label_BHW: Tensor) -> Tensor:
-    valid_BHW = label_BHW != IGNORE_INDEX
-    right_BHW = (logits_BNHW.argmax(1) == label_BHW) & valid_BHW
-    return right_BHW.sum((1, 2)) / valid_BHW.sum((1, 2)).clamp(min=1)
 
 
 def pgd(
     objective: Objective,
     image_BCHW: Tensor,
+    label_BHW: Tensor,
     *,
     epsilon: float,
     step: float,
@@ -149,7 +201,7 @@ def pgd(
     ball = _Ball(image_BCHW, epsilon, inside_BHW)
     current = image_BCHW if start_BCHW is None else ball.project(start_BCHW)
     for number in range(steps):
-        gradient_BCHW, _, _ = _gradient(objective, current, number / steps)
+        gradient_BCHW, _ = value_and_gradient(objective, current, label_BHW, number / steps)
         current = ball.project(current + step / 255 * gradient_BCHW.sign())
     return current
 
@@ -157,71 +209,79 @@ def pgd(
 def apgd(
     objective: Objective,
     image_BCHW: Tensor,
+    label_BHW: Tensor,
     *,
     epsilon: float,
     steps: int,
     start_BCHW: Tensor,
-    best: Best | None = None,
     inside_BHW: Tensor | None = None,
-    done: tuple[float, float] = (0.0, 1.0),
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Auto-PGD (Croce and Hein 2020): ascent with momentum, whose step halves where it stops paying.
+
+    An image is left as it is from the iterate on that has no right pixel.
 
     Args:
         start_BCHW: where it starts; projected into the ball.
-        best: told of every iterate; it keeps, for each image, the one with the fewest right pixels.
         inside_BHW: the pixels that may change, bool; all by default.
-        done: the share of the whole attack that is behind at its start and at its end.
 
     Returns:
-        For each image the iterate with the highest loss, floats 0..1.
+        For each image the iterate with the fewest right pixels, of those the one with the highest watched
+        loss, floats 0..1; and its share of right pixels, (B,).
     """
     ball = _Ball(image_BCHW, epsilon, inside_BHW)
-    size_B111 = torch.full((len(image_BCHW), 1, 1, 1), 2 * epsilon / 255, device=image_BCHW.device)
     current = previous = ball.project(start_BCHW)
-    gradient, loss_B, right_B = _gradient(objective, current, done[0])
-    if best is not None:
-        best.look(current, right_B)
+    gradient, judged = value_and_gradient(objective, current, label_BHW, 0.0)
+    loss_B, worst, least_B = judged.watched_B, current, judged.right_B
+    worst_loss_B = loss_B
     highest, highest_gradient, highest_B = current, gradient, loss_B
-    rises_B = torch.zeros_like(loss_B)
-    at_check_B, halved_B = loss_B, torch.zeros_like(loss_B, dtype=torch.bool)
-    checks = _checkpoints(steps)
-    before = 0
-    for number in range(1, steps):
-        step = ball.project(current + size_B111 * gradient.sign())
+    size_B = torch.full_like(loss_B, 2 * epsilon / 255)
+    rises_B, at_check_B, halved_B = torch.zeros_like(loss_B), loss_B, torch.zeros_like(loss_B).bool()
+    checks, before = _checkpoints(steps), 0
+    for number in range(1, steps + 1):
+        left = (least_B > 0).nonzero()[:, 0]
+        if not len(left):
+            break
+        step = ball.project(current + _wide(size_B) * gradient.sign())
         if number > 1:
             step = ball.project(current + 0.75 * (step - current) + 0.25 * (current - previous))
         previous, current = current, step
         last_B = loss_B
-        gradient, loss_B, right_B = _gradient(
-            objective, current, done[0] + (done[1] - done[0]) * number / steps
+        gradient, judged = _gradient_of(
+            left, objective, current, label_BHW, number / steps, last=number == steps
         )
-        if best is not None:
-            best.look(current, right_B)
+        loss_B, right_B = judged.watched_B, judged.right_B
+        worse_B = (right_B < least_B) | ((right_B == least_B) & (loss_B > worst_loss_B))
+        worst = torch.where(_wide(worse_B), current, worst)
+        least_B, worst_loss_B = (
+            torch.where(worse_B, right_B, least_B),
+            torch.where(worse_B, loss_B, worst_loss_B),
+        )
         rises_B = rises_B + (loss_B > last_B)
-        higher = (loss_B > highest_B)[:, None, None, None]
-        highest = torch.where(higher, current, highest)
-        highest_gradient = torch.where(higher, gradient, highest_gradient)
-        highest_B = torch.maximum(loss_B, highest_B)
+        higher_B = loss_B > highest_B
+        highest = torch.where(_wide(higher_B), current, highest)
+        highest_gradient = torch.where(_wide(higher_B), gradient, highest_gradient)
+        highest_B = torch.where(higher_B, loss_B, highest_B)
         if number in checks:
-            stuck_B = rises_B < 0.75 * (number - before)
-            still_B = ~halved_B & (highest_B <= at_check_B)
-            halved_B = stuck_B | still_B
-            halve = halved_B[:, None, None, None]
-            size_B111 = torch.where(halve, size_B111 / 2, size_B111)
-            current = torch.where(halve, highest, current)
-            gradient = torch.where(halve, highest_gradient, gradient)
+            halved_B = (rises_B < 0.75 * (number - before)) | (~halved_B & (highest_B <= at_check_B))
+            size_B = torch.where(halved_B, size_B / 2, size_B)
+            current = torch.where(_wide(halved_B), highest, current)
+            gradient = torch.where(_wide(halved_B), highest_gradient, gradient)
+            loss_B = torch.where(halved_B, highest_B, loss_B)
             rises_B, at_check_B, before = torch.zeros_like(rises_B), highest_B, number
-    return highest
+    return worst, least_B
 
 
 def _checkpoints(steps: int) -> set[int]:
-    """After which steps APGD looks whether to halve its step size."""
-    found, last, now = [], 0.0, 0.22
-    while now <= 1:
-        found.append(math.ceil(now * steps))
-        last, now = now, now + max(now - last - 0.03, 0.06)
-    return set(found)
+    """After which steps APGD looks whether to halve its step size.
+
+    p_1 = 0.22, p_j+1 = p_j + max(p_j - p_j-1 - 0.03, 0.06), of the steps, rounded up. In whole hundredths:
+    as floats, 0.57 of 100 steps would round up to 58.
+    """
+    found, last, now = set(), 0, 22
+    while now <= 100:
+        found.add(-(-now * steps // 100))
+        last, now = now, now + max(now - last - 3, 6)
+    return found
 
 
 class _Ball:
@@ -235,27 +295,45 @@ class _Ball:
             self.low, self.high = (torch.where(inside, one, image_BCHW) for one in (self.low, self.high))
 
     def project(self, image_BCHW: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(image_BCHW, self.low), self.high)
+        return torch.clamp(image_BCHW, self.low, self.high)
 
 
-def _gradient(objective: Objective, image_BCHW: Tensor, done: float) -> tuple[Tensor, Tensor, Tensor]:
-    image_BCHW = image_BCHW.detach().requires_grad_()
-    loss_B, right_B = objective(image_BCHW, done)
-    (gradient_BCHW,) = torch.autograd.grad(loss_B.sum(), image_BCHW)
-    return gradient_BCHW, loss_B.detach(), right_B
+def _wide(value_B: Tensor) -> Tensor:
+    return value_B[:, None, None, None]
 
 
-class Best:
-    """For each image the iterate with the fewest right pixels, of all that it is told of."""
+def value_and_gradient(
+    objective: Objective, image_BCHW: Tensor, label_BHW: Tensor, done: float
+) -> tuple[Tensor, Judged]:
+    """The gradient with respect to the images alone, and what the objective says of them."""
+    with torch.enable_grad():
+        image_BCHW = image_BCHW.detach().requires_grad_()
+        judged = objective(image_BCHW, label_BHW, done)
+        (gradient_BCHW,) = torch.autograd.grad(judged.raised_B.sum(), image_BCHW)
+    return gradient_BCHW, judged
 
-    def __init__(self, image_BCHW: Tensor, right_B: Tensor) -> None:
-        self.image_BCHW, self.right_B = image_BCHW.clone(), right_B.clone()
 
-    def look(self, image_BCHW: Tensor, right_B: Tensor) -> None:
-        """Keep what is worse than before."""
-        worse_B = right_B < self.right_B
-        self.image_BCHW = torch.where(worse_B[:, None, None, None], image_BCHW.detach(), self.image_BCHW)
-        self.right_B = torch.minimum(self.right_B, right_B)
+def _gradient_of(
+    left: Tensor, objective: Objective, image_BCHW: Tensor, label_BHW: Tensor, done: float, *, last: bool
+) -> tuple[Tensor, Judged]:
+    """`value_and_gradient` of the images `left`: the others have none, and the lowest loss.
+
+    After the last step nobody asks for a gradient.
+    """
+    whole = len(left) == len(image_BCHW)
+    image, label = (image_BCHW, label_BHW) if whole else (image_BCHW[left], label_BHW[left])
+    if last:
+        with torch.no_grad():
+            gradient, judged = torch.zeros_like(image), objective(image, label, done)
+    else:
+        gradient, judged = value_and_gradient(objective, image, label, done)
+    if whole:
+        return gradient, judged
+    loss_B, right_B = (
+        one.new_full((len(image_BCHW),), worth).index_copy(0, left, one)
+        for one, worth in ((judged.watched_B, -math.inf), (judged.right_B, 1.0))
+    )
+    return torch.zeros_like(image_BCHW).index_copy(0, left, gradient), Judged(loss_B, loss_B, right_B)
 
 
 def attack(
@@ -270,7 +348,9 @@ def attack(
 ) -> Attacked:
     """The worst of several losses for each image of a batch; the losses share the clean forward pass.
 
-    Images of which a loss leaves no pixel right are not attacked further.
+    Images of which a loss leaves no pixel right are not attacked further. No gradient of a weight is
+    computed, and the network is put into evaluation mode. What an image becomes depends on the others of the
+    batch only by its place among the random starts.
 
     Args:
         measured: the output whose right pixels count, "dominant" or "final".
@@ -278,52 +358,68 @@ def attack(
         inside_BHW: the pixels that may change, bool; all by default.
 
     Raises:
-        ValueError: the head has not what `adversary.aim` names.
+        ValueError: the head has not what `adversary.aim` or `measured` names.
     """
+    if adversary.aim not in available_aims(model):
+        raise ValueError(f"a head '{model.architecture['head']}' has no '{adversary.aim}' to attack")
+    model.eval()
     with torch.no_grad():
-        clean_B = _right(model(image_BCHW).outputs()[measured], label_BHW)
-    worst = Best(image_BCHW, clean_B)
+        outputs = model(image_BCHW).outputs()
+    if measured not in outputs:
+        raise ValueError(f"a head '{model.architecture['head']}' has no output '{measured}' to measure")
+    worst, right_B = image_BCHW.clone(), right_share(outputs[measured], label_BHW)
+    clean_B = right_B.clone()
     by_loss: dict[str, Tensor] = {}
-    # What raises the phantom does not look at the labels: it has one loss.
-    losses: Sequence[Loss] = adversary.losses[:1] if adversary.aim == "phantom" else adversary.losses
+    # What raises the phantom does not look at categories: it has one loss.
+    losses = adversary.losses[:1] if adversary.aim == "phantom" else adversary.losses
     for loss in losses:
-        found = Best(image_BCHW, clean_B)
-        left = worst.right_B > 0
-        if adversary.epsilon > 0 and left.any():
-            images, labels = image_BCHW[left], label_BHW[left]
-            inside = None if inside_BHW is None else inside_BHW[left]
-            objective = objective_of(model, labels, adversary.aim, loss, measured=measured)
-            best = Best(images, clean_B[left])
-            _descend(objective, images, adversary, best, generator, inside)
-            found.image_BCHW[left], found.right_B[left] = best.image_BCHW, best.right_B
-        name = "phantom" if adversary.aim == "phantom" else loss
-        by_loss[name] = torch.minimum(found.right_B, worst.right_B) if not left.all() else found.right_B
-        worst.look(found.image_BCHW, found.right_B)
-    return Attacked(worst.image_BCHW, worst.right_B, by_loss)
+        # Drawn for all, so that an image's start does not depend on which others are left.
+        noise_BCHW = torch.rand(image_BCHW.shape, generator=generator, device=image_BCHW.device) * 2 - 1
+        found_B = torch.where(right_B > 0, clean_B, 0)
+        left = (right_B > 0).nonzero()[:, 0]
+        if adversary.epsilon > 0 and len(left):
+            found, least_B = _descend(
+                objective_of(model, adversary.aim, loss, measured=measured),
+                image_BCHW[left],
+                label_BHW[left],
+                adversary,
+                noise_BCHW[left],
+                None if inside_BHW is None else inside_BHW[left],
+            )
+            found_B[left] = torch.minimum(least_B, clean_B[left])
+            better = least_B < right_B[left]
+            worst[left[better]], right_B[left[better]] = found[better], least_B[better]
+        by_loss["phantom" if adversary.aim == "phantom" else loss] = found_B
+    return Attacked(worst, right_B, by_loss)
 
 
 def _descend(
     objective: Objective,
     image_BCHW: Tensor,
+    label_BHW: Tensor,
     adversary: Adversary,
-    best: Best,
-    generator: torch.Generator,
+    noise_BCHW: Tensor,
     inside_BHW: Tensor | None,
-) -> None:
-    """APGD through SEA's shrinking radii, or at one; only iterates within epsilon are told to `best`."""
-    phases = RADII if adversary.shrink else ((1.0, 1.0),)
-    noise = torch.rand(image_BCHW.shape, generator=generator, device=image_BCHW.device) * 2 - 1
-    current = image_BCHW + phases[0][1] * adversary.epsilon / 255 * noise
-    behind = 0.0
+) -> tuple[Tensor, Tensor]:
+    """APGD at one radius, or through SEA's shrinking ones; of the last, which is epsilon, is what it returns.
+
+    Each phase starts from the worst of the one before, projected.
+    """
+    phases = RADII if adversary.shrink else RADII[-1:]
+    current = image_BCHW + phases[0][1] * adversary.epsilon / 255 * noise_BCHW
+    least_B = image_BCHW.new_ones(len(image_BCHW))
+    behind = 0
     for share, factor in phases:
-        current = apgd(
-            objective,
-            image_BCHW,
-            epsilon=factor * adversary.epsilon,
-            steps=max(1, round(share * adversary.steps)),
-            start_BCHW=current,
-            best=best if factor == 1.0 else None,
-            inside_BHW=inside_BHW,
-            done=(behind, behind + share),
-        )
-        behind += share
+        until = round(share * adversary.steps)
+        if until > behind:
+            current, least_B = apgd(
+                objective,
+                image_BCHW,
+                label_BHW,
+                epsilon=factor * adversary.epsilon,
+                steps=until - behind,
+                start_BCHW=current,
+                inside_BHW=inside_BHW,
+            )
+        behind = until
+    return current, least_B
