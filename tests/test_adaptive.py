@@ -1,0 +1,594 @@
+"""Losses of SEA pixel by pixel; PGD, APGD and the ensemble on networks whose worst case is known."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from art.attacks.evasion import ProjectedGradientDescentPyTorch
+from art.estimators.classification import PyTorchClassifier
+from torch import Tensor, nn
+
+from segmix_core.attacks import adaptive
+from segmix_core.attacks.adaptive import (
+    AIMS,
+    LOSSES,
+    Adversary,
+    Judged,
+    aimed,
+    apgd,
+    attack,
+    available_aims,
+    objective_of,
+    pgd,
+    pixel_loss,
+    right_share,
+)
+from segmix_core.attacks.sanity import noise
+from segmix_core.models import SourceSeparation
+from segmix_core.records import Separation
+
+EPSILON = 8.0  # of the attacks on the trained network
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def literal_loss(loss: str, logits: Tensor, label: Tensor, done: float) -> tuple[float, float]:
+    """Of one image (N, H, W), one pixel at a time and in double precision: raised, and watched."""
+    raised, watched, pixels = 0.0, 0.0, 0
+    for row in range(label.shape[0]):
+        for column in range(label.shape[1]):
+            own = int(label[row, column])
+            if own == 255:
+                continue
+            pixels += 1
+            scores = logits[:, row, column].double().tolist()
+            total = sum(math.exp(score) for score in scores)
+            p = [math.exp(score) / total for score in scores]
+            entropy = -math.log(p[own])
+            right = max(range(len(p)), key=lambda k: p[k]) == own
+            if loss == "masked-ce":
+                value = entropy if right else 0.0
+            elif loss == "segpgd":
+                value = (1 - done / 2 if right else done / 2) * entropy
+            elif loss == "js":
+                q = [float(k == own) for k in range(len(p))]
+                m = [(one + other) / 2 for one, other in zip(p, q, strict=True)]
+                value = sum(a * math.log(a / b) for a, b in zip(p, m, strict=True) if a > 0) / 2
+                value += sum(a * math.log(a / b) for a, b in zip(q, m, strict=True) if a > 0) / 2
+            else:
+                best = max(score for k, score in enumerate(scores) if k != own)
+                value = (best - scores[own]) / math.sqrt(sum(s * s for s in scores)) if right else 0.0
+            raised += value
+            watched += value if loss == "margin" else entropy
+    return raised / pixels, watched / pixels
+
+
+@pytest.mark.parametrize("done", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_is_its_literal_form(loss: str, done: float) -> None:
+    logits = 3 * torch.randn(3, 4, 5, 6, generator=seeded())
+    label = torch.randint(0, 4, (3, 5, 6), generator=seeded(1))
+    label[0, :2] = 255
+    label[1, :, 3:] = logits[1].argmax(0)[:, 3:]
+    raised_B, watched_B = pixel_loss(loss, logits, label, done)
+    for image in range(3):
+        raised, watched = literal_loss(loss, logits[image], label[image], done)
+        assert raised_B[image].item() == pytest.approx(raised, rel=1e-5, abs=1e-7)
+        assert watched_B[image].item() == pytest.approx(watched, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_ignored_pixels_never_count(loss: str) -> None:
+    logits = torch.randn(1, 3, 4, 4, generator=seeded()).requires_grad_()
+    label = torch.randint(0, 3, (1, 4, 4), generator=seeded(1))
+    label[0, 0] = 255
+    changed = logits.detach().clone()
+    changed[:, :, 0] = torch.tensor([50.0, -50.0, 1e4, -1e4])
+    for one, other in zip(
+        pixel_loss(loss, logits, label, 0.5), pixel_loss(loss, changed, label, 0.5), strict=True
+    ):
+        assert one.item() == other.item()
+    (gradient,) = torch.autograd.grad(pixel_loss(loss, logits, label, 0.5)[0].sum(), logits)
+    assert not gradient[:, :, 0].any()
+    assert gradient[:, :, 1:].any()
+    assert right_share(logits, label).item() == right_share(changed, label).item()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_image_without_labels_has_loss_0_and_no_gradient(loss: str) -> None:
+    logits = torch.randn(2, 3, 4, 4, generator=seeded()).requires_grad_()
+    label = torch.randint(0, 3, (2, 4, 4), generator=seeded(1))
+    label[0] = 255
+    raised_B, watched_B = pixel_loss(loss, logits, label, 0.5)
+    assert raised_B[0].item() == watched_B[0].item() == 0
+    assert raised_B[1].item() != 0
+    (gradient,) = torch.autograd.grad(raised_B.sum(), logits)
+    assert not gradient[0].any()
+    assert torch.isfinite(gradient).all()
+    assert right_share(logits, label)[0].item() == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("gap", [0.0, 20.0, 60.0, 1e4])
+def test_gradients_are_finite_at_certainty(loss: str, gap: float) -> None:
+    logits = torch.zeros(1, 3, 1, 3)
+    logits[0, 0] = gap
+    logits.requires_grad_()
+    raised_B, watched_B = pixel_loss(loss, logits, torch.tensor([[[0, 1, 255]]]), 0.5)
+    (gradient,) = torch.autograd.grad(raised_B.sum(), logits)
+    assert torch.isfinite(raised_B).all()
+    assert torch.isfinite(watched_B).all()
+    assert torch.isfinite(gradient).all()
+
+
+def test_js_is_0_where_certain_and_right_and_log_2_where_certain_and_wrong() -> None:
+    logits = torch.tensor([200.0, 0.0]).reshape(1, 2, 1, 1)
+    assert pixel_loss("js", logits, torch.tensor([[[0]]]))[0].item() == 0
+    assert pixel_loss("js", logits, torch.tensor([[[1]]]))[0].item() == pytest.approx(math.log(2))
+
+
+def test_js_still_points_uphill_when_almost_certain() -> None:
+    logits = torch.tensor([40.0, 1.0, 0.0]).reshape(1, 3, 1, 1).requires_grad_()  # its softmax rounds to 1
+    (gradient,) = torch.autograd.grad(pixel_loss("js", logits, torch.tensor([[[0]]]))[0].sum(), logits)
+    first, second = gradient[0, 1:, 0, 0].tolist()
+    assert first > second > 0
+
+
+def test_unknown_losses_and_single_categories_are_refused() -> None:
+    label = torch.zeros(1, 1, 1, dtype=torch.long)
+    with pytest.raises(ValueError, match="not one of masked-ce, segpgd, js, margin"):
+        pixel_loss("hinge", torch.zeros(1, 2, 1, 1), label)
+    with pytest.raises(ValueError, match="two categories"):
+        pixel_loss("js", torch.zeros(1, 1, 1, 1), label)
+    for wrong in ({"aim": "all"}, {"losses": ()}, {"losses": ("hinge",)}, {"steps": 0}, {"epsilon": -1.0}):
+        with pytest.raises(ValueError, match=r"aim|losses|steps|epsilon"):
+            Adversary(**({"epsilon": 1.0} | wrong))
+
+
+def test_the_check_points_are_those_of_apgd() -> None:
+    assert sorted(adaptive._checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert sorted(adaptive._checkpoints(300)) == [66, 123, 171, 210, 240, 261, 279, 297]
+    assert sorted(adaptive._checkpoints(90)) == [20, 37, 52, 63, 72, 79, 84, 90]
+
+
+class Pointwise(nn.Module):
+    """A pixel's scores are its own channels, so that the worst case is known; counts its forward passes.
+
+    S_t sees the channels, S_ss the channels turned by one, S_p their negatives.
+    """
+
+    def __init__(self, head: str = "full") -> None:
+        super().__init__()
+        self.architecture = {"head": head}
+        self.scale = nn.Parameter(torch.tensor(20.0))
+        self.seen: list[Tensor] = []
+
+    def forward(self, image_BCHW: Tensor) -> Separation:
+        self.seen.append(image_BCHW.detach())
+        scores = self.scale * image_BCHW
+        phantom = None if self.architecture["head"] == "plain" else -scores - 10
+        final = scores.roll(1, 1) if self.architecture["head"] == "full" else None
+        return Separation(scores, phantom, final)
+
+
+def graded(images: int = 2, size: int = 8, *, most: float = 16.0) -> tuple[Tensor, Tensor]:
+    """Grey images whose channel 0 is above the others by margins from 0 to `most` (0..255), labelled 0."""
+    image = torch.full((images, 3, size, size), 0.5)
+    margin = torch.linspace(0.25, most, size * size).reshape(size, size) / 255
+    image[:, 0] += margin
+    return image, torch.zeros(images, size, size, dtype=torch.long)
+
+
+def possible(image_BCHW: Tensor, epsilon: float) -> float:
+    """The share of pixels of `graded` that no change within epsilon can turn wrong."""
+    return float((image_BCHW[0, 0] - image_BCHW[0, 1] > 2 * epsilon / 255).double().mean())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shrink", [True, False])
+def test_every_loss_finds_the_worst_case(loss: str, shrink: bool) -> None:
+    image, label = graded()
+    adversary = Adversary(epsilon=4.0, steps=30, losses=(loss,), shrink=shrink)
+    found = attack(Pointwise(), image, label, adversary, measured="dominant", generator=seeded())
+    assert found.right_B.tolist() == pytest.approx([possible(image, 4.0)] * 2, abs=1.1 / 64)
+    assert torch.equal(found.right_B, right_share(Pointwise()(found.image_BCHW).dominant, label))
+    assert torch.equal(found.by_loss[loss], found.right_B)
+
+
+def test_what_is_found_lies_in_the_ball_and_inside() -> None:
+    image, label = graded()
+    image[0] = image[0].round()  # black and white: against the ends of 0..1
+    inside = torch.zeros_like(label, dtype=torch.bool)
+    inside[:, 2:7, 1:] = True
+    adversary = Adversary(epsilon=6.0, steps=12)
+    for aim in AIMS:
+        model = Pointwise()
+        found = attack(
+            model,
+            image,
+            label,
+            replace(adversary, aim=aim),
+            measured="dominant",
+            generator=seeded(),
+            inside_BHW=inside,
+        )
+        changed = found.image_BCHW - image
+        assert changed.abs().max().item() <= 6 / 255 + 1e-6
+        assert changed[1].abs().max().item() > 5 / 255
+        for seen in (found.image_BCHW, *model.seen):
+            assert seen.min() >= 0
+            assert seen.max() <= 1
+            if len(seen) == 2:
+                assert torch.equal(
+                    seen.masked_select(~inside[:, None]), image.masked_select(~inside[:, None])
+                )
+
+
+def test_the_radius_shrinks_as_in_sea_and_only_what_is_within_epsilon_is_kept() -> None:
+    image, label = graded(1, most=100.0)
+    model = Pointwise()
+    found = attack(
+        model,
+        image,
+        label,
+        Adversary(epsilon=4.0, steps=50, losses=("js",)),
+        measured="dominant",
+        generator=seeded(),
+    )
+    reach = [(seen - image).abs().max().item() * 255 for seen in model.seen]
+    assert len(reach) == 1 + 16 + 16 + 21  # the clean one, and each phase with its start
+    assert reach[0] == 0
+    assert all(4 < size <= 8.001 for size in reach[1:17])
+    assert max(reach[1:17]) > 6.5
+    assert all(size <= 6.001 for size in reach[17:33])
+    assert max(reach[17:33]) > 4.5
+    assert all(size <= 4.001 for size in reach[33:])
+    assert found.right_B.item() >= possible(image, 4.0) - 1e-6 > possible(image, 6.0)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 100])
+def test_no_step_more_or_less_than_asked(steps: int) -> None:
+    image, label = graded(1, most=100.0)
+    model = Pointwise()
+    attack(
+        model,
+        image,
+        label,
+        Adversary(epsilon=1.0, steps=steps, losses=("js",)),
+        measured="dominant",
+        generator=seeded(),
+    )
+    ends = [0, round(0.3 * steps), round(0.6 * steps), steps]
+    phases = sum(after > before for before, after in pairwise(ends))
+    assert len(model.seen) == 1 + steps + phases
+
+
+def test_a_generator_decides_the_result() -> None:
+    image, label = graded(2, most=60.0)
+    adversary = Adversary(epsilon=3.0, steps=6, losses=("masked-ce",))
+    one, same, other = (
+        attack(Pointwise(), image, label, adversary, measured="dominant", generator=seeded(seed)).image_BCHW
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_the_worst_of_the_losses_is_kept_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, label = graded(3)
+    reached = {"masked-ce": [0.0, 0.3, 0.5], "segpgd": [0.4, 0.2], "js": [0.1, 0.9], "margin": [0.2, 0.3]}
+    asked = []
+
+    def descend(objective: object, image_BCHW: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+        loss = LOSSES[len(asked)]
+        asked.append(len(image_BCHW))
+        return torch.full_like(image_BCHW, len(asked) / 10), torch.tensor(reached[loss])
+
+    monkeypatch.setattr(adaptive, "_descend", descend)
+    found = attack(Pointwise(), image, label, Adversary(epsilon=4.0), measured="dominant", generator=seeded())
+    assert asked == [3, 2, 2, 2]  # the first image is broken by the first loss
+    assert found.right_B.tolist() == pytest.approx([0.0, 0.1, 0.2])
+    assert found.image_BCHW[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.3, 0.2])
+    assert found.by_loss["js"].tolist() == pytest.approx([0.0, 0.1, 0.9])
+    assert found.by_loss["margin"].tolist() == pytest.approx([0.0, 0.2, 0.3])
+    for right_B in found.by_loss.values():
+        assert (found.right_B <= right_B).all()
+
+
+def test_an_attack_that_helps_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, label = graded(1)
+    label[0, 0] = 1
+    clean = right_share(Pointwise()(image).dominant, label)
+    monkeypatch.setattr(adaptive, "_descend", lambda _, images, *rest: (images * 0, torch.ones(len(images))))
+    found = attack(Pointwise(), image, label, Adversary(epsilon=4.0), measured="dominant", generator=seeded())
+    assert torch.equal(found.image_BCHW, image)
+    assert torch.equal(found.right_B, clean)
+    assert all(torch.equal(right_B, clean) for right_B in found.by_loss.values())
+
+
+def test_size_0_changes_nothing() -> None:
+    image, label = graded()
+    model = Pointwise()
+    found = attack(model, image, label, Adversary(epsilon=0.0), measured="dominant", generator=seeded())
+    assert torch.equal(found.image_BCHW, image)
+    assert found.right_B.tolist() == [1.0, 1.0]
+    assert set(found.by_loss) == set(LOSSES)
+    assert len(model.seen) == 1
+
+
+def test_images_with_nothing_right_are_not_attacked_on() -> None:
+    image, label = graded(4, most=60.0)
+    label[0] = 1  # wrong from the start
+    label[1] = 255  # nothing to be right
+    image[2] = graded(1, most=2.0)[0][0]  # broken at once
+    model = Pointwise()
+    found = attack(
+        model, image, label, Adversary(epsilon=4.0, steps=20), measured="dominant", generator=seeded()
+    )
+    assert found.right_B.tolist() == pytest.approx([0.0, 0.0, 0.0, possible(image[3:], 4.0)], abs=1.1 / 64)
+    assert torch.equal(found.image_BCHW[:2], image[:2])
+    sizes = [len(seen) for seen in model.seen]
+    assert sizes[:2] == [4, 2]
+    assert set(sizes[-20:]) == {1}
+    assert sum(sizes) < 4 + 4 * 23 + 20
+
+
+def test_an_image_does_not_depend_on_the_others_of_its_batch() -> None:
+    image, label = graded(2, most=30.0)
+    image[1] = graded(1, most=3.0)[0][0]  # soon broken, so that the batch shrinks on the way
+    adversary = Adversary(epsilon=4.0, steps=40)
+    both = attack(Pointwise(), image, label, adversary, measured="dominant", generator=seeded())
+
+    drawn, generator, starts = torch.rand, seeded(), []
+
+    def rand(shape: torch.Size, **how: object) -> Tensor:
+        """What the first image of two is given."""
+        starts.append(drawn((2, *shape[1:]), generator=generator)[:1])
+        return starts[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "rand", rand)
+        alone = attack(Pointwise(), image[:1], label[:1], adversary, measured="dominant", generator=seeded())
+    assert len(starts) == len(LOSSES)
+    assert both.right_B[1].item() == 0
+    assert torch.equal(alone.image_BCHW[0], both.image_BCHW[0])
+    assert torch.equal(alone.right_B[0], both.right_B[0])
+
+
+def valley(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
+    """A loss that is highest at 0.52 in every pixel, of which the right pixels say nothing."""
+    loss_B = -((image_BCHW - 0.52) ** 2).sum((1, 2, 3))
+    return Judged(loss_B, loss_B.detach(), torch.ones(len(image_BCHW)))
+
+
+def test_apgd_halves_its_step_and_keeps_the_highest() -> None:
+    image = torch.full((1, 3, 1, 1), 0.5)
+    seen: list[float] = []
+
+    def watched(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
+        seen.append(image_BCHW.flatten()[0].item())
+        return valley(image_BCHW, label_BHW, done)
+
+    label = torch.zeros(1, 1, 1, dtype=torch.long)
+    found, right_B = apgd(watched, image, label, epsilon=12.75, steps=100, start_BCHW=image)
+    best = min(seen, key=lambda value: abs(value - 0.52))
+    assert found.flatten()[0].item() == best
+    assert abs(best - 0.52) < 0.001
+    assert right_B.item() == 1
+    # The step is 2 epsilon = 0.1 up to the first check point, and half of it from there on.
+    assert seen[1] == pytest.approx(0.55)
+    early = min(abs(value - 0.52) for value in seen[:23])
+    assert abs(best - 0.52) < early
+    moves = [abs(after - before) for before, after in pairwise(seen)]
+    assert max(moves[23:41]) < max(moves[1:22])
+    assert max(moves[-6:]) < 0.1 / 2**5
+
+
+def test_pgd_with_a_fixed_step_stays_coarser() -> None:
+    image, label = torch.full((1, 3, 1, 1), 0.5), torch.zeros(1, 1, 1, dtype=torch.long)
+    coarse = pgd(valley, image, label, epsilon=12.75, step=25.5, steps=100)
+    fine, _ = apgd(valley, image, label, epsilon=12.75, steps=100, start_BCHW=image)
+    assert valley(fine, label, 1.0).watched_B > valley(coarse, label, 1.0).watched_B
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_a_step_is_halved_only_where_it_does_not_pay(pays: bool) -> None:
+    image, label = torch.full((1, 3, 1, 1), 0.5), torch.zeros(1, 1, 1, dtype=torch.long)
+    seen: list[float] = []
+
+    def zigzag(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
+        """Points up and down in turn; what is watched rises from look to look, or stays."""
+        seen.append(image_BCHW.flatten()[0].item())
+        loss_B = (image_BCHW * (-1) ** len(seen)).sum((1, 2, 3))
+        return Judged(loss_B, torch.tensor([float(len(seen) * pays)]), torch.ones(1))
+
+    apgd(zigzag, image, label, epsilon=1.0, steps=50, start_BCHW=image)
+    moves = [abs(after - before) * 255 for before, after in pairwise(seen)]
+    assert min(moves[:10]) > 0.5
+    assert min(moves[-3:]) > 0.5 if pays else max(moves[-3:]) < 0.1
+
+
+def test_step_sizes_are_those_of_each_image() -> None:
+    """One image climbs a slope and keeps its step; beside it, one crosses a ridge and halves it."""
+    image = torch.full((2, 3, 1, 1), 0.5)
+    label = torch.zeros(2, 1, 1, dtype=torch.long)
+    target = torch.tensor([0.52, 0.9])[:, None, None, None]
+
+    def both(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
+        loss_B = -((image_BCHW - target[: len(image_BCHW)]) ** 2).sum((1, 2, 3))
+        return Judged(loss_B, loss_B.detach(), torch.ones(len(image_BCHW)))
+
+    found, _ = apgd(both, image, label, epsilon=12.75, steps=60, start_BCHW=image)
+    alone, _ = apgd(both, image[:1], label[:1], epsilon=12.75, steps=60, start_BCHW=image[:1])
+    assert torch.equal(found[:1], alone)
+    assert found[1].flatten()[0].item() == pytest.approx(0.55)
+
+
+def test_each_aim_raises_what_it_names() -> None:
+    image = torch.rand(2, 3, 6, 6, generator=seeded())
+    label = torch.randint(0, 3, (2, 6, 6), generator=seeded(1))
+    label[0, 0] = 255
+    separation = Pointwise()(image)
+    assert separation.final is not None
+    assert separation.phantom is not None
+    dominant, final = (
+        pixel_loss("js", logits, label)[0] for logits in (separation.dominant, separation.final)
+    )
+    assert not torch.allclose(dominant, final)
+    found = {aim: aimed(separation, aim, "js", label, 0.0)[0] for aim in AIMS}
+    torch.testing.assert_close(found["dominant"], dominant)
+    torch.testing.assert_close(found["final"], final)
+    torch.testing.assert_close(found["joint"], (dominant + final) / 2)
+    valid = label != 255
+    active = torch.log1p(separation.phantom.exp()).mean(1)
+    torch.testing.assert_close(found["phantom"][0], active[0][valid[0]].mean())
+    torch.testing.assert_close(found["phantom"][1], active[1].mean())
+
+
+def test_a_silenced_phantom_can_still_be_raised() -> None:
+    image, label = graded(1)
+    model = Pointwise()
+    assert model(image).phantom.max() < 0  # l_PPA is 0, and flat
+    objective = objective_of(model, "phantom", "js", measured="dominant")
+    raised = pgd(objective, image, label, epsilon=8.0, step=2.0, steps=8)
+    assert model(raised).phantom.mean() > model(image).phantom.mean() + 0.5
+    found = attack(
+        model,
+        image,
+        label,
+        Adversary(aim="phantom", epsilon=8.0, steps=5),
+        measured="dominant",
+        generator=seeded(),
+    )
+    assert set(found.by_loss) == {"phantom"}
+
+
+@pytest.mark.parametrize("aim", ["dominant", "final"])
+def test_an_attack_hits_the_output_it_aims_at(aim: str) -> None:
+    """S_ss calls category 1 what S_t calls 0: where half of the pixels are 1, each is right on its half."""
+    image, label = graded(1, most=4.0)
+    label[0, :, 4:] = 1
+    adversary = Adversary(aim=aim, epsilon=8.0, steps=20, losses=("masked-ce",))
+    found = {
+        measured: attack(
+            Pointwise(), image, label, adversary, measured=measured, generator=seeded()
+        ).right_B.item()
+        for measured in ("dominant", "final")
+    }
+    assert found[aim] == 0
+    assert right_share(Pointwise()(image).outputs()[aim], label).item() == 0.5
+
+
+def test_heads_without_an_aim_or_a_measure_are_refused() -> None:
+    image, label = graded(1)
+    for head, allowed in {
+        "plain": {"dominant"},
+        "no_ssh": {"dominant", "phantom"},
+        "full": set(AIMS),
+    }.items():
+        model = Pointwise(head)
+        assert set(available_aims(model)) == allowed
+        for aim in AIMS:
+            adversary = Adversary(aim=aim, epsilon=0.0)
+            if aim in allowed:
+                attack(model, image, label, adversary, measured="dominant", generator=seeded())
+                continue
+            with pytest.raises(ValueError, match=f"'{aim}'"):
+                attack(model, image, label, adversary, measured="dominant", generator=seeded())
+            with pytest.raises(ValueError, match=r"head|SSH"):
+                aimed(model(image), aim, "js", label, 0.0)
+    with pytest.raises(ValueError, match="'final' to measure"):
+        attack(
+            Pointwise("no_ssh"), image, label, Adversary(epsilon=1.0), measured="final", generator=seeded()
+        )
+
+
+def two_colours(images: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Images of 32 px, part reddish and part bluish, with noise; labels 1 and 2, a void line between."""
+    draw = seeded(seed)
+    image = torch.rand(images, 3, 32, 32, generator=draw) * 0.3 + 0.35
+    label = torch.ones(images, 32, 32, dtype=torch.long)
+    for number in range(images):
+        edge = int(torch.randint(8, 24, (1,), generator=draw))
+        label[number, :, edge:] = 2
+        image[number, 0, :, :edge] += 0.1
+        image[number, 2, :, edge:] += 0.1
+        label[number, :, edge] = 255
+    return image, label
+
+
+@pytest.fixture(scope="module")
+def trained() -> SourceSeparation:
+    """A small network that has learnt to tell the two colours."""
+    torch.manual_seed(0)
+    model = SourceSeparation(3, backbone="resnet18w32", aspp_channels=16, aspp_rates=(1, 2, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for step in range(25):
+        image, label = two_colours(8, step)
+        outputs = model(image).outputs().values()
+        loss = torch.stack([F.cross_entropy(logits, label, ignore_index=255) for logits in outputs]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return model.eval()
+
+
+def test_apgd_beats_pgd_beats_noise_on_a_trained_network(trained: SourceSeparation) -> None:
+    image, label = two_colours(4, 1000)
+    state = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+
+    def right(shown: Tensor) -> float:
+        with torch.no_grad():
+            return right_share(trained(shown).dominant, label).mean().item()
+
+    adversary = Adversary(epsilon=EPSILON, steps=10, losses=("masked-ce",), shrink=False)
+    strong = attack(trained, image, label, adversary, measured="dominant", generator=seeded())
+    objective = objective_of(trained, "dominant", "masked-ce", measured="dominant")
+    plain = pgd(objective, image, label, epsilon=EPSILON, step=EPSILON / 4, steps=10)
+    random = noise(image, EPSILON, seeded())
+    assert right(image) > 0.8
+    assert strong.right_B.mean().item() == pytest.approx(right(strong.image_BCHW), abs=1e-3)
+    assert right(strong.image_BCHW) < right(plain) < right(random)
+    assert not trained.training
+    assert all(parameter.grad is None for parameter in trained.parameters())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in trained.state_dict().items())
+
+
+def test_an_attack_puts_the_network_into_evaluation_mode() -> None:
+    image, label = graded(1)
+    model = Pointwise().train()
+    attack(model, image, label, Adversary(epsilon=2.0, steps=2), measured="dominant", generator=seeded())
+    assert not model.training
+    assert model.scale.grad is None
+
+
+def test_pgd_is_that_of_a_library() -> None:
+    """Both attack the same classifier, which to us is a segmenter whose output is one pixel."""
+    torch.manual_seed(0)
+    classifier = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
+    image = torch.rand(5, 3, 8, 8, generator=seeded())
+    label = torch.tensor([0, 1, 2, 0, 1])
+    wrapped = PyTorchClassifier(
+        classifier, nn.CrossEntropyLoss(), (3, 8, 8), 3, clip_values=(0.0, 1.0), device_type="cpu"
+    )
+    theirs = ProjectedGradientDescentPyTorch(
+        wrapped, eps=8 / 255, eps_step=2 / 255, max_iter=7, num_random_init=0, verbose=False
+    ).generate(image.numpy(), label.numpy())
+
+    def objective(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
+        logits_BN11 = classifier(image_BCHW)[:, :, None, None]
+        raised_B, watched_B = pixel_loss("segpgd", logits_BN11, label_BHW, 1.0)  # at the end: half of it
+        return Judged(raised_B, watched_B, right_share(logits_BN11, label_BHW))
+
+    ours = pgd(objective, image, label[:, None, None], epsilon=8.0, step=2.0, steps=7)
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-6, rtol=0)
+    assert (ours - image).abs().max().item() * 255 == pytest.approx(8.0, abs=1e-3)
+    fewer = pgd(objective, image, label[:, None, None], epsilon=8.0, step=2.0, steps=3)
+    assert np.abs(fewer.numpy() - theirs).max() > 1 / 255
