@@ -131,16 +131,17 @@ def deepfool_segmentation(
         # A category that is every unchanged pixel's own has no boundary to cross.
         others = (margin_NP.detach() != 0).any(1).nonzero()[:, 0]
         nearest = others[margins_N.detach()[others].topk(min(how.candidates, len(others))).indices]
-        steps = []
-        for category in nearest.tolist():
-            (gradient_CHW,) = torch.autograd.grad(margins_N[category], added_CHW, retain_graph=True)
-            length = gradient_CHW.norm()
-            if length > 0:
-                distance = margins_N[category].detach().abs() / length
-                steps.append((float(distance), gradient_CHW * (distance / length)))
-        if not steps:
+        if not len(nearest):
             return v_CHW
-        _, step_CHW = min(steps, key=lambda one: one[0])
+        each = torch.eye(len(margins_N), device=v_CHW.device)[nearest]
+        (gradient_KCHW,) = torch.autograd.grad(margins_N, added_CHW, each, is_grads_batched=True)
+        length_K = gradient_KCHW.flatten(1).norm(dim=1)
+        distance_K = margins_N.detach()[nearest].abs() / length_K
+        distance_K = torch.where(length_K > 0, distance_K, torch.inf)
+        shortest = int(distance_K.argmin())
+        if not bool(distance_K[shortest].isfinite()):
+            return v_CHW
+        step_CHW = gradient_KCHW[shortest] * (distance_K[shortest] / length_K[shortest])
         v_CHW += (1 + how.overshoot) * step_CHW
     return v_CHW
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from segmix_core.attacks import (
     CONTROLS,
@@ -19,6 +20,7 @@ from segmix_core.attacks import (
     Perturbation,
     apply_perturbation,
     control_of,
+    fit,
     read_perturbation,
     write_perturbation,
 )
@@ -50,13 +52,25 @@ class Shown:
     control: Control | None = None
     access: Access = "transfer"
 
-    def perturb(self) -> Callable[[Any], Any]:
-        """What `evaluate(..., perturb=)` takes."""
-        shown = self.perturbation
-        if self.control is not None:
-            rng = stream(0, "control", shown.name, self.control)
-            shown = control_of(shown, self.control, rng=rng)
-        return functools.partial(apply_perturbation, v=shown.v_CHW, mode=self.fit)
+    def perturb(self) -> Callable[[Tensor], Tensor]:
+        """What `evaluate(..., perturb=)` takes, for images of one size.
+
+        A control is made at that size: resized noise would lose most of its power.
+        """
+        fitted: dict[tuple[int, int], Tensor] = {}
+
+        def shown(image_BCHW: Tensor) -> Tensor:
+            height, width = image_BCHW.shape[-2:]
+            if (height, width) not in fitted:
+                one = self.perturbation
+                one = replace(one, v_CHW=fit(one.v_CHW, height, width, mode=self.fit))
+                if self.control is not None:
+                    rng = stream(0, "control", one.name, self.control)
+                    one = control_of(one, self.control, rng=rng)
+                fitted[height, width] = one.v_CHW
+            return apply_perturbation(image_BCHW, fitted[height, width])
+
+        return shown
 
     def condition(self) -> dict[str, Any]:
         """What a row says of it."""
