@@ -343,7 +343,8 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch() -> None:
     image, label = graded(2, most=30.0)
     image[0] = graded(1, most=3.0)[0][0]  # soon broken, so that the batch shrinks on the way
     adversary = Adversary(epsilon=4.0, steps=40)
-    both = attack(Pointwise(), image, label, adversary, measured="dominant", generator=seeded())
+    crowd, single = Pointwise(), Pointwise()
+    both = attack(crowd, image, label, adversary, measured="dominant", generator=seeded())
 
     drawn, generator, starts = torch.rand, seeded(), []
 
@@ -354,11 +355,13 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "rand", rand)
-        alone = attack(Pointwise(), image[1:], label[1:], adversary, measured="dominant", generator=seeded())
+        alone = attack(single, image[1:], label[1:], adversary, measured="dominant", generator=seeded())
     assert len(starts) == len(LOSSES)
     assert both.right_B[0].item() == 0
     assert torch.equal(alone.image_BCHW[0], both.image_BCHW[1])
     assert torch.equal(alone.right_B[0], both.right_B[1])
+    assert len(crowd.seen) == len(single.seen)
+    assert all(torch.equal(many[-1:], one) for many, one in zip(crowd.seen, single.seen, strict=True))
 
 
 def valley(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
