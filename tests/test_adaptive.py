@@ -341,24 +341,27 @@ def test_images_with_nothing_right_are_not_attacked_on() -> None:
 
 def test_an_image_does_not_depend_on_the_others_of_its_batch() -> None:
     image, label = graded(2, most=30.0)
-    image[1] = graded(1, most=3.0)[0][0]  # soon broken, so that the batch shrinks on the way
+    image[0] = graded(1, most=3.0)[0][0]  # soon broken, so that the batch shrinks on the way
     adversary = Adversary(epsilon=4.0, steps=40)
-    both = attack(Pointwise(), image, label, adversary, measured="dominant", generator=seeded())
+    crowd, single = Pointwise(), Pointwise()
+    both = attack(crowd, image, label, adversary, measured="dominant", generator=seeded())
 
     drawn, generator, starts = torch.rand, seeded(), []
 
     def rand(shape: torch.Size, **how: object) -> Tensor:
-        """What the first image of two is given."""
-        starts.append(drawn((2, *shape[1:]), generator=generator)[:1])
+        """What the second image of two is given."""
+        starts.append(drawn((2, *shape[1:]), generator=generator)[1:])
         return starts[-1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "rand", rand)
-        alone = attack(Pointwise(), image[:1], label[:1], adversary, measured="dominant", generator=seeded())
+        alone = attack(single, image[1:], label[1:], adversary, measured="dominant", generator=seeded())
     assert len(starts) == len(LOSSES)
-    assert both.right_B[1].item() == 0
-    assert torch.equal(alone.image_BCHW[0], both.image_BCHW[0])
-    assert torch.equal(alone.right_B[0], both.right_B[0])
+    assert both.right_B[0].item() == 0
+    assert torch.equal(alone.image_BCHW[0], both.image_BCHW[1])
+    assert torch.equal(alone.right_B[0], both.right_B[1])
+    assert len(crowd.seen) == len(single.seen)
+    assert all(torch.equal(many[-1:], one) for many, one in zip(crowd.seen, single.seen, strict=True))
 
 
 def valley(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
@@ -383,6 +386,7 @@ def test_apgd_halves_its_step_and_keeps_the_highest() -> None:
     assert right_B.item() == 1
     # The step is 2 epsilon = 0.1 up to the first check point, and half of it from there on.
     assert seen[1] == pytest.approx(0.55)
+    assert seen[2] == pytest.approx(0.55 + 0.75 * (0.45 - 0.55) + 0.25 * (0.55 - 0.5))
     early = min(abs(value - 0.52) for value in seen[:23])
     assert abs(best - 0.52) < early
     moves = [abs(after - before) for before, after in pairwise(seen)]

@@ -106,7 +106,7 @@ def finite_and_unmasked(
     kinks.
 
     Args:
-        loss: the masked ones jump where a pixel turns wrong, which fails the check.
+        loss: the masked ones jump where a pixel turns wrong, so that only small steps suit them.
         generator: on the device of the images.
         tolerance: of the ratio of the two slopes to 1.
 
