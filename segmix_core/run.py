@@ -101,11 +101,11 @@ def train_and_measure(
         },
     )
     matrix_NN = cooccurrence_matrix(batches.presence)
-    for one in evaluations:
+    for one in evaluations:  # what cannot be read is found now
+        for index in range(len(one)):
+            one.pair(index)
         if not isinstance(one, SaliencyDataset):
-            build_subsets(
-                one, dataset_presence(one), matrix_NN
-            )  # annotations that cannot be read are found now
+            build_subsets(one, dataset_presence(one), matrix_NN)
     sweep(folder)
     # What the run is, to read; and a folder or file that cannot be written is found now, not after hours.
     if not checkpoint.exists():

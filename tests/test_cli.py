@@ -150,6 +150,13 @@ def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 # What --json holds
 
 
+def test_statistics_are_of_the_training_list_unless_another_is_named(root: Path) -> None:
+    command = ("stats", "--dataset", "silhouettes", "--root", root, "--json")
+    assert segmix(*command).document() == segmix(*command, "--split", "train").document()
+    assert segmix(*command).document() != segmix(*command, "--split", "val").document()
+    refused(segmix("stats", "--root", root), "train_aug.txt")
+
+
 def test_stats(root: Path) -> None:
     said = segmix("stats", "--dataset", "voc2012", "--root", root, "--split", "train", "--json").document()
     has_kind(
@@ -652,6 +659,40 @@ def test_bad_input_is_one_line_and_exit_2(
     assert file.read_text() == "mine"
     assert broken.read_text() == f"{row}\n{row[:80]}\n"
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*.p*"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "content", "said"),
+    [
+        ("JPEGImages", "val_0003.jpg", None, "the image is cut short or damaged"),
+        ("SegmentationClass", "val_0003.png", None, "the label map is cut short or damaged"),
+        ("Annotations", "val_0000.xml", b"<annotation/>", "names no object"),
+        (
+            "Annotations",
+            "val_0000.xml",
+            b"<annotation><object><name>hors</name></object></annotation>",
+            "did you mean 'horse'?",
+        ),
+    ],
+)
+def test_evaluation_files_are_read_before_hours_of_training(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folder: str,
+    name: str,
+    content: bytes | None,
+    said: str,
+) -> None:
+    monkeypatch.setattr(run, "train", lambda *given, **named: pytest.fail("trained before it looked"))
+    spoilt = tmp_path / "voc"
+    shutil.copytree(root, spoilt)
+    path = spoilt / folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(path.read_bytes()[:90] if content is None else content)
+    out = tmp_path / "out"
+    refused(segmix("train", "baseline", "--scale", "smoke", *data(spoilt), "--out", out), name, said)
+    assert not out.exists()
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(root: Path, trained: dict[str, Any], tmp_path: Path) -> None:
