@@ -168,7 +168,7 @@ def test_attacked_rows_are_in_no_clean_contrast() -> None:
 def attacked_rows(name: str, clean: float, lost: float, epsilon: float = 10, **changes: Any) -> list[Any]:
     """Three seeds, clean and under each perturbation of Table 6."""
     rows = rows_of(name, *(clean + seed for seed in SEEDS))
-    for perturbation in ("uap-resnet152", "uap-googlenet", "gd-uap-none", "gd-uap-all", "gd-uap-part"):
+    for perturbation in ("uap-resnet152", "uap-googlenet", "gd-uap-none", "gd-uap-data", "gd-uap-part"):
         condition = ATTACKED | {"name": perturbation, "epsilon": epsilon} | changes
         rows += rows_of(name, *(clean - lost + seed for seed in SEEDS), condition=condition)
     return rows

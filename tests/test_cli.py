@@ -301,6 +301,7 @@ def test_evaluate(root: Path, trained: dict[str, Any], protocol: str) -> None:
     scores = {"dominant": SCORES, "final": SCORES}
     crop = int if protocol == "crop" else type(None)
     kind = {"images": int, "protocol": str, "crop": crop, "mean_over": type(None), "outputs": scores}
+    kind["perturbation"] = type(None)
     has_kind(document, kind)
     assert (document["images"], document["protocol"]) == (10, protocol)
     chosen = ["background", "person", "cat"]

@@ -78,7 +78,8 @@ class Shown:
             "kind": "universal",
             "name": self.perturbation.name,
             "control": self.control,
-            "epsilon": round(self.perturbation.epsilon, 4),
+            # The limit it was crafted within; a published one says none.
+            "epsilon": self.perturbation.origin.get("epsilon", round(self.perturbation.epsilon, 2)),
             "severity": None,
             "aim": None,
             "access": self.access,
