@@ -248,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     _training_options(figure)
     figure.add_argument("--seed", type=int, default=0)
     figure.add_argument("--out", type=Path, required=True, help="a .png, .svg or .pdf file")
+    figure.add_argument("--perturbations", type=Path, help="Fig. 6: folder of the published perturbations")
     figure.add_argument("--pictures", type=Path, help="Fig. 4: a folder of images without labels")
 
     bench = command(commands, "bench", _bench, "speed and memory against named peers, as ratios of one run")
@@ -804,6 +805,7 @@ def _figure(options: argparse.Namespace) -> Answer:
         options.number,
         lambda name: _request(options, name, options.seed),
         pictures=options.pictures,
+        perturbations=options.perturbations,
         reporter=lambda what: Progress(what, "steps"),
     )
     shows = FIGURES[options.number].shows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
 from segmix_core.experiments import FIGURES, METHODS, find_rows, nearest
+from segmix_core.experiments.robustness import STUDIES, SURROGATE
 from segmix_core.files import replacing
 from segmix_core.measure import segmenter
 from segmix_core.mixing import mix
@@ -35,6 +36,7 @@ from segmix_core.report.figures import (
 )
 from segmix_core.request import Request, batches_of, data_of
 from segmix_core.rng import stream
+from segmix_core.robustness.universal import Shown, crafted, crafting, published
 from segmix_core.run import Report, cached_run
 from segmix_core.subsets import build_subsets
 
@@ -55,6 +57,7 @@ def draw(
     ask: Ask,
     *,
     pictures: Path | None = None,
+    perturbations: Path | None = None,
     reporter: Callable[[str], Report] = lambda what: lambda step, steps, terms: None,
 ) -> Drawn:
     """Draw a figure of the paper; the runs that it needs come from the cache, trained if they are not there.
@@ -63,14 +66,14 @@ def draw(
         ask: gives the request of an experiment; scale, data set and seed are in it.
         pictures: for Fig. 4, a folder of images without labels (Out-of-Context, UnRel) in place of
             generated scenes.
+        perturbations: for Fig. 6, a folder with the published files, in place of a perturbation that is
+            crafted on another baseline.
 
     Raises:
         InputError: no such figure, or one that needs what this data set does not have.
     """
     if number not in FIGURES:
         raise nearest("figure", str(number), [str(one) for one in FIGURES])
-    if number == 6:
-        raise InputError("figure 6", "needs a universal perturbation", "see the tables of robustness")
     use_book_style()
     runs = _Runs(ask, reporter)
     if number == 1:
@@ -83,6 +86,8 @@ def draw(
         return _out_of_context(runs, pictures)
     if number == 5:
         return _rare_company(runs)
+    if number == 6:
+        return _perturbed(runs, perturbations)
     return _predictions(runs, *_most_occluded(runs, 2), methods=("baseline", "sourcesep-cc", "sourcesep-cm"))
 
 
@@ -102,7 +107,7 @@ class _Runs:
 
     def __init__(self, ask: Ask, reporter: Callable[[str], Report]) -> None:
         self.ask = ask
-        self._reporter = reporter
+        self.reporter = reporter
         self._found: dict[str, tuple[Path, list[dict[str, Any]]]] = {}
         self.training, evaluations = data_of(ask("baseline"))
         if not evaluations:
@@ -111,7 +116,7 @@ class _Runs:
 
     def of(self, name: str) -> tuple[Path, list[dict[str, Any]]]:
         if name not in self._found:
-            self._found[name] = cached_run(self.ask(name), report=self._reporter(name))
+            self._found[name] = cached_run(self.ask(name), report=self.reporter(name))
         return self._found[name]
 
     def segment(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -195,6 +200,41 @@ def _out_of_context(runs: _Runs, pictures: Path | None) -> Drawn:
         rows.append([image, *(label_picture(segment(image)) for segment in segments.values())])
     titles = ["image", *(name.replace("sourcesep", "sep") for name in METHODS)]
     return Drawn(panels(rows, titles), "the first eight pictures by file name")
+
+
+def _perturbed(runs: _Runs, perturbations: Path | None) -> Drawn:
+    """Fig. 6: each image as it is and under a universal perturbation, and what the methods say of both."""
+    request = runs.ask("baseline")
+    if perturbations is None:
+        surrogate = replace(request, seed=SURROGATE)
+        checkpoint, _ = cached_run(surrogate, report=runs.reporter("surrogate"))
+        how = crafting("gd-uap-data", size=runs.crop, study=STUDIES[request.scale.name])
+        perturbation = crafted(
+            checkpoint,
+            how,
+            runs.training,
+            checkpoint.parent / "robustness" / "perturbations",
+            output="dominant",
+            device=request.device,
+            report=runs.reporter("crafting gd-uap-data"),
+        )
+    else:
+        perturbation = published(perturbations, "ResNet-152.mat", "uap-resnet152")
+    perturb = Shown(perturbation).perturb()
+    indices, rule = _occluded(runs, 3)
+    segments = {name: runs.segment(name) for name in METHODS}
+    rows, notes = [], []
+    for index in indices:
+        image, label = _cropped(runs, runs.evaluation, index)
+        image_BCHW = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+        for shown, note in ((image, "as it is"), (image_picture(perturb(image_BCHW)[0]), "perturbed")):
+            predicted = [label_picture(segment(shown)) for segment in segments.values()]
+            rows.append([shown, label_picture(label), *predicted])
+            notes.append(note)
+    titles = ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)]
+    return Drawn(
+        panels(rows, titles, notes), f"{perturbation.name}, L_inf {perturbation.epsilon:.0f}; {rule}"
+    )
 
 
 def _rare_company(runs: _Runs) -> Drawn:

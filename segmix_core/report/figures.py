@@ -16,9 +16,11 @@ from scipy.spatial.distance import squareform
 
 from segmix_core.data.voc import voc_palette
 from segmix_core.records import IGNORE_INDEX
+from segmix_core.report.statistics import interval
 
 if TYPE_CHECKING:
     from segmix_core.report.claims import Judged
+    from segmix_core.report.robustness import Corrupted, Curve, Drop
 
 METHOD_COLOURS = dict(
     zip(
@@ -26,7 +28,7 @@ METHOD_COLOURS = dict(
         sns.color_palette("colorblind", 5),
         strict=True,
     )
-)
+) | {"baseline+noise": (0.45, 0.45, 0.45), "baseline+adversarial": (0.0, 0.0, 0.0)}
 """One colour for each method, in every figure; tells apart for readers who see colours differently."""
 
 _VOID = (224, 224, 192)
@@ -349,4 +351,137 @@ def pair_graph(
         axis.set_aspect("equal")
         axis.axis("off")
         axis.set_title(f"{title}: {np.count_nonzero(served)} phantoms", fontsize=10)
+    return figure
+
+
+def drop_points(drops: Sequence[Drop]) -> Figure:
+    """Points that perturbations take from each method: a dot with its interval over seeds.
+
+    The ring is what the most harmful noise of its size takes: a dot that is not beyond it is noise.
+    """
+    names = list(dict.fromkeys(drop.perturbation for drop in drops))
+    methods = list(dict.fromkeys(drop.experiment for drop in drops))
+    figure, axis = plt.subplots(figsize=(7.2, 0.16 * len(names) * (len(methods) + 1) + 1.2))
+    axis.axvline(0, color="0.7", lw=1)
+    height = len(methods) + 1
+    for drop in drops:
+        line = names.index(drop.perturbation) * height + methods.index(drop.experiment)
+        colour = METHOD_COLOURS.get(drop.experiment, "0.4")
+        lost, half = drop.lost
+        axis.errorbar(lost, line, xerr=half or 0, fmt="o", color=colour, ms=4.5, capsize=2)
+        if drop.excess is not None:
+            axis.plot(lost - drop.excess[0], line, "o", mfc="none", mec=colour, ms=7)
+    axis.set_yticks(
+        [height * place + (len(methods) - 1) / 2 for place in range(len(names))], names, fontsize=8.5
+    )
+    axis.set_ylim(height * len(names) - 1, -1)
+    for method in methods:
+        axis.plot([], [], "o", color=METHOD_COLOURS.get(method, "0.4"), ms=4.5, label=method)
+    axis.plot([], [], "o", mfc="none", mec="0.3", ms=7, label="noise of its size")
+    axis.set_xlabel("points of mIoU lost")
+    axis.grid(axis="x", alpha=0.3)
+    figure.legend(fontsize=8, frameon=False, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _band(values: Sequence[Mapping[int, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Means over seeds, and halves of their 95 % intervals (NaN for one seed)."""
+    found = [interval(list(one.values())) for one in values]
+    return np.array([mean for mean, _ in found]), np.array(
+        [np.nan if half is None else half for _, half in found]
+    )
+
+
+def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
+    """What adaptive attacks leave over their size: a line for each method, with its interval over seeds.
+
+    Dotted: what random signs of the same size leave. Dashed: a method that fails a sanity check.
+    """
+    figure, axis = plt.subplots(figsize=(6.8, 3.8))
+    for curve in curves:
+        colour = METHOD_COLOURS.get(curve.experiment, "0.4")
+        sizes = list(curve.by_epsilon)
+        mean, half = _band(list(curve.by_epsilon.values()))
+        label = curve.experiment if curve.valid else f"{curve.experiment} (invalid)"
+        axis.plot(sizes, mean, "o-" if curve.valid else "o--", color=colour, ms=4, label=label)
+        if np.isfinite(half).any():
+            axis.fill_between(sizes, mean - half, mean + half, color=colour, alpha=0.12, lw=0)
+        if curve.noise:
+            axis.plot(list(curve.noise), _band(list(curve.noise.values()))[0], ":", color=colour, lw=1.2)
+    ticks = sorted({size for curve in curves for size in curve.by_epsilon})
+    axis.set_xscale("symlog", linthresh=0.25, base=2)
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("epsilon (of 255)")
+    axis.set_ylabel(unit)
+    axis.plot([], [], ":", color="0.3", lw=1.2, label="random signs")
+    axis.legend(fontsize=8, frameon=False)
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def aim_points(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
+    """What is left at one size, by what the attack aims at; each seed a dot, the mean a bar."""
+    lines = [(curve, aim) for curve in curves for aim in curve.by_aim]
+    figure, axis = plt.subplots(figsize=(6.8, 0.3 * len(lines) + 1.1))
+    for line, (curve, aim) in enumerate(lines):
+        colour = METHOD_COLOURS.get(curve.experiment, "0.4")
+        values = list(curve.by_aim[aim].values())
+        axis.plot(values, [line] * len(values), "o", color=colour, ms=5, alpha=0.6)
+        axis.plot(np.mean(values), line, "|", color=colour, ms=14, mew=2)
+    axis.set_yticks(range(len(lines)), [f"{curve.experiment}: {aim}" for curve, aim in lines], fontsize=8.5)
+    axis.set_ylim(len(lines) - 0.5, -0.5)
+    axis.set_xlim(left=0)
+    axis.set_xlabel(unit)
+    axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def attack_matrix(lost: np.ndarray, names: Sequence[str]) -> Figure:
+    """Who attacks whom: points lost, attackers down, attacked across; the diagonal is white-box."""
+    figure, axis = plt.subplots(figsize=(5.6, 4.4))
+    sns.heatmap(
+        lost,
+        mask=np.isnan(lost),
+        annot=True,
+        fmt=".1f",
+        cmap="viridis",
+        xticklabels=list(names),
+        yticklabels=list(names),
+        square=True,
+        cbar_kws={"label": "points of mIoU lost", "shrink": 0.8},
+        ax=axis,
+    )
+    for place in range(len(names)):
+        axis.add_patch(mpl.patches.Rectangle((place, place), 1, 1, fill=False, edgecolor="#d55e00", lw=2))
+    axis.set_xlabel("attacked")
+    axis.set_ylabel("crafted on")
+    axis.tick_params(length=0, labelsize=8.5)
+    axis.tick_params(axis="x", rotation=30)
+    return figure
+
+
+def severity_curves(
+    found: Sequence[Corrupted], families: Mapping[str, tuple[str, ...]], *, unit: str = "mIoU (%)"
+) -> Figure:
+    """What corruptions leave by severity, a panel for each family, a line for each method; 0 is clean."""
+    figure, axes = plt.subplots(
+        1, len(families), figsize=(2.3 * len(families) + 0.6, 2.8), sharey=True, squeeze=False
+    )
+    for axis, (family, names) in zip(axes[0], families.items(), strict=True):
+        for one in found:
+            severities = sorted({severity for name, severity in one.left if name in names})
+            values = [one.clean, *(one.mean(names, severity) for severity in severities)]
+            mean, half = _band(values)
+            colour = METHOD_COLOURS.get(one.experiment, "0.4")
+            axis.plot([0, *severities], mean, "o-", color=colour, ms=3, lw=1.2, label=one.experiment)
+            if np.isfinite(half).any():
+                axis.fill_between([0, *severities], mean - half, mean + half, color=colour, alpha=0.12, lw=0)
+        axis.set_title(family)
+        axis.set_xlabel("severity")
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel(unit)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside upper center", ncols=4)
     return figure
