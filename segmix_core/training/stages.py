@@ -257,10 +257,11 @@ def train(
             progress.step = step + 1
             if waiting or progress.step == last:
                 continue
-            if stopping() or progress.step % plan.save_every < CHECK_EVERY:
+            stop = stopping()
+            if stop or progress.step % plan.save_every < CHECK_EVERY:
                 progress.seconds = time.monotonic() - began
                 save(checkpoint, model, optimizer, progress, identity)
-            if stopping():
+            if stop:
                 raise KeyboardInterrupt
         if first < last:
             progress.seconds = time.monotonic() - began
