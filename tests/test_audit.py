@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from segmix_core.audit import Finding, findings, losses_under_attack, same_configuration
+from segmix_core.audit import (
+    Finding,
+    findings,
+    losses_under_attack,
+    same_configuration,
+    spread_of_implementations,
+)
 from segmix_core.experiments import TABLES
 
 FOUND = {one.what: one for one in findings()}
@@ -125,3 +131,8 @@ def test_the_declared_values_are_the_printed_ones(paper: str, table: int, start:
     assert not missing, f"declared and not printed: {dict(missing)}"
     left = printed - declared
     assert not left, f"printed and not declared: {dict(left)}"
+
+
+def test_implementations_differ_by_more_than_the_method_gains() -> None:
+    assert spread_of_implementations("resnet50") == (4.7, 1.1)
+    assert spread_of_implementations("resnet101") == (3.5, 1.8)
