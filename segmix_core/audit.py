@@ -53,7 +53,7 @@ PUBLISHED = (
 
 
 def spread_of_implementations(backbone: str) -> tuple[float, float]:
-    """Points between the highest and the lowest DeepLabv3, the paper's included, and the paper's gain of CM."""
+    """Points between the highest and the lowest DeepLabv3, the paper's among them, and the gain of CM."""
     in_paper = {row.experiment.name: row.printed for row in TABLES[1] if row.backbone == backbone}
     baseline, best = in_paper["baseline"] or np.nan, in_paper["sourcesep-cm"] or np.nan
     values = [baseline]

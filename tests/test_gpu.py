@@ -7,15 +7,18 @@ import pytest
 import torch
 from conftest import boxes_map
 
+from segmix_core.attacks.adaptive import Adversary, attack
 from segmix_core.cooccurrence import cooccurrence_matrix, presence
 from segmix_core.evaluation import ConfusionMatrix
 from segmix_core.experiments import METHODS, SCALES
+from segmix_core.experiments.robustness import STUDIED, STUDIES
 from segmix_core.losses import stage1_loss
 from segmix_core.mixing import mix
 from segmix_core.models import SourceSeparation
 from segmix_core.records import Batch
-from segmix_core.request import Request
+from segmix_core.request import Request, data_of
 from segmix_core.rng import stream
+from segmix_core.robustness.universal import crafted, crafting
 from segmix_core.run import train_and_measure
 
 pytestmark = [
@@ -66,10 +69,53 @@ def test_losses_and_counts_agree() -> None:
     assert (counted[0].matrix == counted[1].matrix).all()
 
 
-@pytest.mark.parametrize("name", ["baseline", "sourcesep-cm", "sourcesep-cc"])
+def test_attacks_find_as_much_there() -> None:
+    """Random starts differ between the devices; what they lead to may differ by a little."""
+    batch, _ = drawn()
+    torch.manual_seed(0)
+    model = SourceSeparation(
+        21, backbone="resnet18w32", output_stride=8, aspp_channels=64, aspp_rates=(2, 4, 6)
+    )
+    label_BHW = model.eval()(batch.image_BCHW).dominant.argmax(1)
+    adversary = Adversary(aim="joint", epsilon=4, steps=10)
+    right = {}
+    for device in ("cpu", "cuda"):
+        found = attack(
+            model.to(device),
+            batch.image_BCHW.to(device),
+            label_BHW.to(device),
+            adversary,
+            measured="dominant",
+            generator=torch.Generator(device=device).manual_seed(0),
+        )
+        change_BCHW = 255 * (found.image_BCHW.cpu() - batch.image_BCHW)
+        assert float(change_BCHW.abs().max()) <= 4 + 1e-3
+        right[device] = float(found.right_B.mean())
+    assert right["cuda"] < 1
+    assert right["cuda"] == pytest.approx(right["cpu"], abs=0.1)
+
+
+@pytest.mark.parametrize("attack_name", ["uap", "gd-uap-data"])
+def test_perturbations_are_crafted_there(attack_name: str, tiny_voc: Path, tmp_path: Path) -> None:
+    request = Request(
+        experiment=METHODS["baseline"],
+        scale=SCALES["smoke"],
+        dataset="voc2012",
+        root=tiny_voc,
+        device="cuda",
+    )
+    checkpoint, _ = train_and_measure(request, tmp_path / "run")
+    how = crafting(attack_name, size=64, study=STUDIES["smoke"])
+    images, _ = data_of(request)
+    made = crafted(checkpoint, how, images, tmp_path, output="dominant", device="cuda")
+    assert 0 < made.epsilon <= 10
+    assert made.v_CHW.shape == (3, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["baseline", "sourcesep-cm", "sourcesep-cc", "baseline+adversarial"])
 def test_a_run_goes_through_in_bfloat16(name: str, tiny_voc: Path, tmp_path: Path) -> None:
     request = Request(
-        experiment=METHODS[name],
+        experiment=STUDIED[name],
         scale=replace(SCALES["smoke"], stage1_steps=6, stage2_steps=4),
         dataset="voc2012",
         root=tiny_voc,
