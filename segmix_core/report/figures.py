@@ -395,46 +395,92 @@ def _band(values: Sequence[Mapping[int, float]]) -> tuple[np.ndarray, np.ndarray
 def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
     """What adaptive attacks leave over their size: a line for each method, with its interval over seeds.
 
-    Dotted: what random signs of the same size leave. Dashed: a method that fails a sanity check.
+    A panel for each setting, in the order given. Dotted: what random signs of the same size leave. Dashed: a
+    method that fails a sanity check.
     """
-    figure, axis = plt.subplots(figsize=(6.8, 3.8))
-    for curve in curves:
-        colour = METHOD_COLOURS.get(curve.experiment, "0.4")
-        sizes = list(curve.by_epsilon)
-        mean, half = _band(list(curve.by_epsilon.values()))
-        label = curve.experiment if curve.valid else f"{curve.experiment} (invalid)"
-        axis.plot(sizes, mean, "o-" if curve.valid else "o--", color=colour, ms=4, label=label)
-        if np.isfinite(half).any():
-            axis.fill_between(sizes, mean - half, mean + half, color=colour, alpha=0.12, lw=0)
-        if curve.noise:
-            axis.plot(list(curve.noise), _band(list(curve.noise.values()))[0], ":", color=colour, lw=1.2)
-    ticks = sorted({size for curve in curves for size in curve.by_epsilon})
-    axis.set_xscale("symlog", linthresh=0.25, base=2)
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.minorticks_off()
-    axis.set_ylim(bottom=0)
-    axis.set_xlabel("epsilon (of 255)")
-    axis.set_ylabel(unit)
-    axis.plot([], [], ":", color="0.3", lw=1.2, label="random signs")
-    axis.legend(fontsize=8, frameon=False)
-    axis.grid(alpha=0.3)
-    return figure
+    settings = _by_setting(curves)
+    figure, axes = plt.subplots(max(len(settings), 1), figsize=(6.8, 3.8 * max(len(settings), 1)))
+    for axis, (title, among) in zip(np.atleast_1d(axes), settings.items(), strict=False):
+        for curve in among:
+            colour = METHOD_COLOURS.get(curve.experiment, "0.4")
+            sizes = list(curve.by_epsilon)
+            mean, half = _band(list(curve.by_epsilon.values()))
+            label = curve.experiment if curve.valid else f"{curve.experiment} (invalid)"
+            axis.plot(sizes, mean, "o-" if curve.valid else "o--", color=colour, ms=4, label=label)
+            if np.isfinite(half).any():
+                axis.fill_between(sizes, mean - half, mean + half, color=colour, alpha=0.12, lw=0)
+            if curve.noise:
+                axis.plot(list(curve.noise), _band(list(curve.noise.values()))[0], ":", color=colour, lw=1.2)
+        ticks = sorted({size for curve in among for size in curve.by_epsilon})
+        axis.set_xscale("symlog", linthresh=0.25, base=2)
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel("epsilon (of 255)")
+        axis.set_ylabel(unit)
+        axis.set_title(title, fontsize=9)
+        axis.plot([], [], ":", color="0.3", lw=1.2, label="random signs")
+        axis.legend(fontsize=8, frameon=False, handlelength=3)
+        axis.grid(alpha=0.3)
+    return figure if settings else _nothing_yet(figure)
 
 
 def aim_points(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
-    """What is left at one size, by what the attack aims at; each seed a dot, the mean a bar."""
-    lines = [(curve, aim) for curve in curves for aim in curve.by_aim]
-    figure, axis = plt.subplots(figsize=(6.8, 0.3 * len(lines) + 1.1))
-    for line, (curve, aim) in enumerate(lines):
-        colour = METHOD_COLOURS.get(curve.experiment, "0.4")
-        values = list(curve.by_aim[aim].values())
-        axis.plot(values, [line] * len(values), "o", color=colour, ms=5, alpha=0.6)
-        axis.plot(np.mean(values), line, "|", color=colour, ms=14, mew=2)
-    axis.set_yticks(range(len(lines)), [f"{curve.experiment}: {aim}" for curve, aim in lines], fontsize=8.5)
-    axis.set_ylim(len(lines) - 0.5, -0.5)
-    axis.set_xlim(left=0)
-    axis.set_xlabel(unit)
-    axis.grid(axis="x", alpha=0.3)
+    """What is left at one size, by what the attack aims at; each seed a dot, the mean a bar.
+
+    A panel for each setting, in the order given.
+    """
+    settings = _by_setting(curves)
+    lines = {
+        title: [(curve, aim) for curve in among for aim in curve.by_aim] for title, among in settings.items()
+    }
+    heights = [len(of) + 4 for of in lines.values()] or [4]
+    figure, axes = plt.subplots(
+        len(heights), figsize=(6.8, 0.3 * sum(heights)), gridspec_kw={"height_ratios": heights}
+    )
+    for axis, (title, of) in zip(np.atleast_1d(axes), lines.items(), strict=False):
+        for line, (curve, aim) in enumerate(of):
+            colour = METHOD_COLOURS.get(curve.experiment, "0.4")
+            values = list(curve.by_aim[aim].values())
+            axis.plot(values, [line] * len(values), "o", color=colour, ms=5, alpha=0.6)
+            axis.plot(np.mean(values), line, "|", color=colour, ms=14, mew=2)
+        names = [
+            f"{curve.experiment}{'' if curve.valid else ' (invalid)'}: {aim}, {curve.at:g}/255"
+            for curve, aim in of
+        ]
+        axis.set_yticks(range(len(of)), names, fontsize=8.5)
+        axis.set_ylim(len(of) - 0.5, -0.5)
+        axis.set_xlim(left=0)
+        axis.set_xlabel(unit)
+        axis.set_title(title, fontsize=9)
+        axis.grid(axis="x", alpha=0.3)
+    return figure if settings else _nothing_yet(figure)
+
+
+def _by_setting(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+    """Curves that may share a panel, under its title: setting, images, steps and seeds."""
+    groups: dict[tuple[str, int, int], list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault((curve.setting, curve.images, curve.steps), []).append(curve)
+    titled = {}
+    for (setting, images, steps), among in groups.items():
+        counts = sorted({len(values) for curve in among for values in curve.by_epsilon.values()})
+        seeds = (
+            "1 seed"
+            if counts == [1]
+            else f"{' to '.join(str(end) for end in sorted({counts[0], counts[-1]}))} seeds"
+        )
+        titled[f"{setting}\nn = {images} images, {steps} steps a loss, {seeds}"] = among
+    return titled
+
+
+def _nothing_yet(figure: Figure) -> Figure:
+    """An empty frame that says so."""
+    figure.set_size_inches(6.8, 1.2)
+    axis = figure.axes[0]
+    axis.text(0.5, 0.5, "not measured yet", ha="center", va="center", transform=axis.transAxes, color="0.4")
+    axis.set_xticks([])
+    axis.set_yticks([])
     return figure
 
 
