@@ -101,9 +101,9 @@ def finite_and_unmasked(
     """Gradients are finite, not zero, and say what the loss does along them.
 
     Each image with a right pixel is probed at a random point near it (random signs of size 1, clipped). The
-    slope of the loss along the sign of its gradient, sum |g|, must agree with central differences at one of
-    `STEPS` at least: none of them suits every image, for small ones drown in rounding and large ones cross
-    kinks.
+    slope of the loss along the sign of its gradient, the sum of its sizes, must agree with central
+    differences at one of `STEPS` at least: none of them suits every image, for small ones drown in rounding
+    and large ones cross kinks.
 
     Args:
         loss: the masked ones jump where a pixel turns wrong, so that only small steps suit them.

@@ -224,7 +224,6 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         if row["condition"]["making"]["steps"] == steps and row["condition"]["making"]["shrink"]
     ]
     aims = {row["condition"]["aim"] for row in bounded}
-    others = {row["condition"]["aim"] for row in bounded if row["condition"]["epsilon"] != at}
     by_epsilon: dict[float, BySeed] = {0.0: _by_seed(those(epsilon=0.0), metric)}
     for epsilon in sorted({row["condition"]["epsilon"] for row in bounded}):
         kept = [row for row in bounded if row["condition"]["epsilon"] == epsilon]
@@ -233,10 +232,16 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         by_epsilon[epsilon] = _by_seed(kept, metric)
     noise = [row for row in those() if row["condition"]["control"] is not None]
     longest: dict[int, BySeed] = {}
-    for row in attacks:
-        making = row["condition"]["making"]
-        if making["shrink"] and row["condition"]["epsilon"] == at and row["condition"]["aim"] in others:
-            longest.setdefault(making["steps"], {}).setdefault(row["seed"], value_of(row, metric) or 0.0)
+    for seed in dict.fromkeys(row["seed"] for row in worst):
+        own = [row for row in attacks if row["seed"] == seed and row["condition"]["epsilon"] == at]
+        own = [row for row in own if row["condition"]["making"]["shrink"]]
+        long = max(own, key=lambda row: int(row["condition"]["making"]["steps"]))["condition"]
+        for row in own:
+            condition = row["condition"]
+            if condition["aim"] == long["aim"]:  # the worst of this seed
+                value = value_of(row, metric)
+                if value is not None:
+                    longest.setdefault(condition["making"]["steps"], {}).setdefault(seed, value)
     stage1 = those(1, access="white-box", control=None)
     failed = {name for row in rows for name in row["condition"]["making"]["failed"]}
     return Curve(
