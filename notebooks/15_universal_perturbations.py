@@ -269,8 +269,8 @@ sheets.set_size_inches(5.0, 1.2 * len(sheet) + 0.3)
 plt.show()
 
 # %% [markdown]
-# A control is made at the size of the image. Made at 224 pixels and resized afterwards, noise would lose a third of its power to averaging, and a smooth pattern
-# none (exercise 1): such a control is beaten by anything.
+# A control is made at the size of the image. Made at 224 pixels and resized afterwards, noise would lose a third of its RMS to averaging, and a smooth pattern
+# nothing (exercise 1): such a control is beaten by anything.
 #
 # Fooling rates, per cent of pixels that change, over the first images of this page's evaluation list:
 
