@@ -208,7 +208,7 @@ def _perturbed(runs: _Runs, perturbations: Path | None) -> Drawn:
     if perturbations is None:
         surrogate = replace(request, seed=SURROGATE)
         checkpoint, _ = cached_run(surrogate, report=runs.reporter("surrogate"))
-        how = crafting("gd-uap-data", size=runs.crop, study=STUDIES[request.scale.name])
+        how = crafting("gd-uap-none", size=runs.crop, study=STUDIES[request.scale.name])
         perturbation = crafted(
             checkpoint,
             how,
@@ -216,7 +216,7 @@ def _perturbed(runs: _Runs, perturbations: Path | None) -> Drawn:
             checkpoint.parent / "robustness" / "perturbations",
             output="dominant",
             device=request.device,
-            report=runs.reporter("crafting gd-uap-data"),
+            report=runs.reporter("crafting gd-uap-none"),
         )
     else:
         perturbation = published(perturbations, "ResNet-152.mat", "uap-resnet152")

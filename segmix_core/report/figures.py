@@ -16,7 +16,7 @@ from scipy.spatial.distance import squareform
 
 from segmix_core.data.voc import voc_palette
 from segmix_core.records import IGNORE_INDEX
-from segmix_core.report.statistics import interval
+from segmix_core.report.statistics import PAIRS_NEEDED, interval
 
 if TYPE_CHECKING:
     from segmix_core.report.claims import Judged
@@ -355,20 +355,27 @@ def pair_graph(
 
 
 def drop_points(drops: Sequence[Drop]) -> Figure:
-    """Points that perturbations take from each method: a dot with its interval over seeds.
+    """Points that perturbations take from each method: the mean over seeds, and each seed in pale.
 
-    The ring is what the most harmful noise of its size takes: a dot that is not beyond it is noise.
+    From three seeds on it has its 95 % interval. The ring is what the most harmful noise of its size takes: a
+    dot that is not beyond it is noise. Setting, images and seeds stand above.
     """
+    if not drops:
+        return _not_measured()
     names = list(dict.fromkeys(drop.perturbation for drop in drops))
     methods = list(dict.fromkeys(drop.experiment for drop in drops))
-    figure, axis = plt.subplots(figsize=(7.2, 0.16 * len(names) * (len(methods) + 1) + 1.2))
+    figure, axis = plt.subplots(figsize=(7.2, 0.16 * len(names) * (len(methods) + 1) + 1.4))
     axis.axvline(0, color="0.7", lw=1)
     height = len(methods) + 1
     for drop in drops:
         line = names.index(drop.perturbation) * height + methods.index(drop.experiment)
         colour = METHOD_COLOURS.get(drop.experiment, "0.4")
         lost, half = drop.lost
+        if len(drop.seeds) < PAIRS_NEEDED:
+            half = None
         axis.errorbar(lost, line, xerr=half or 0, fmt="o", color=colour, ms=4.5, capsize=2)
+        each = [drop.clean[seed] - drop.attacked[seed] for seed in drop.seeds]
+        axis.plot(each, [line] * len(each), "o", color=colour, ms=3, alpha=0.35)
         if drop.excess is not None:
             axis.plot(lost - drop.excess[0], line, "o", mfc="none", mec=colour, ms=7)
     axis.set_yticks(
@@ -380,7 +387,20 @@ def drop_points(drops: Sequence[Drop]) -> Figure:
     axis.plot([], [], "o", mfc="none", mec="0.3", ms=7, label="noise of its size")
     axis.set_xlabel("points of mIoU lost")
     axis.grid(axis="x", alpha=0.3)
+    axis.set_title("\n".join(dict.fromkeys(_measured_on(drop) for drop in drops)), fontsize=9)
     figure.legend(fontsize=8, frameon=False, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _measured_on(drop: Drop) -> str:
+    seeds = ", ".join(str(seed) for seed in drop.seeds)
+    return f"{drop.setting}: {drop.images} images, seed{'s' * (len(drop.seeds) > 1)} {seeds}"
+
+
+def _not_measured() -> Figure:
+    figure, axis = plt.subplots(figsize=(6.4, 1.0))
+    axis.text(0.5, 0.5, "not measured yet", ha="center", va="center", color="0.4")
+    axis.axis("off")
     return figure
 
 
@@ -486,6 +506,8 @@ def _nothing_yet(figure: Figure) -> Figure:
 
 def attack_matrix(lost: np.ndarray, names: Sequence[str]) -> Figure:
     """Who attacks whom: points lost, attackers down, attacked across; the diagonal is white-box."""
+    if np.isnan(lost).all():
+        return _not_measured()
     figure, axis = plt.subplots(figsize=(5.6, 4.4))
     sns.heatmap(
         lost,
@@ -500,7 +522,8 @@ def attack_matrix(lost: np.ndarray, names: Sequence[str]) -> Figure:
         ax=axis,
     )
     for place in range(len(names)):
-        axis.add_patch(mpl.patches.Rectangle((place, place), 1, 1, fill=False, edgecolor="#d55e00", lw=2))
+        frame = mpl.patches.Rectangle((place, place), 1, 1, fill=False, edgecolor="#d55e00", lw=2)
+        axis.add_patch(frame).set_clip_on(False)
     axis.set_xlabel("attacked")
     axis.set_ylabel("crafted on")
     axis.tick_params(length=0, labelsize=8.5)

@@ -177,7 +177,7 @@ def published(folder: Path, file: str, name: str) -> Perturbation:
     """
     path = folder / file
     if not path.is_file():
-        raise InputError(path, "no such perturbation", f"put {file} there, or leave --perturbations out")
+        raise InputError(path, "no such perturbation", f"put {file} there, or name no folder")
     return read_perturbation(path, name=name)
 
 
