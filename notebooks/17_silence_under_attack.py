@@ -44,7 +44,7 @@ from segmix_core.experiments.robustness import STUDIED, STUDIES
 from segmix_core.losses import phantom_activation
 from segmix_core.models import SourceSeparation
 from segmix_core.report import figures, paired_difference, verdict
-from segmix_core.report.claims import NO_EVIDENCE
+from segmix_core.report.claims import NO_EVIDENCE, in_words, trained_in
 from segmix_core.report.robustness import curves, drops
 from segmix_core.robustness.adaptive import batch_of
 
@@ -59,11 +59,21 @@ rows = results.read_all()
 
 
 # %% tags=["remove-cell"]
-def by_setting(found):
-    """Setting -> what was found in it, the largest scale first."""
+def settings_of(rows):
+    """Setting in words -> its rows, the largest scale first; settings of one name are told apart."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(trained_in(row), []).append(row)
+    words = [in_words(among[0]) for among in groups.values()]
+    named = {}
+    for name, among in zip(words, groups.values(), strict=True):
+        first = among[0]
+        digests = (
+            f", {first['precision']}, scale {first['scale_digest'][:4]}, data {first['dataset_digest'][:4]}"
+        )
+        named[name if words.count(name) == 1 else name + digests] = among
     size = {name: place for place, name in enumerate(SCALES)}
-    names = sorted({one.setting for one in found}, key=lambda name: (-size[name.split()[0]], name))
-    return {name: [one for one in found if one.setting == name] for name in names}
+    return {name: named[name] for name in sorted(named, key=lambda name: (-size[name.split()[0]], name))}
 
 
 def told(difference, name, better):
@@ -93,20 +103,20 @@ def mean_by_seed(found):
 
 def mean_of(values):
     """The mean over seeds, or a dash."""
-    return f"{np.mean(list(values.values())):.2f}" if values else "–"
+    return f"{np.mean(list(values.values())).round(2) + 0:.2f}" if values else "–"  # never -0.00
 
 
 # Universal perturbations: points lost after either stage, mean over those that all methods were shown.
-stages_of = {stage: drops(rows, stage=stage) for stage in (1, 2)}
+studied = {name: of for name, of in settings_of(rows).items() if any(row["condition"] for row in of)}
 lost, shown_to_all = {}, {}
-for name in by_setting(stages_of[1]):
+for name, of in studied.items():
     taken = {
         (stage, one.experiment, one.perturbation): {
             number: one.clean[number] - one.attacked[number] for number in one.seeds
         }
-        for stage, found in stages_of.items()
-        for one in found
-        if (one.setting, one.fit) == (name, "resize") and " on " not in one.perturbation
+        for stage in (1, 2)
+        for one in drops(of, stage=stage)
+        if one.fit == "resize" and " on " not in one.perturbation
     }
     methods = [
         method for method in STUDIED if {1, 2} <= {stage for stage, named, _ in taken if named == method}
@@ -124,7 +134,7 @@ for name in by_setting(stages_of[1]):
         }
 
 # Adaptive attacks: what is left after either stage, under the aim that leaves least with each seed.
-attacked_curves = by_setting(curves(rows))
+attacked_curves = {name: curves(of) for name, of in studied.items()}
 
 
 def least(by_aim):
@@ -135,7 +145,9 @@ def least(by_aim):
 
 
 left = {
-    name: {one.experiment: (least(one.stage1), least(one.by_aim)) for one in found if one.stage1}
+    name: {
+        one.experiment: (least(one.stage1), least(one.by_aim)) for one in found if one.stage1 and one.valid
+    }
     for name, found in attacked_curves.items()
 }
 
@@ -459,25 +471,26 @@ Markdown(
 #
 # The same for attacks that see the network they attack. For each seed the aim at an output that leaves least counts: of $S_t$, $S_{ss}$ and both. Here above zero is better: more is left.
 
-# %% mystnb={"figure": {"caption": "mIoU left under adaptive attacks of one size: rings after stage 1, dots after stage 2, one for each seed. Right is better.", "name": "fig-stage-adaptive"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the mIoU left before and after stage 2; or the words not measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU left under adaptive attacks of one size: rings after stage 1, dots after stage 2, one for each seed. Right is better. Methods on which a sanity check failed are left out.", "name": "fig-stage-adaptive"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the mIoU left before and after stage 2; or the words not measured yet."}}
 figures.stage_points({name: found for name, found in left.items() if found}, unit="mIoU left (%)")
 plt.show()
 
 # %%
-lines = [
-    [
-        name,
-        f"{one.experiment}{'' if one.valid else ' (invalid)'}",
-        f"{one.at:g}, {one.steps} steps, {one.images} images",
-        mean_of(left[name][one.experiment][0]),
-        mean_of(left[name][one.experiment][1]),
-        told(paired_difference(*reversed(left[name][one.experiment])), name, "higher"),
-        told(silencing(left[name]).get(one.experiment), name, "higher"),
-    ]
-    for name, found in attacked_curves.items()
-    for one in found
-    if one.experiment in left[name]
-]
+lines = []
+for name, found in attacked_curves.items():
+    for one in (one for one in found if one.stage1):
+        stages = least(one.stage1), least(one.by_aim)
+        invalid = None if one.valid else "invalid: a sanity check failed"
+        lines.append(
+            [
+                name,
+                one.experiment,
+                f"{one.at:g}, {one.steps} steps, {one.images} images",
+                *map(mean_of, stages),
+                invalid or told(paired_difference(*reversed(stages)), name, "higher"),
+                invalid or told(silencing(left[name]).get(one.experiment), name, "higher"),
+            ]
+        )
 header = ["setting", "method", "epsilon", "left after stage 1", "after stage 2", "change"]
 chapter.table([*header, "beyond the baseline's change"], lines) if lines else Markdown(
     "**Not measured yet.**"
@@ -498,12 +511,12 @@ for name, found in attacked_curves.items():
         lines.append(
             [
                 name,
-                f"{one.experiment}{'' if one.valid else ' (invalid)'}",
+                one.experiment,
                 mean_of(one.by_epsilon[0.0]),
                 mean_of(noise),
                 mean_of(one.by_aim["phantom"]),
                 mean_of(least(one.by_aim)),
-                told(difference, name, "higher"),
+                told(difference, name, "higher") if one.valid else "invalid: a sanity check failed",
             ]
         )
         if name.split()[0] not in NO_EVIDENCE and one.valid:

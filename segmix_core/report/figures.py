@@ -482,7 +482,9 @@ def severity_curves(
     )
     methods = list(dict.fromkeys(one.experiment for one in found))
     for line, setting in zip(axes, settings, strict=True):
-        for axis, (family, names) in zip(line, families.items(), strict=True):
+        words = setting.replace(", from", ",\nfrom")
+        line[0].set_ylabel(f"{words}\n{unit}", fontsize=8.5)
+        for axis, names in zip(line, families.values(), strict=True):
             for one in (one for one in found if one.setting == setting):
                 severities = sorted({severity for name, severity in one.left if name in names})
                 values = [one.clean, *(one.mean(names, severity) for severity in severities)]
@@ -493,12 +495,11 @@ def severity_curves(
                     axis.fill_between(
                         [0, *severities], mean - half, mean + half, color=colour, alpha=0.12, lw=0
                     )
-            axis.set_title(family if line is axes[0] else "")
             axis.grid(alpha=0.3)
-            if line is axes[-1]:
-                axis.set_xlabel("severity")
-        words = setting.replace(", from", ",\nfrom")
-        line[0].set_ylabel(f"{words}\n{unit}", fontsize=8.5)
+    for axis, family in zip(axes[0], families, strict=True):
+        axis.set_title(family)
+    for axis in axes[-1]:
+        axis.set_xlabel("severity")
     for method in methods:
         axes[0][0].plot([], [], "o-", color=METHOD_COLOURS.get(method, "0.4"), ms=3, lw=1.2, label=method)
     handles, labels = axes[0][0].get_legend_handles_labels()
