@@ -18,9 +18,9 @@
 # first puts what does not belong there on its phantom branch. Stage 2 then tells that branch to be silent. Does the branch say
 # more of an attacked image than of a clean one, and what does silencing it change under attack?
 #
-# **Costs.** Nothing beyond the shared runs of [stage 1](04_stage1), and four short attacks on up to 16 images: seconds at `smoke`, a minute or
-# two of one core at `demo`. At `mini` take a GPU (`device="cuda"`): a minute, against an hour of one core. The committed rows
-# are those of `segmix run universal adaptive`.
+# **Costs.** Nothing beyond the shared runs of [stage 1](04_stage1), and four short attacks on up to eight images: seconds at `smoke`, minutes of one
+# core at `demo`. At `mini` they are twenty times as much (five times the steps, four times the pixels): take a GPU, `device="cuda"`. The committed
+# rows are those of `segmix run universal adaptive`.
 
 # %% tags=["parameters"]
 scale = "smoke"
@@ -162,7 +162,7 @@ def silencing(stages):
 
 # %% tags=["remove-cell"]
 # The live part: the same images, shown in six ways to the network before and after stage 2.
-count = min(16, len(setting.data[1]))
+count = min(8, len(setting.data[1]))
 image_BCHW, label_BHW, inside_BHW = batch_of(setting.data[1], range(count), setting.scale.eval_crop, device)
 EPSILON = study.at
 
