@@ -534,23 +534,87 @@ def attack_matrix(lost: np.ndarray, names: Sequence[str]) -> Figure:
 def severity_curves(
     found: Sequence[Corrupted], families: Mapping[str, tuple[str, ...]], *, unit: str = "mIoU (%)"
 ) -> Figure:
-    """What corruptions leave by severity, a panel for each family, a line for each method; 0 is clean."""
+    """What corruptions leave by severity: a panel for each family, a line for each method; 0 is clean.
+
+    Settings stand below each other, in the order in which they come.
+    """
+    settings = list(dict.fromkeys(one.setting for one in found))
+    if not settings:
+        return _nothing_yet()
     figure, axes = plt.subplots(
-        1, len(families), figsize=(2.3 * len(families) + 0.6, 2.8), sharey=True, squeeze=False
+        len(settings),
+        len(families),
+        figsize=(2.1 * len(families) + 0.6, 2.5 * len(settings) + 0.6),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
     )
-    for axis, (family, names) in zip(axes[0], families.items(), strict=True):
-        for one in found:
-            severities = sorted({severity for name, severity in one.left if name in names})
-            values = [one.clean, *(one.mean(names, severity) for severity in severities)]
-            mean, half = _band(values)
-            colour = METHOD_COLOURS.get(one.experiment, "0.4")
-            axis.plot([0, *severities], mean, "o-", color=colour, ms=3, lw=1.2, label=one.experiment)
-            if np.isfinite(half).any():
-                axis.fill_between([0, *severities], mean - half, mean + half, color=colour, alpha=0.12, lw=0)
+    methods = list(dict.fromkeys(one.experiment for one in found))
+    for line, setting in zip(axes, settings, strict=True):
+        words = setting.replace(", from", ",\nfrom")
+        line[0].set_ylabel(f"{words}\n{unit}", fontsize=8.5)
+        for axis, names in zip(line, families.values(), strict=True):
+            for one in (one for one in found if one.setting == setting):
+                severities = sorted({severity for name, severity in one.left if name in names})
+                values = [one.clean, *(one.mean(names, severity) for severity in severities)]
+                mean, half = _band(values)
+                colour = METHOD_COLOURS.get(one.experiment, "0.4")
+                axis.plot([0, *severities], mean, "o-", color=colour, ms=3, lw=1.2)
+                if np.isfinite(half).any():
+                    axis.fill_between(
+                        [0, *severities], mean - half, mean + half, color=colour, alpha=0.12, lw=0
+                    )
+            axis.grid(alpha=0.3)
+    for axis, family in zip(axes[0], families, strict=True):
         axis.set_title(family)
+    for axis in axes[-1]:
         axis.set_xlabel("severity")
-        axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel(unit)
+    for method in methods:
+        axes[0][0].plot([], [], "o-", color=METHOD_COLOURS.get(method, "0.4"), ms=3, lw=1.2, label=method)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside upper center", ncols=4)
+    return figure
+
+
+def stage_points(
+    found: Mapping[str, Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]]], *, unit: str
+) -> Figure:
+    """Each method after stage 1 (rings) and after stage 2 (dots): a panel for each setting, a mark a seed.
+
+    Args:
+        found: setting -> method -> values by seed after either stage; a line joins their means.
+    """
+    if not found:
+        return _nothing_yet()
+    heights = [len(methods) + 1 for methods in found.values()]
+    figure, axes = plt.subplots(
+        len(found),
+        1,
+        figsize=(6.8, 0.3 * sum(heights) + 0.5 * len(found) + 0.5),
+        squeeze=False,
+        height_ratios=heights,
+    )
+    for axis, (setting, methods) in zip(axes[:, 0], found.items(), strict=True):
+        for line, (method, stages) in enumerate(methods.items()):
+            colour = METHOD_COLOURS.get(method, "0.4")
+            axis.plot(_band(stages)[0], [line, line], "-", color=colour, lw=2, alpha=0.4)
+            for values, fill in zip(stages, ("white", colour), strict=True):
+                axis.plot(
+                    list(values.values()), [line] * len(values), "o", color=colour, mfc=fill, ms=6, mew=1.5
+                )
+        axis.set_yticks(range(len(methods)), list(methods), fontsize=8.5)
+        axis.set_ylim(len(methods) - 0.5, -0.5)
+        axis.set_title(setting, fontsize=9, loc="left")
+        axis.grid(axis="x", alpha=0.3)
+    axes[-1, 0].set_xlabel(unit)
+    for name, fill in (("after stage 1", "white"), ("after stage 2", "0.3")):
+        axes[0, 0].plot([], [], "o", color="0.3", mfc=fill, mew=1.5, label=name)
+    figure.legend(fontsize=8, frameon=False, loc="outside upper right", ncols=2)
+    return figure
+
+
+def _nothing_yet() -> Figure:
+    figure, axis = plt.subplots(figsize=(6.8, 0.8))
+    axis.text(0.5, 0.5, "not measured yet", ha="center", va="center", color="0.4")
+    axis.set_axis_off()
     return figure

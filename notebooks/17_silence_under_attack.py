@@ -1,0 +1,610 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What stage 2 changes
+#
+# **Question.** The paper calls source separation an *implicit defence*: a network that was trained to take a second image out of the
+# first puts what does not belong there on its phantom branch. Stage 2 then tells that branch to be silent. Does the branch say
+# more of an attacked image than of a clean one, and what does silencing it change under attack?
+#
+# **Costs.** Nothing beyond the shared runs of [stage 1](04_stage1), and four short attacks on up to eight images: seconds at `smoke`, minutes of one
+# core at `demo`. At `mini` they are twenty times as much (five times the steps, four times the pixels): take a GPU, `device="cuda"`. The committed
+# rows are those of `segmix run universal adaptive`.
+
+# %% tags=["parameters"]
+scale = "smoke"
+dataset = "silhouettes"
+root = None
+seed = 0
+device = "cpu"
+
+# %% tags=["remove-cell"]
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown
+from scipy.stats import binomtest
+
+from segmix_core import chapter, results
+from segmix_core.attacks import adaptive, sanity
+from segmix_core.experiments import METHODS, SCALES
+from segmix_core.experiments.robustness import STUDIED, STUDIES
+from segmix_core.losses import phantom_activation
+from segmix_core.models import SourceSeparation
+from segmix_core.report import figures, paired_difference, verdict
+from segmix_core.report.claims import NO_EVIDENCE, in_words, trained_in
+from segmix_core.report.robustness import curves, drops
+from segmix_core.robustness.adaptive import batch_of
+
+setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
+run = setting.run("sourcesep-cm")
+networks = {"stage 1": run.stage1.to(device), "stage 2": run.model.to(device)}
+WORDS = {"lower": "a threat beyond noise", "higher": "weaker than noise", "undecided": "undecided"}
+READ = {"stage 1": "final", "stage 2": "dominant"}  # R12
+SEPARATING = [name for name in METHODS if name.startswith("sourcesep")]
+study = STUDIES[scale]
+rows = results.read_all()
+
+
+# %% tags=["remove-cell"]
+def settings_of(rows):
+    """Setting in words -> its rows, the largest scale first; settings of one name are told apart."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(trained_in(row), []).append(row)
+    words = [in_words(among[0]) for among in groups.values()]
+    named = {}
+    for name, among in zip(words, groups.values(), strict=True):
+        first = among[0]
+        digests = (
+            f", {first['precision']}, scale {first['scale_digest'][:4]}, data {first['dataset_digest'][:4]}"
+        )
+        named[name if words.count(name) == 1 else name + digests] = among
+    size = {name: place for place, name in enumerate(SCALES)}
+    return {name: named[name] for name in sorted(named, key=lambda name: (-size[name.split()[0]], name))}
+
+
+def told(difference, name, better):
+    """A paired difference in words: whether "higher" or "lower" is better, and judged where it may be."""
+    if difference is None:
+        return "–"
+    mean, half, seeds = difference
+    spread = "" if half is None else f" ± {half:.2f}"
+    found = verdict(difference)
+    word = found if found == "undecided" else ("better" if found == better else "worse")
+    if name.split()[0] in NO_EVIDENCE:
+        word = "not judged"
+    return f"{mean:+.2f}{spread}, {seeds} {'seed' if seeds == 1 else 'seeds'}: {word}"
+
+
+def change(stages):
+    """After stage 2 minus after stage 1, by seed."""
+    before, after = stages
+    return {number: after[number] - before[number] for number in before.keys() & after.keys()}
+
+
+def mean_by_seed(found):
+    """The mean of several measurements, by seed."""
+    seeds = set.intersection(*(set(values) for values in found))
+    return {number: float(np.mean([values[number] for values in found])) for number in sorted(seeds)}
+
+
+def mean_of(values):
+    """The mean over seeds, or a dash."""
+    return f"{np.mean(list(values.values())).round(2) + 0:.2f}" if values else "–"  # never -0.00
+
+
+# Universal perturbations: points lost after either stage, mean over those that all methods were shown.
+studied = {name: of for name, of in settings_of(rows).items() if any(row["condition"] for row in of)}
+lost, shown_to_all = {}, {}
+for name, of in studied.items():
+    taken = {
+        (stage, one.experiment, one.perturbation): {
+            number: one.clean[number] - one.attacked[number] for number in one.seeds
+        }
+        for stage in (1, 2)
+        for one in drops(of, stage=stage)
+        if one.fit == "resize" and " on " not in one.perturbation
+    }
+    methods = [
+        method for method in STUDIED if {1, 2} <= {stage for stage, named, _ in taken if named == method}
+    ]
+    everywhere = [
+        perturbation
+        for perturbation in dict.fromkeys(key[2] for key in taken)
+        if all((stage, method, perturbation) in taken for stage in (1, 2) for method in methods)
+    ]
+    if everywhere:
+        shown_to_all[name] = everywhere
+        lost[name] = {
+            method: tuple(mean_by_seed([taken[stage, method, one] for one in everywhere]) for stage in (1, 2))
+            for method in methods
+        }
+
+# Adaptive attacks: what is left after either stage, under the aim that leaves least with each seed.
+attacked_curves = {name: curves(of) for name, of in studied.items()}
+
+
+def least(by_aim):
+    """By seed the least that any aim at an output leaves."""
+    outputs = [values for aim, values in by_aim.items() if aim not in ("phantom", "worst")]
+    seeds = set.intersection(*(set(values) for values in outputs)) if outputs else set()
+    return {number: min(values[number] for values in outputs) for number in sorted(seeds)}
+
+
+left = {
+    name: {
+        one.experiment: (least(one.stage1), least(one.by_aim)) for one in found if one.stage1 and one.valid
+    }
+    for name, found in attacked_curves.items()
+}
+
+
+def silencing(stages):
+    """What stage 2 changes for each separating method beyond what fine-tuning changes for the baseline."""
+    if "baseline" not in stages:
+        return {}
+    plain = change(stages["baseline"])
+    return {name: paired_difference(change(stages[name]), plain) for name in SEPARATING if name in stages}
+
+
+# %% tags=["remove-cell"]
+# The live part: the same images, shown in six ways to the network before and after stage 2.
+count = min(8, len(setting.data[1]))
+image_BCHW, label_BHW, inside_BHW = batch_of(setting.data[1], range(count), setting.scale.eval_crop, device)
+EPSILON = study.at
+
+
+def drawn():
+    """The same draws for both networks."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def ways(stage):
+    """What a network is shown."""
+    model, output = networks[stage], READ[stage]
+    adversary = adaptive.Adversary(aim=output, epsilon=EPSILON, steps=study.steps)
+    return {
+        "as it is": image_BCHW,
+        "blended with another": 0.7 * image_BCHW + 0.3 * image_BCHW.roll(1, 0),
+        "nothing but noise": torch.rand(image_BCHW.shape, generator=drawn(), device=device),
+        "random signs": sanity.noise(image_BCHW, EPSILON, drawn()),
+        "attacked": adaptive.attack(
+            model,
+            image_BCHW,
+            label_BHW,
+            adversary,
+            measured=output,
+            generator=drawn(),
+            inside_BHW=inside_BHW,
+        ).image_BCHW,
+        "phantom raised": adaptive.pgd(
+            adaptive.objective_of(model, "phantom", "js", measured=output),
+            image_BCHW,
+            label_BHW,
+            epsilon=EPSILON,
+            step=EPSILON / 4,
+            steps=study.steps,
+            inside_BHW=inside_BHW,
+        ),
+    }
+
+
+shown = {stage: ways(stage) for stage in networks}
+with torch.no_grad():
+    said = {
+        stage: {way: networks[stage](seen) for way, seen in ways_of.items()}
+        for stage, ways_of in shown.items()
+    }
+loud = {
+    stage: {way: F.softplus(one.phantom).mean((1, 2, 3)).cpu().numpy() for way, one in of.items()}
+    for stage, of in said.items()
+}
+right = {
+    stage: {
+        way: adaptive.right_share(one.outputs()[READ[stage]], label_BHW).cpu().numpy()
+        for way, one in of.items()
+    }
+    for stage, of in said.items()
+}
+
+
+def branch(model, number, seen_BCHW):
+    """The scores of one branch: 0 is F_t, 1 is F_p."""
+    return model.classifiers[number](model.pyramids[number](model.encoder(seen_BCHW)))
+
+
+def joined(model, dominant_BCHW, phantom_BCHW):
+    """S_ss, where each branch is shown an image of its own."""
+    with torch.no_grad():
+        score = model.joiner(
+            torch.cat([branch(model, 0, dominant_BCHW), branch(model, 1, phantom_BCHW)], dim=1)
+        )
+        return F.interpolate(score.float(), dominant_BCHW.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def reads_phantom(model, output):
+    """Whether the weights of F_p have any say in an output: whether it changes once they are zero."""
+    before = model(image_BCHW[:2]).outputs()[output]
+    kept = [weight.detach().clone() for weight in model.classifiers[1].parameters()]
+    for weight in model.classifiers[1].parameters():
+        weight.data.zero_()
+    after = model(image_BCHW[:2]).outputs()[output]
+    for weight, own in zip(model.classifiers[1].parameters(), kept, strict=True):
+        weight.data.copy_(own)
+    return not torch.equal(before, after)
+
+
+with torch.no_grad():
+    reads = {
+        (stage, output): reads_phantom(model, output)
+        for stage, model in networks.items()
+        for output in ("dominant", "final")
+    }
+
+# %% [markdown]
+# ## The finding, first
+
+# %%
+lines = []
+for name in dict.fromkeys((*lost, *left)):
+    for what, found, better in (
+        ("points lost under universal perturbations", lost, "lower"),
+        ("mIoU left under adaptive attacks", left, "higher"),
+    ):
+        for method, difference in silencing(found.get(name, {})).items():
+            lines.append(f"* {name}: {what}, {method}: {told(difference, name, better)}")
+Markdown(
+    f"**The output that is reported after stage 2, S_t, {'reads' if reads['stage 2', 'dominant'] else 'does not read'} the phantom "
+    f"branch**; S_ss, which is reported after stage 1, {'does' if reads['stage 1', 'final'] else 'does not'}. Whatever the branch "
+    "soaks up, it cannot take away from S_t: if stage 2 changes robustness, it does so through the encoder that both branches share. "
+    "From committed rows, what stage 2 changes beyond what the same fine-tuning changes for the baseline: "
+    + ("\n\n" + "\n".join(lines) if lines else "**not measured yet**.")
+)
+
+# %% tags=["nbval-ignore-output"]
+louder = []
+for stage, of in loud.items():
+    above = int(((of["attacked"] > of["as it is"]) & (of["attacked"] > of["random signs"])).sum())
+    more = binomtest(above, count, 1 / 3, alternative="greater").pvalue < 0.05
+    louder.append(
+        f"after {stage} it is loudest for the attacked one with {above} of {count} images "
+        f"({'more' if more else 'not more'} than by chance)"
+    )
+Markdown(
+    "At this page's scale, the phantom branch on an image as it is, with random signs and attacked: "
+    + "; ".join(louder)
+    + "."
+)
+
+# %% [markdown]
+# *By chance*, one of three ways is the loudest with a third of the images; a binomial test at 5 % tells whether it is more. An attack that the branch takes up as
+# a second source must pass this at least.
+#
+# ## Who reads whom
+#
+# $$
+# \begin{aligned}
+# S_t &= F_t(f_{enc}(I)), \qquad S_p = F_p(f_{enc}(I)) \\
+# S_{ss} &= F_{ss}(S_t, S_p)
+# \end{aligned}
+# $$
+#
+# The argument for a defence needs a way from $S_p$ to what is reported. There is one to $S_{ss}$ and none to $S_t$
+# (R12: stage 1 is read at `final`, stage 2 at `dominant`).
+
+# %%
+chapter.source(SourceSeparation.forward)
+
+# %% [markdown]
+# Setting the last layers of $F_p$ to zero tells the same without reading code:
+
+# %%
+chapter.table(
+    ["network after", "output", "reported there", "changes with F_p set to zero"],
+    [
+        [stage, output, "yes" if READ[stage] == output else "", "yes" if yes else "no"]
+        for (stage, output), yes in reads.items()
+    ],
+)
+
+# %% [markdown]
+# ## What the phantom branch says
+#
+# Six ways of showing the same images: as they are; blended with another at 0.7, which is what the branch was trained on; noise without an image;
+# random signs of the attack's size; attacked at the output that the network reports; and with the branch itself raised.
+# An attack that raises it follows the mean softplus of its scores, since $l_{PPA}$ has no gradient where all logits are negative:
+
+# %%
+chapter.source(adaptive.aimed)
+
+# %% tags=["nbval-ignore-output"]
+chapter.table(
+    [
+        "shown",
+        *(
+            f"{what}, after {stage}"
+            for stage in networks
+            for what in ("l_PPA", "softplus", "pixels right (%)")
+        ),
+    ],
+    [
+        [
+            way,
+            *(
+                cell
+                for stage in networks
+                for cell in (
+                    f"{float(phantom_activation(said[stage][way].phantom).mean()):.2f}",
+                    f"{loud[stage][way].mean():.3f}",
+                    "–" if way == "nothing but noise" else f"{100 * right[stage][way].mean():.1f}",
+                )
+            ),
+        ]
+        for way in shown["stage 1"]
+    ],
+)
+
+# %%
+Markdown(
+    f"{count} images, epsilon {EPSILON:g} of 255; SEA with {study.steps} steps for each of {len(adaptive.LOSSES)} losses against "
+    "the reported output, plain PGD of as many steps for the phantom. Each network is attacked by its own gradients."
+)
+
+# %% mystnb={"figure": {"caption": "Mean softplus of the phantom branch for each image (dots) and their mean (bar), by what the network is shown, before and after stage 2.", "name": "fig-loudness"}, "image": {"alt": "Two panels of dots, six lines each, of how loud the phantom branch is for images shown in six ways, after stage 1 and after stage 2."}} tags=["nbval-ignore-output"]
+figure, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), sharey=True)
+for axis, (stage, of) in zip(axes, loud.items(), strict=True):
+    for line, values in enumerate(of.values()):
+        axis.plot(values, [line] * count, "o", color="C0", ms=4, alpha=0.4, mew=0)
+        axis.plot(values.mean(), line, "|", color="C3", ms=14, mew=2)
+    axis.set_title(f"after {stage}")
+    axis.set_xlabel("mean softplus of S_p")
+    axis.grid(axis="x", alpha=0.3)
+axes[0].set_yticks(range(len(shown["stage 1"])), list(shown["stage 1"]))
+axes[0].invert_yaxis()
+plt.show()
+
+# %% mystnb={"figure": {"caption": "One image, the first with an object, shown in six ways. For each network: what it is shown, the activity of the phantom branch (mean softplus; yellow is the loudest on this sheet), and what it reports.", "name": "fig-phantom-attacked"}, "image": {"alt": "Six rows of pictures: the image as shown, the phantom branch's activity and the predicted labels, before and after stage 2."}} tags=["nbval-ignore-output"]
+index = next((place for place in range(count) if (label_BHW[place] % 255 > 0).float().mean() > 0.05), 0)
+activity = {
+    stage: {way: F.softplus(one.phantom[index]).mean(0).cpu().numpy() for way, one in of.items()}
+    for stage, of in said.items()
+}
+loudest = max(float(one.max()) for of in activity.values() for one in of.values())
+sheet = [
+    [
+        picture
+        for stage in networks
+        for picture in (
+            figures.image_picture(shown[stage][way][index].cpu()),
+            figures.confidence_picture(activity[stage][way] / loudest),
+            figures.label_picture(said[stage][way].outputs()[READ[stage]][index].argmax(0).cpu().numpy()),
+        )
+    ]
+    for way in shown["stage 1"]
+]
+titles = ["stage 1: shown", "S_p", "S_ss", "stage 2: shown", "S_p", "S_t"]
+figures.panels(sheet, titles, [way.replace(" ", "\n", 1) for way in shown["stage 1"]])
+plt.show()
+
+# %% [markdown]
+# ## Who carries the damage into S_ss
+#
+# Before stage 2 the reported output has both branches to read. Each can be shown an image of its own: one the clean image, the other the attacked one.
+# If the phantom branch soaked the attack up, so that the head could subtract it, then hiding the attack *from the phantom branch* would make
+# things worse, and showing it to that branch alone would do no harm.
+
+# %% tags=["nbval-ignore-output"]
+before = networks["stage 1"]
+clean, hit = shown["stage 1"]["as it is"], shown["stage 1"]["attacked"]
+mixed = {
+    ("clean", "clean"): joined(before, clean, clean),
+    ("clean", "attacked"): joined(before, clean, hit),
+    ("attacked", "clean"): joined(before, hit, clean),
+    ("attacked", "attacked"): joined(before, hit, hit),
+}
+chapter.table(
+    ["F_t is shown the image", "F_p is shown the image", "pixels that S_ss gets right (%)"],
+    [
+        [*names, f"{100 * float(adaptive.right_share(logits, label_BHW).mean()):.1f}"]
+        for names, logits in mixed.items()
+    ],
+)
+
+# %% [markdown]
+# ## Universal perturbations, before and after stage 2
+#
+# From committed rows: points of mIoU lost by the network after stage 1, at $S_{ss}$, and by the same network after stage 2, at $S_t$. Methods without
+# separation are read at their one output. The baseline is fine-tuned for as many steps without any phantom,
+# so that what stage 2 does to *it* is not the merit of silence; the last column takes it off.
+
+# %% mystnb={"figure": {"caption": "Points of mIoU lost under universal perturbations, mean over those that every method of a setting was shown: rings after stage 1, dots after stage 2, one for each seed. Left is better.", "name": "fig-stage-universal"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the points lost before and after stage 2; or the words not measured yet."}}
+figures.stage_points(lost, unit="points of mIoU lost")
+plt.show()
+
+# %%
+lines = [
+    [
+        name,
+        method,
+        mean_of(stages[0]),
+        mean_of(stages[1]),
+        told(paired_difference(stages[1], stages[0]), name, "lower"),
+        told(silencing(found).get(method), name, "lower"),
+    ]
+    for name, found in lost.items()
+    for method, stages in found.items()
+]
+header = [
+    "setting",
+    "method",
+    "lost after stage 1",
+    "after stage 2",
+    "change",
+    "beyond the baseline's change",
+]
+chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
+
+# %%
+Markdown(
+    "Means are over: " + "; ".join(f"{', '.join(listed)} ({name})" for name, listed in shown_to_all.items())
+    if shown_to_all
+    else "No setting has universal perturbations after both stages."
+)
+
+# %% [markdown]
+# Below zero is better: fewer points are lost. Rows of `smoke` and `demo` scale are shown, and never judged.
+#
+# ## Adaptive attacks, before and after stage 2
+#
+# The same for attacks that see the network they attack. For each seed the aim at an output that leaves least counts: of $S_t$, $S_{ss}$ and both. Here above zero is better: more is left.
+
+# %% mystnb={"figure": {"caption": "mIoU left under adaptive attacks of one size: rings after stage 1, dots after stage 2, one for each seed. Right is better. Methods on which a sanity check failed are left out.", "name": "fig-stage-adaptive"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the mIoU left before and after stage 2; or the words not measured yet."}}
+figures.stage_points({name: found for name, found in left.items() if found}, unit="mIoU left (%)")
+plt.show()
+
+# %%
+lines = []
+for name, found in attacked_curves.items():
+    for one in (one for one in found if one.stage1):
+        stages = least(one.stage1), least(one.by_aim)
+        invalid = None if one.valid else "invalid: a sanity check failed"
+        lines.append(
+            [
+                name,
+                one.experiment,
+                f"{one.at:g}, {one.steps} steps, {one.images} images",
+                *map(mean_of, stages),
+                invalid or told(paired_difference(*reversed(stages)), name, "higher"),
+                invalid or told(silencing(left[name]).get(one.experiment), name, "higher"),
+            ]
+        )
+header = ["setting", "method", "epsilon", "left after stage 1", "after stage 2", "change"]
+chapter.table([*header, "beyond the baseline's change"], lines) if lines else Markdown(
+    "**Not measured yet.**"
+)
+
+# %% [markdown]
+# ## Is the phantom worth attacking?
+#
+# Noise is what an attack has to beat. An attack that raises a branch the reported output does not read can
+# only do harm by the way, through the encoder.
+
+# %%
+lines, threats = [], []
+for name, found in attacked_curves.items():
+    for one in (one for one in found if "phantom" in one.by_aim):
+        noise = one.noise.get(one.at, {})
+        difference = paired_difference(one.by_aim["phantom"], noise)
+        lines.append(
+            [
+                name,
+                one.experiment,
+                mean_of(one.by_epsilon[0.0]),
+                mean_of(noise),
+                mean_of(one.by_aim["phantom"]),
+                mean_of(least(one.by_aim)),
+                told(difference, name, "higher") if one.valid else "invalid: a sanity check failed",
+            ]
+        )
+        if name.split()[0] not in NO_EVIDENCE and one.valid:
+            threats.append(f"{one.experiment} ({name}): **{WORDS[verdict(difference)]}**")
+header = ["setting", "method", "clean", "random signs", "phantom raised", "an output attacked"]
+chapter.table([*header, "phantom raised minus random signs"], lines) if lines else Markdown(
+    "**Not measured yet.**"
+)
+
+# %%
+Markdown(
+    "After stage 2, by the rule of three seeds, raising the phantom is: " + "; ".join(threats) + "."
+    if threats
+    else "No verdict: **not measured yet** at a scale that is judged, or not validly."
+)
+
+# %% [markdown]
+# ## Limits
+#
+# * $S_{ss}$ after stage 1 and $S_t$ after stage 2 are different outputs of networks with different training. The baseline's change
+#   takes off what more steps do, not what the change of output does.
+# * What adaptive attacks leave is given, not what they take: the images they see are not measured unattacked after stage 1.
+# * The live part is one seed on a few images. Its network is the page's, and at `smoke` scale it is untrained.
+# * A branch that does not answer to these attacks may answer to others. An absence is never shown by trying.
+#
+# ## Takeaways
+#
+# * An argument about a branch needs a path from that branch to the answer. After stage 2 there is none.
+# * To credit silence with a change, the same fine-tuning without a phantom must not make it.
+#
+# ## Exercises
+#
+# 1. Why does the attack on the phantom raise a softplus, and not $l_{PPA}$ itself?
+# 2. How large may a phantom's logits become before $S_t$ changes?
+# 3. Stage 2 makes a method lose 3 points less with each of three seeds, and the baseline 2, 3 and 4 less. What has silence done?
+
+# %% tags=["hide-cell"]
+# Solution of 1: where every logit is negative, l_PPA is flat, and there is nothing to follow.
+gradients = {}
+for name, raised in (("l_PPA", phantom_activation), ("softplus", lambda logits: F.softplus(logits).mean())):
+    logits = torch.full((1, 21, 4, 4), -1.0, requires_grad=True)
+    raised(logits).sum().backward()
+    gradients[name] = float(logits.grad.abs().sum())
+print({name: round(value, 4) for name, value in gradients.items()})
+assert gradients["l_PPA"] == 0
+assert gradients["softplus"] > 0
+
+# %% tags=["hide-cell"]
+# Solution of 2: as large as they like.
+after = networks["stage 2"]
+bias = after.classifiers[1][-1].bias
+with torch.no_grad():
+    quiet = after(image_BCHW[:2])
+    bias += 1e6
+    shouting = after(image_BCHW[:2])
+    bias -= 1e6
+print("phantom raised by", f"{float((shouting.phantom - quiet.phantom).mean()):.0e}")
+assert torch.equal(quiet.dominant, shouting.dominant)
+assert not torch.equal(quiet.final, shouting.final)
+
+# %% tags=["hide-cell"]
+# Solution of 3: nothing that can be told.
+method, plain = {0: -3.0, 1: -3.0, 2: -3.0}, {0: -2.0, 1: -3.0, 2: -4.0}
+beyond = paired_difference(method, plain)
+print(f"{beyond[0]:+.1f} ± {beyond[1]:.1f}: {verdict(beyond)}")
+assert beyond[0] == 0
+assert verdict(beyond) == "undecided"
+
+# %% [markdown]
+# ## Checks
+
+# %% tags=["nbval-check-output"]
+print("S_t reads the phantom branch:", reads["stage 2", "dominant"], "| S_ss:", reads["stage 1", "final"])
+with torch.no_grad():
+    whole = before(clean).final
+print("joined by hand as by the network:", torch.allclose(whole, mixed["clean", "clean"], atol=1e-4))
+farthest = max(
+    float((shown[stage][way] - image_BCHW).abs().max()) * 255
+    for stage in networks
+    for way in ("random signs", "attacked", "phantom raised")
+)
+print("within epsilon:", farthest <= EPSILON + 1e-3)
+print(
+    "no image gains from its attack:",
+    {stage: bool((of["attacked"] <= of["as it is"] + 1e-6).all()) for stage, of in right.items()},
+)
+print(
+    "raising the phantom makes it louder:",
+    {stage: bool(of["phantom raised"].mean() > of["as it is"].mean()) for stage, of in loud.items()},
+)
+print("no verdict at", NO_EVIDENCE[0], "scale:", told((1.0, 0.1, 5), "smoke scale", "higher"))
