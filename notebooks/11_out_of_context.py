@@ -368,7 +368,7 @@ chapter.table(
 )
 
 # %% [markdown]
-# The whole claim, with its parts about rare company, is judged in [fifteen claims](14_claims).
+# The whole claim, with its parts about rare company, is judged in [fifteen claims](18_claims).
 #
 # ## Fig. 4 with the photographs
 #

@@ -418,9 +418,11 @@ def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure
     A panel for each setting, in the order given. Dotted: what random signs of the same size leave. Dashed: a
     method that fails a sanity check.
     """
+    if not curves:
+        return _not_measured()
     settings = _by_setting(curves)
-    figure, axes = plt.subplots(max(len(settings), 1), figsize=(6.8, 3.8 * max(len(settings), 1)))
-    for axis, (title, among) in zip(np.atleast_1d(axes), settings.items(), strict=False):
+    figure, axes = plt.subplots(len(settings), figsize=(6.8, 3.8 * len(settings)))
+    for axis, (title, among) in zip(np.atleast_1d(axes), settings.items(), strict=True):
         for curve in among:
             colour = METHOD_COLOURS.get(curve.experiment, "0.4")
             sizes = list(curve.by_epsilon)
@@ -442,7 +444,7 @@ def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure
         axis.plot([], [], ":", color="0.3", lw=1.2, label="random signs")
         axis.legend(fontsize=8, frameon=False, handlelength=3)
         axis.grid(alpha=0.3)
-    return figure if settings else _nothing_yet(figure)
+    return figure
 
 
 def aim_points(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
@@ -450,15 +452,17 @@ def aim_points(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
 
     A panel for each setting, in the order given.
     """
-    settings = _by_setting(curves)
+    if not curves:
+        return _not_measured()
     lines = {
-        title: [(curve, aim) for curve in among for aim in curve.by_aim] for title, among in settings.items()
+        title: [(curve, aim) for curve in among for aim in curve.by_aim]
+        for title, among in _by_setting(curves).items()
     }
-    heights = [len(of) + 4 for of in lines.values()] or [4]
+    heights = [len(of) + 4 for of in lines.values()]
     figure, axes = plt.subplots(
         len(heights), figsize=(6.8, 0.3 * sum(heights)), gridspec_kw={"height_ratios": heights}
     )
-    for axis, (title, of) in zip(np.atleast_1d(axes), lines.items(), strict=False):
+    for axis, (title, of) in zip(np.atleast_1d(axes), lines.items(), strict=True):
         for line, (curve, aim) in enumerate(of):
             colour = METHOD_COLOURS.get(curve.experiment, "0.4")
             values = list(curve.by_aim[aim].values())
@@ -474,7 +478,7 @@ def aim_points(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
         axis.set_xlabel(unit)
         axis.set_title(title, fontsize=9)
         axis.grid(axis="x", alpha=0.3)
-    return figure if settings else _nothing_yet(figure)
+    return figure
 
 
 def _by_setting(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
@@ -492,16 +496,6 @@ def _by_setting(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
         )
         titled[f"{setting}\nn = {images} images, {steps} steps a loss, {seeds}"] = among
     return titled
-
-
-def _nothing_yet(figure: Figure) -> Figure:
-    """An empty frame that says so."""
-    figure.set_size_inches(6.8, 1.2)
-    axis = figure.axes[0]
-    axis.text(0.5, 0.5, "not measured yet", ha="center", va="center", transform=axis.transAxes, color="0.4")
-    axis.set_xticks([])
-    axis.set_yticks([])
-    return figure
 
 
 def attack_matrix(lost: np.ndarray, names: Sequence[str]) -> Figure:
@@ -540,7 +534,7 @@ def severity_curves(
     """
     settings = list(dict.fromkeys(one.setting for one in found))
     if not settings:
-        return _nothing_yet()
+        return _not_measured()
     figure, axes = plt.subplots(
         len(settings),
         len(families),
@@ -585,7 +579,7 @@ def stage_points(
         found: setting -> method -> values by seed after either stage; a line joins their means.
     """
     if not found:
-        return _nothing_yet()
+        return _not_measured()
     heights = [len(methods) + 1 for methods in found.values()]
     figure, axes = plt.subplots(
         len(found),
@@ -610,11 +604,4 @@ def stage_points(
     for name, fill in (("after stage 1", "white"), ("after stage 2", "0.3")):
         axes[0, 0].plot([], [], "o", color="0.3", mfc=fill, mew=1.5, label=name)
     figure.legend(fontsize=8, frameon=False, loc="outside upper right", ncols=2)
-    return figure
-
-
-def _nothing_yet() -> Figure:
-    figure, axis = plt.subplots(figsize=(6.8, 0.8))
-    axis.text(0.5, 0.5, "not measured yet", ha="center", va="center", color="0.4")
-    axis.set_axis_off()
     return figure

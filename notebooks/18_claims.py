@@ -149,7 +149,7 @@ for claim in CLAIMS:
 chapter.table(["claim", "contrast", "printed", "where"], lines)
 
 # %% [markdown]
-# More of these are in [the audit](13_audit).
+# More of these are in [the audit](17_audit).
 #
 # ## Limits
 #

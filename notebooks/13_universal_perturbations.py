@@ -329,7 +329,7 @@ plt.show()
 # ## Table 6 as printed
 #
 # The paper reads the columns as they stand: the method with the higher mIoU under attack is called more robust. But the methods start from different
-# heights. What an attack *takes* is the difference; what is *retained* is the share. The same losses are drawn in [the audit](13_audit).
+# heights. What an attack *takes* is the difference; what is *retained* is the share. The same losses are drawn in [the audit](17_audit).
 
 # %%
 clean_of = {(row.experiment.name, row.column): row.printed for row in TABLES[1]}

@@ -182,7 +182,7 @@ table_of("text and table")
 #
 # ## Claims that the printed values contradict
 #
-# The claims are those of [the last chapter](14_claims); here they are held against the paper's own numbers. Only those that do not hold are listed.
+# The claims are those of [the last chapter](18_claims); here they are held against the paper's own numbers. Only those that do not hold are listed.
 
 # %%
 table_of("claims", disagreeing=True)
