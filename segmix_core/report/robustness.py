@@ -35,8 +35,8 @@ class Drop:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds with both a clean and an attacked measurement."""
-        return sorted(self.clean.keys() & self.attacked.keys())
+        """Seeds of which every measurement is there: clean, attacked and under each control."""
+        return sorted(set.intersection(*map(set, (self.clean, self.attacked, *self.controls.values()))))
 
     @property
     def lost(self) -> tuple[float, float | None]:
@@ -45,7 +45,9 @@ class Drop:
 
     @property
     def retained(self) -> float:
-        """Per cent of the clean value that is left, mean over seeds."""
+        """Per cent of the clean value that is left, mean over seeds; NaN where a clean value is 0."""
+        if not all(self.clean[seed] for seed in self.seeds):
+            return float("nan")
         return float(np.mean([100 * self.attacked[seed] / self.clean[seed] for seed in self.seeds]))
 
     @property
@@ -75,10 +77,10 @@ class Curve:
     images: int
     steps: int
     at: float  # epsilon at which aims, transfer and longer attacks are compared
-    by_epsilon: dict[float, BySeed]  # worst aim; 0 is the image as it is
+    by_epsilon: dict[float, BySeed]  # the aim that is worst at `at`; 0 is the image as it is
     noise: dict[float, BySeed]  # random signs of the same size
     by_aim: dict[str, BySeed]  # at `at`; "worst" takes the worst aim of each image
-    longer: dict[int, BySeed]  # at `at`, by steps
+    longer: dict[int, BySeed]  # at `at`, the worst aim, by steps
     transfer: BySeed  # at `at`, made on the surrogate
     unbounded: BySeed
     stage1: dict[str, BySeed]  # by aim at `at`, the network before stage 2 at its own output
@@ -106,7 +108,8 @@ class Corrupted:
         chosen = [
             values for (name, at), values in self.left.items() if name in names and severity in (None, at)
         ]
-        return {seed: float(np.mean([one[seed] for one in chosen])) for seed in self.clean} if chosen else {}
+        seeds = set(self.clean).intersection(*chosen) if chosen else set()
+        return {seed: float(np.mean([one[seed] for one in chosen])) for seed in sorted(seeds)}
 
 
 def _settings(rows: Rows) -> Iterator[tuple[str, Rows]]:
@@ -145,9 +148,9 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
             at_stage = [row for row in listed if (row["stage"], row["output"]) == (stage, output)]
             groups: dict[tuple[Any, ...], Rows] = defaultdict(list)
             for row in at_stage:
-                condition = row["condition"]
-                groups[condition["name"], condition["how"], row["eval_digest"], row["crop"]].append(row)
-            for (perturbation, fit, images, crop), alike in groups.items():
+                made = tuple(row["condition"][key] for key in ("name", "how", "access", "epsilon"))
+                groups[*made, row["eval_digest"], row["crop"]].append(row)
+            for (perturbation, fit, access, epsilon, images, crop), alike in groups.items():
                 itself = [row for row in alike if row["condition"]["control"] is None]
                 if not itself:
                     continue
@@ -167,8 +170,8 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
                     name,
                     perturbation,
                     fit,
-                    itself[0]["condition"]["access"],
-                    itself[0]["condition"]["epsilon"],
+                    access,
+                    epsilon,
                     itself[0]["eval_images"],
                     _by_seed(clean, metric),
                     _by_seed(itself, metric),
@@ -201,7 +204,8 @@ def curves(rows: Rows, *, metric: str = "mIoU") -> list[Curve]:
         for name, listed in _of(among, "adaptive").items():
             for digest in dict.fromkeys(row["eval_digest"] for row in listed):
                 alike = [row for row in listed if row["eval_digest"] == digest]
-                found.append(_curve(setting, name, alike, metric))
+                if any(row["condition"]["aim"] == "worst" for row in alike):  # the last row of a whole study
+                    found.append(_curve(setting, name, alike, metric))
     return found
 
 
@@ -224,19 +228,18 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         if row["condition"]["making"]["steps"] == steps and row["condition"]["making"]["shrink"]
     ]
     aims = {row["condition"]["aim"] for row in bounded}
-    others = {row["condition"]["aim"] for row in bounded if row["condition"]["epsilon"] != at}
-    by_epsilon: dict[float, BySeed] = {0.0: _by_seed(those(epsilon=0.0), metric)}
+    worst_aim = {row["seed"]: row["condition"]["making"]["aim"] for row in worst}
+    at_worst_aim = [row for row in attacks if row["condition"]["aim"] == worst_aim.get(row["seed"])]
+    by_epsilon: dict[float, BySeed] = {0.0: _by_seed(those(epsilon=0.0, control=None), metric)}
     for epsilon in sorted({row["condition"]["epsilon"] for row in bounded}):
-        kept = [row for row in bounded if row["condition"]["epsilon"] == epsilon]
-        if epsilon == at:
-            kept = [row for row in kept if row["condition"]["aim"] == "worst"]
+        kept = [row for row in bounded if row in at_worst_aim and row["condition"]["epsilon"] == epsilon]
         by_epsilon[epsilon] = _by_seed(kept, metric)
     noise = [row for row in those() if row["condition"]["control"] is not None]
     longest: dict[int, BySeed] = {}
-    for row in attacks:
-        making = row["condition"]["making"]
-        if making["shrink"] and row["condition"]["epsilon"] == at and row["condition"]["aim"] in others:
-            longest.setdefault(making["steps"], {}).setdefault(row["seed"], value_of(row, metric) or 0.0)
+    for row in at_worst_aim:
+        making, value = row["condition"]["making"], value_of(row, metric)
+        if making["shrink"] and row["condition"]["epsilon"] == at and value is not None:
+            longest.setdefault(making["steps"], {}).setdefault(row["seed"], value)
     stage1 = those(1, access="white-box", control=None)
     failed = {name for row in rows for name in row["condition"]["making"]["failed"]}
     return Curve(
@@ -292,7 +295,12 @@ def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
 
 
 def matrix(of: list[Drop], attack: str) -> np.ndarray:
-    """Points lost by attacker (rows) and attacked (columns), in the order of Table 1; NaN: not measured."""
+    """Points lost by attacker (rows) and attacked (columns), in the order of Table 1; NaN: not measured.
+
+    Args:
+        of: the drops of one setting.
+        attack: "uap", "gd-uap-none".
+    """
     names = list(METHODS)
     found = np.full((len(names), len(names)), np.nan)
     for drop in of:
