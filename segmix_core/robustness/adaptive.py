@@ -176,8 +176,8 @@ def _scored(
 def _read_part(path: Path, images: int) -> dict[str, np.ndarray]:
     refused = InputError(path, "is no part of an attack", "delete it to attack its images anew")
     try:
-        with np.load(path, allow_pickle=False) as opened:
-            part = {name: opened[name] for name in opened.files}
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            part = {name: archive[name] for name in archive.files}
     except Exception as error:  # numpy and zipfile raise half a dozen kinds for a file that is cut or damaged
         raise refused from error
     if not part or any(array.shape[:1] != (images,) for array in part.values()):

@@ -351,9 +351,9 @@ def _crafted_on(source: Target, attack: str) -> Perturbation:
 def _under(target: Target, way: Shown, *, stage: int = 2) -> Iterator[dict[str, Any]]:
     """The rows of a network that is shown the images in a way; from the cache if they are there."""
     condition = way.condition()
-    model = target.model if stage == 2 else target.stage1
 
     def work() -> list[dict[str, Any]]:
+        model = target.model if stage == 2 else target.stage1
         what = f"{condition['name']} {condition['control'] or way.fit}"
         scores = target.seen(model, target.evaluation, way.perturb(), what)
         return target.rows(scores, condition, target.evaluation, stage=stage)
