@@ -229,14 +229,17 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
     ]
     aims = {row["condition"]["aim"] for row in bounded}
     worst_aim = {row["seed"]: row["condition"]["making"]["aim"] for row in worst}
-    at_worst_aim = [row for row in attacks if row["condition"]["aim"] == worst_aim.get(row["seed"])]
+
+    def of_worst_aim(row: dict[str, Any]) -> bool:
+        return bool(row["condition"]["aim"] == worst_aim.get(row["seed"]))
+
     by_epsilon: dict[float, BySeed] = {0.0: _by_seed(those(epsilon=0.0, control=None), metric)}
     for epsilon in sorted({row["condition"]["epsilon"] for row in bounded}):
-        kept = [row for row in bounded if row in at_worst_aim and row["condition"]["epsilon"] == epsilon]
-        by_epsilon[epsilon] = _by_seed(kept, metric)
+        kept = [row for row in bounded if row["condition"]["epsilon"] == epsilon]
+        by_epsilon[epsilon] = _by_seed([row for row in kept if of_worst_aim(row)], metric)
     noise = [row for row in those() if row["condition"]["control"] is not None]
     longest: dict[int, BySeed] = {}
-    for row in at_worst_aim:
+    for row in filter(of_worst_aim, attacks):
         making, value = row["condition"]["making"], value_of(row, metric)
         if making["shrink"] and row["condition"]["epsilon"] == at and value is not None:
             longest.setdefault(making["steps"], {}).setdefault(row["seed"], value)
