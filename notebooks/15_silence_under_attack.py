@@ -39,13 +39,13 @@ from scipy.stats import binomtest
 
 from segmix_core import chapter, results
 from segmix_core.attacks import adaptive, sanity
-from segmix_core.experiments import METHODS, SCALES
+from segmix_core.experiments import METHODS
 from segmix_core.experiments.robustness import STUDIED, STUDIES
 from segmix_core.losses import phantom_activation
 from segmix_core.models import SourceSeparation
 from segmix_core.report import figures, paired_difference, verdict
-from segmix_core.report.claims import NO_EVIDENCE, in_words, trained_in
-from segmix_core.report.robustness import curves, drops
+from segmix_core.report.claims import NO_EVIDENCE
+from segmix_core.report.robustness import curves, drops, settings_of
 from segmix_core.robustness.adaptive import batch_of
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
@@ -59,21 +59,6 @@ rows = results.read_all()
 
 
 # %% tags=["remove-cell"]
-def settings_of(rows):
-    """Setting in words -> its rows, the largest scale first; settings of one name are told apart."""
-    groups = {}
-    for row in rows:
-        groups.setdefault(trained_in(row), []).append(row)
-    words = [in_words(among[0]) for among in groups.values()]
-    named = {}
-    for name, among in zip(words, groups.values(), strict=True):
-        first = among[0]
-        digests = (
-            f", {first['precision']}, scale {first['scale_digest'][:4]}, data {first['dataset_digest'][:4]}"
-        )
-        named[name if words.count(name) == 1 else name + digests] = among
-    size = {name: place for place, name in enumerate(SCALES)}
-    return {name: named[name] for name in sorted(named, key=lambda name: (-size[name.split()[0]], name))}
 
 
 def told(difference, name, better):

@@ -41,7 +41,8 @@ from segmix_core.data.transforms import center_crop
 from segmix_core.experiments import DEFENCES, METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import PARTS, STUDIED, SURROGATE, UNIVERSALS
 from segmix_core.report import figures, paired_difference, robustness, verdict
-from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, in_words, judge, printed_value, trained_in
+from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, judge, printed_value
+from segmix_core.report.robustness import settings_of
 from segmix_core.rng import stream
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
@@ -55,21 +56,6 @@ KIND = {"universal": "universal", "adaptive": "adaptive", "corruptions": "corrup
 
 
 # %% tags=["remove-cell"]
-def settings_of(rows):
-    """Setting in words -> its rows, the largest scale first; settings of one name are told apart."""
-    groups = {}
-    for row in rows:
-        groups.setdefault(trained_in(row), []).append(row)
-    words = [in_words(among[0]) for among in groups.values()]
-    named = {}
-    for name, among in zip(words, groups.values(), strict=True):
-        first = among[0]
-        digests = (
-            f", {first['precision']}, scale {first['scale_digest'][:4]}, data {first['dataset_digest'][:4]}"
-        )
-        named[name if words.count(name) == 1 else name + digests] = among
-    size = {name: place for place, name in enumerate(SCALES)}
-    return {name: named[name] for name in sorted(named, key=lambda name: (-size[name.split()[0]], name))}
 
 
 def evidence(name):

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _how_to_go_on(options: argparse.Namespace) -> str:
     if options.command == "train" and (options.out / "checkpoint.pt").exists():
         return "the checkpoint is whole, add --resume to go on"
-    return "give the same command to go on" if options.command == "run" else "give the same command again"
+    goes_on = options.command in ("run", "attack")
+    return "give the same command to go on" if goes_on else "give the same command again"
 
 
 def _fail(message: str, status: int) -> int:
@@ -185,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument(
         "--attack", default="sea", help="sea, apgd, noise; uap, gd-uap-none, -range, -data, -part (sea)"
     )
-    attack.add_argument("--epsilon", type=_sizes, help="sizes of 0..255, comma-separated (1; universal: 10)")
+    attack.add_argument("--epsilon", type=_sizes, help="sizes of 0..255, comma-separated (1; crafted: 10)")
     attack.add_argument(
         "--output",
         choices=["dominant", "final", "joint", "phantom"],
@@ -196,7 +197,12 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--split", default="val")
     attack.add_argument("--craft-split", help="list that universal perturbations are crafted on")
     attack.add_argument("--images", type=_positive, help="attack so many, chosen by the seed; all by default")
-    attack.add_argument("--steps", type=_positive, default=300, help="of each loss (300)")
+    attack.add_argument(
+        "--steps",
+        type=_positive,
+        help="of each loss (sea, apgd: 300); passes over the images (uap: 10); iterations (gd-uap: 40000, "
+        "which takes hours without a GPU)",
+    )
     attack.add_argument("--crop", type=_positive, help="side in pixels; the scale's own by default")
     attack.add_argument("--categories", type=_names, help="restrict the mean to these, comma-separated")
     attack.add_argument("--seed", type=int, default=0)
@@ -340,7 +346,11 @@ def _seconds(text: str) -> float:
 
 
 class Progress:
-    """A bar with rate, loss and time left on a terminal; a plain line every half minute elsewhere."""
+    """A bar with rate, loss and time left on a terminal; a plain line every half minute elsewhere.
+
+    What it is told beside the number is the terms of a loss, of which it shows the total, or one number with
+    its name, such as the fooling rate of a perturbation.
+    """
 
     def __init__(self, what: str, unit: str) -> None:
         self.what, self.unit = what, unit
@@ -349,14 +359,16 @@ class Progress:
         self.first: int | None = None
 
     def __call__(self, done: int, total: int, terms: dict[str, float] | None = None) -> None:
-        """Say that `done` of `total` is done, with the terms of the loss."""
+        """Say that `done` of `total` is done, and what is told with it."""
+        terms = {"loss": terms["total"]} if terms and "total" in terms else terms
+        told = {name: f"{value:.3f}" for name, value in (terms or {}).items()}
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             if self.bar is None:
                 self.bar = tqdm(total=total, desc=self.what, unit=f" {self.unit}", initial=0, leave=False)
-            if terms:
-                self.bar.set_postfix(loss=f"{terms['total']:.3f}", refresh=False)
+            if told:
+                self.bar.set_postfix(told, refresh=False)
             self.bar.total = total
             self.bar.update(done - self.bar.n)
             if done >= total:
@@ -371,9 +383,11 @@ class Progress:
         self.said = now
         rate = (done - self.first) / (now - self.began) if now > self.began else 0.0
         left = f", {(total - done) / rate / 60:.1f} min left" if rate else ""
-        loss = f", loss {terms['total']:.3f}" if terms else ""
+        values = "".join(f", {name} {value}" for name, value in told.items())
         print(
-            f"{self.what}: {done}/{total} {self.unit}, {rate:.2f}/s{loss}{left}", file=sys.stderr, flush=True
+            f"{self.what}: {done}/{total} {self.unit}, {rate:.2f}/s{values}{left}",
+            file=sys.stderr,
+            flush=True,
         )
 
 
@@ -645,7 +659,11 @@ def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | No
     """What is done to every image, and what the document says of it."""
     if options.perturbation is None:
         if options.epsilon is not None or options.perturbation_scale is not None:
-            raise InputError("evaluate", "--epsilon without a perturbation", "name one with --perturbation")
+            raise InputError(
+                "evaluate",
+                "--epsilon or --perturbation-scale without a perturbation",
+                "name one with --perturbation",
+            )
         return None, None
     from functools import partial
 
@@ -686,16 +704,16 @@ def _attack(options: argparse.Namespace) -> Answer:
             device=options.device,
             seed=options.seed,
         ),
-        reporter=lambda what: Progress(what, "steps" if what.startswith("crafting") else "images"),
+        reporter=Progress,
     )
     lines = [
         f"{document['images']} images, centre {document['crop']} pixels, output {document['measured']}",
-        f"{'attack':<16}{'epsilon':>8}  {'mIoU':>8}{'aAcc':>9}",
+        f"{'attack':<26}{'epsilon':>8}{'mIoU':>9}{'aAcc':>9}",
     ]
     for line in document["results"]:
         name = line.get("control") or line["attack"]
-        mark = "" if line["valid"] else "  INVALID: no stronger than noise, or than a smaller size"
-        lines.append(f"{name:<26}{line['epsilon']:>6g}  {line['mIoU']!s:>8}{line['aAcc']!s:>9}{mark}")
+        mark = "" if line["valid"] else f"  INVALID, does not hold: {'; '.join(line['failed'])}"
+        lines.append(f"{name:<26}{line['epsilon']:>8g}{line['mIoU']!s:>9}{line['aAcc']!s:>9}{mark}")
     return document, "\n".join(lines)
 
 
@@ -709,18 +727,19 @@ def _predict(options: argparse.Namespace) -> Answer:
 
 
 def _run(options: argparse.Namespace) -> Answer:
-    from segmix_core.experiments.robustness import PARTS, find_parts, is_study
+    from segmix_core.experiments import nearest, row_groups
+    from segmix_core.experiments.robustness import PARTS, STUDIED, find_parts, is_study
     from segmix_core.robustness.study import run_study
     from segmix_core.run import run_tables
 
     began = time.monotonic()
-    shared: dict[str, Any] = {
-        "seeds": options.seeds,
-        "results_file": options.out,
-        "reporter": lambda what: Progress(what, "steps"),
-    }
+    shared: dict[str, Any] = {"seeds": options.seeds, "results_file": options.out}
     tables = [name for name in options.tables if name not in (*PARTS, "robustness")]
     parts = [part for name in options.tables if is_study(name) for part in find_parts(name)]
+    known = (*row_groups(), "robustness", *PARTS)
+    for name in options.tables:
+        if name not in known:
+            raise nearest("table, figure or part", name, sorted(known))
 
     def request_for(experiment: str, seed: int) -> Request:
         return _request(options, experiment, seed)
@@ -733,6 +752,7 @@ def _run(options: argparse.Namespace) -> Answer:
             request_for,
             budget=options.budget,
             progress=Progress("label maps", "images"),
+            reporter=lambda what: Progress(what, "steps"),
             **shared,
         )
     if parts:
@@ -740,9 +760,10 @@ def _run(options: argparse.Namespace) -> Answer:
         more, missing = run_study(
             list(dict.fromkeys(parts)),
             request_for,
-            experiments=options.methods,
+            experiments=options.methods or tuple(STUDIED),
             perturbations=options.perturbations,
             budget=None if options.budget is None else max(0.0, options.budget - spent),
+            reporter=Progress,
             **shared,
         )
         done, left = done + more, left + missing

@@ -66,9 +66,17 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one process at a time; others wait until the block ends or its process dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
+    """Hold `folder` for one process at a time; others wait until the block ends or its process dies.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(folder, f"cannot write here ({error.strerror})", "name another folder") from error
+    with opened as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

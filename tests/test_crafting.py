@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segmix_core.attacks import Perturbation, control_of
 from segmix_core.attacks import gd_uap as gd_uap_module
-from segmix_core.attacks.fooling import Watched, segmented
+from segmix_core.attacks.fooling import FOOLING_RATE, Watched, segmented
 from segmix_core.attacks.gd_uap import GDUAP, KNOWLEDGE, _Background, _Making, craft_gd_uap, log_norms
 from segmix_core.attacks.uap import UAP, craft_uap, deepfool_segmentation
 from segmix_core.data.dataset import SegmentationDataset
@@ -211,7 +211,10 @@ def test_uap_reports_every_visit_and_keeps_the_best_pass(
     monkeypatch.setattr(Watched, "fooling_rate", rate)
     told: list[tuple[int, int, float]] = []
     crafted = craft_uap(
-        model, SMALL_UAP, images, report=lambda now, last, terms: told.append((now, last, terms["total"]))
+        model,
+        SMALL_UAP,
+        images,
+        report=lambda now, last, terms: told.append((now, last, terms[FOOLING_RATE])),
     )
     assert told == [(visit, 8, 0.0 if visit < 4 else 40.0) for visit in range(1, 9)]
     assert torch.equal(crafted.v_CHW, kept[0])
@@ -546,7 +549,7 @@ def test_it_ends_after_checks_without_a_better_one_and_keeps_the_best(
     told: list[tuple[int, int, float]] = []
     how = replace(SMALL_GD, iterations=100, check_every=2, patience=3)
     crafted = craft_gd_uap(
-        model, how, images, report=lambda now, last, terms: told.append((now, last, terms["total"]))
+        model, how, images, report=lambda now, last, terms: told.append((now, last, terms[FOOLING_RATE]))
     )
     assert len(kept) == 8
     assert torch.equal(crafted.v_CHW, kept[4])

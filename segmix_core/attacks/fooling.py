@@ -14,6 +14,9 @@ from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop
 from segmix_core.models import SourceSeparation
 
+FOOLING_RATE = "fooling rate (%)"
+"""What crafting calls it when it tells how far it is."""
+
 _BATCH = 16
 
 

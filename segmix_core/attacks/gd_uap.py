@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segmix_core.attacks.fooling import Watched
+from segmix_core.attacks.fooling import FOOLING_RATE, Watched
 from segmix_core.attacks.perturbation import Perturbation
 from segmix_core.attacks.state import read_state, save_state
 from segmix_core.data.dataset import SegmentationDataset
@@ -74,7 +74,7 @@ def craft_gd_uap(
         made_on: what the perturbation says of the network: JSON. It should tell one network from another,
             by the digest of its weights, for a state to be gone on from with the same one only.
         state: a file from which crafting goes on, written at every check and removed at the end.
-        report: told iteration, iterations, and the best fooling rate so far in percent as "total".
+        report: told iteration, iterations, and the best fooling rate so far in percent.
 
     Returns:
         The best perturbation, (3, size, size).
@@ -102,7 +102,7 @@ def craft_gd_uap(
         if making.due():
             making.check(watched.fooling_rate(making.v.detach()))
         if report is not None:
-            report(making.iteration, how.iterations, {"total": 100 * max(0.0, making.best_rate)})
+            report(making.iteration, how.iterations, {FOOLING_RATE: 100 * max(0.0, making.best_rate)})
     if making.best_rate < 0:  # fewer iterations than one check takes
         making.check(watched.fooling_rate(making.v.detach()))
     if state is not None:

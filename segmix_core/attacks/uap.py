@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segmix_core.attacks.fooling import Watched
+from segmix_core.attacks.fooling import FOOLING_RATE, Watched
 from segmix_core.attacks.perturbation import Perturbation
 from segmix_core.attacks.state import read_state, save_state
 from segmix_core.data.dataset import SegmentationDataset
@@ -82,7 +82,7 @@ def craft_uap(
         if state is not None:
             making.save(state)
         if report is not None:
-            report(making.visits, how.passes * number, {"total": 100 * max(0.0, making.best_rate)})
+            report(making.visits, how.passes * number, {FOOLING_RATE: 100 * max(0.0, making.best_rate)})
     if state is not None:
         state.unlink(missing_ok=True)
     origin = (made_on or {}) | {

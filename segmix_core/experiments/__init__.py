@@ -13,6 +13,7 @@ from segmix_core.experiments.paper import (
     Figure,
     Row,
     find_rows,
+    row_groups,
 )
 from segmix_core.experiments.scales import SCALES
 
@@ -37,6 +38,7 @@ __all__ = [
     "find_rows",
     "find_scale",
     "nearest",
+    "row_groups",
 ]
 
 

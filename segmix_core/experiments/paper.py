@@ -409,18 +409,24 @@ FIGURES: dict[int, Figure] = {
 """Figures by their number in the paper."""
 
 
-def find_rows(name: str) -> tuple[Row, ...]:
-    """The rows of "table8", "figure5", or of all "tables" or "figures", the most telling first.
-
-    Raises:
-        InputError: no such table or figure.
-    """
+def row_groups() -> dict[str, tuple[Row, ...]]:
+    """The rows of each of "table8", "figure5" ..., and of all "tables" or "figures", most telling first."""
     groups = {f"table{number}": TABLES[number] for number in MOST_TELLING}
     groups |= {f"figure{number}": figure.rows for number, figure in FIGURES.items()}
     for every in ("table", "figure"):
         groups[f"{every}s"] = tuple(
             row for group, rows in groups.items() if group.startswith(every) for row in rows
         )
+    return groups
+
+
+def find_rows(name: str) -> tuple[Row, ...]:
+    """The rows of a group of `row_groups`.
+
+    Raises:
+        InputError: no such table or figure.
+    """
+    groups = row_groups()
     if name not in groups:
         raise nearest("table or figure", name, sorted(groups))
     return groups[name]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from segmix_core.experiments import METHODS, TABLES
+from segmix_core.experiments import METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import STUDIED
 from segmix_core.report.claims import in_words, trained_in
 from segmix_core.report.statistics import interval
@@ -35,8 +34,8 @@ class Drop:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds with both a clean and an attacked measurement."""
-        return sorted(self.clean.keys() & self.attacked.keys())
+        """Seeds of which every measurement is there: clean, attacked and under each control."""
+        return sorted(set.intersection(*map(set, (self.clean, self.attacked, *self.controls.values()))))
 
     @property
     def lost(self) -> tuple[float, float | None]:
@@ -45,7 +44,9 @@ class Drop:
 
     @property
     def retained(self) -> float:
-        """Per cent of the clean value that is left, mean over seeds."""
+        """Per cent of the clean value that is left, mean over seeds; NaN where a clean value is 0."""
+        if not all(self.clean[seed] for seed in self.seeds):
+            return float("nan")
         return float(np.mean([100 * self.attacked[seed] / self.clean[seed] for seed in self.seeds]))
 
     @property
@@ -75,10 +76,10 @@ class Curve:
     images: int
     steps: int
     at: float  # epsilon at which aims, transfer and longer attacks are compared
-    by_epsilon: dict[float, BySeed]  # worst aim; 0 is the image as it is
+    by_epsilon: dict[float, BySeed]  # the aim that is worst at `at`; 0 is the image as it is
     noise: dict[float, BySeed]  # random signs of the same size
     by_aim: dict[str, BySeed]  # at `at`; "worst" takes the worst aim of each image
-    longer: dict[int, BySeed]  # at `at`, by steps
+    longer: dict[int, BySeed]  # at `at`, the worst aim, by steps
     transfer: BySeed  # at `at`, made on the surrogate
     unbounded: BySeed
     stage1: dict[str, BySeed]  # by aim at `at`, the network before stage 2 at its own output
@@ -106,16 +107,31 @@ class Corrupted:
         chosen = [
             values for (name, at), values in self.left.items() if name in names and severity in (None, at)
         ]
-        return {seed: float(np.mean([one[seed] for one in chosen])) for seed in self.clean} if chosen else {}
+        seeds = set(self.clean).intersection(*chosen) if chosen else set()
+        return {seed: float(np.mean([one[seed] for one in chosen])) for seed in sorted(seeds)}
 
 
-def _settings(rows: Rows) -> Iterator[tuple[str, Rows]]:
-    """Rows that may be compared, with their setting in words."""
+def settings_of(rows: Rows) -> dict[str, Rows]:
+    """Rows that may be compared, by their setting in words, the largest scale first.
+
+    Settings that read alike are told apart by precision and digests.
+    """
     groups: dict[tuple[str, ...], Rows] = defaultdict(list)
     for row in rows:
         groups[trained_in(row)].append(row)
-    for among in groups.values():
-        yield in_words(among[0]), among
+    words = [in_words(among[0]) for among in groups.values()]
+    named: dict[str, Rows] = {}
+    for name, among in zip(words, groups.values(), strict=True):
+        first = among[0]
+        digests = f"scale {first['scale_digest'][:4]}, data {first['dataset_digest'][:4]}"
+        named[name if words.count(name) == 1 else f"{name}, {first['precision']}, {digests}"] = among
+    sizes = list(SCALES)
+
+    def order(name: str) -> tuple[int, str]:
+        scale = named[name][0]["scale"]
+        return -sizes.index(scale) if scale in sizes else 1, name
+
+    return {name: named[name] for name in sorted(named, key=order)}
 
 
 def _of(rows: Rows, kind: str) -> dict[str, Rows]:
@@ -139,15 +155,15 @@ def _by_seed(rows: Rows, metric: str) -> BySeed:
 def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
     """Every universal perturbation on every method, at the output that the method reports after a stage."""
     found = []
-    for setting, among in _settings(rows):
+    for setting, among in settings_of(rows).items():
         for name, listed in _of(among, "universal").items():
             output = _reported(name, stage)
             at_stage = [row for row in listed if (row["stage"], row["output"]) == (stage, output)]
             groups: dict[tuple[Any, ...], Rows] = defaultdict(list)
             for row in at_stage:
-                condition = row["condition"]
-                groups[condition["name"], condition["how"], row["eval_digest"], row["crop"]].append(row)
-            for (perturbation, fit, images, crop), alike in groups.items():
+                made = tuple(row["condition"][key] for key in ("name", "how", "access", "epsilon"))
+                groups[*made, row["eval_digest"], row["crop"]].append(row)
+            for (perturbation, fit, access, epsilon, images, crop), alike in groups.items():
                 itself = [row for row in alike if row["condition"]["control"] is None]
                 if not itself:
                     continue
@@ -167,8 +183,8 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
                     name,
                     perturbation,
                     fit,
-                    itself[0]["condition"]["access"],
-                    itself[0]["condition"]["epsilon"],
+                    access,
+                    epsilon,
                     itself[0]["eval_images"],
                     _by_seed(clean, metric),
                     _by_seed(itself, metric),
@@ -197,11 +213,12 @@ def printed_drops() -> dict[tuple[str, str], tuple[float, float]]:
 def curves(rows: Rows, *, metric: str = "mIoU") -> list[Curve]:
     """The adaptive attacks on every method, one curve for each setting and list of images."""
     found = []
-    for setting, among in _settings(rows):
+    for setting, among in settings_of(rows).items():
         for name, listed in _of(among, "adaptive").items():
             for digest in dict.fromkeys(row["eval_digest"] for row in listed):
                 alike = [row for row in listed if row["eval_digest"] == digest]
-                found.append(_curve(setting, name, alike, metric))
+                if any(row["condition"]["aim"] == "worst" for row in alike):  # the last row of a whole study
+                    found.append(_curve(setting, name, alike, metric))
     return found
 
 
@@ -224,24 +241,21 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         if row["condition"]["making"]["steps"] == steps and row["condition"]["making"]["shrink"]
     ]
     aims = {row["condition"]["aim"] for row in bounded}
-    by_epsilon: dict[float, BySeed] = {0.0: _by_seed(those(epsilon=0.0), metric)}
+    worst_aim = {row["seed"]: row["condition"]["making"]["aim"] for row in worst}
+
+    def of_worst_aim(row: dict[str, Any]) -> bool:
+        return bool(row["condition"]["aim"] == worst_aim.get(row["seed"]))
+
+    by_epsilon: dict[float, BySeed] = {0.0: _by_seed(those(epsilon=0.0, control=None), metric)}
     for epsilon in sorted({row["condition"]["epsilon"] for row in bounded}):
         kept = [row for row in bounded if row["condition"]["epsilon"] == epsilon]
-        if epsilon == at:
-            kept = [row for row in kept if row["condition"]["aim"] == "worst"]
-        by_epsilon[epsilon] = _by_seed(kept, metric)
+        by_epsilon[epsilon] = _by_seed([row for row in kept if of_worst_aim(row)], metric)
     noise = [row for row in those() if row["condition"]["control"] is not None]
     longest: dict[int, BySeed] = {}
-    for seed in dict.fromkeys(row["seed"] for row in worst):
-        own = [row for row in attacks if row["seed"] == seed and row["condition"]["epsilon"] == at]
-        own = [row for row in own if row["condition"]["making"]["shrink"]]
-        long = max(own, key=lambda row: int(row["condition"]["making"]["steps"]))["condition"]
-        for row in own:
-            condition = row["condition"]
-            if condition["aim"] == long["aim"]:  # the worst of this seed
-                value = value_of(row, metric)
-                if value is not None:
-                    longest.setdefault(condition["making"]["steps"], {}).setdefault(seed, value)
+    for row in filter(of_worst_aim, attacks):
+        making, value = row["condition"]["making"], value_of(row, metric)
+        if making["shrink"] and row["condition"]["epsilon"] == at and value is not None:
+            longest.setdefault(making["steps"], {}).setdefault(row["seed"], value)
     stage1 = those(1, access="white-box", control=None)
     failed = {name for row in rows for name in row["condition"]["making"]["failed"]}
     return Curve(
@@ -281,7 +295,7 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
 def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
     """Common corruptions on every method, one entry for each setting and list of images."""
     found = []
-    for setting, among in _settings(rows):
+    for setting, among in settings_of(rows).items():
         for name, listed in _of(among, "corruption").items():
             reported = [row for row in listed if row["reported"]]
             for digest in dict.fromkeys(row["eval_digest"] for row in reported):
@@ -297,7 +311,12 @@ def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
 
 
 def matrix(of: list[Drop], attack: str) -> np.ndarray:
-    """Points lost by attacker (rows) and attacked (columns), in the order of Table 1; NaN: not measured."""
+    """Points lost by attacker (rows) and attacked (columns), in the order of Table 1; NaN: not measured.
+
+    Args:
+        of: the drops of one setting.
+        attack: "uap", "gd-uap-none".
+    """
     names = list(METHODS)
     found = np.full((len(names), len(names)), np.nan)
     for drop in of:

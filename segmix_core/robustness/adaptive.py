@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
 from segmix_core.evaluation import ConfusionMatrix, Scores
-from segmix_core.files import replacing
+from segmix_core.files import alone, replacing
 from segmix_core.models import SourceSeparation
 from segmix_core.records import IGNORE_INDEX
 from segmix_core.rng import stream
@@ -75,43 +75,50 @@ def attack_dataset(
         judges: another network, which is shown what was found on `model` (transfer).
         folder: keeps what is done, a file for each batch; a stopped attack goes on from there.
         progress: told how many images are done.
+
+    Raises:
+        InputError: `folder` cannot be written to, or holds a file that is no part of this attack.
     """
     judges = judges or model
+    judges.eval()
     parts = []
-    for number, start in enumerate(range(0, len(dataset), BATCH)):
-        indices = range(start, min(start + BATCH, len(dataset)))
-        path = None if folder is None else folder / f"{number:03d}.npz"
-        if path is None or not path.exists():
-            image_BCHW, label_BHW, inside_BHW = batch_of(dataset, indices, crop, device)
-            generator = torch.Generator(device=device)
-            generator.manual_seed(int(stream(seed, "attack", number).integers(2**63)))
-            by_loss: dict[str, Tensor] = {}
-            if adversary is None:
-                shown_BCHW = image_BCHW
-                if epsilon > 0:
-                    noisy_BCHW = noise(image_BCHW, epsilon, generator)
-                    shown_BCHW = torch.where(inside_BHW[:, None], noisy_BCHW, image_BCHW)
+    with (
+        nullcontext() if folder is None else alone(folder)
+    ):  # what cannot be written is found before the work
+        for number, start in enumerate(range(0, len(dataset), BATCH)):
+            indices = range(start, min(start + BATCH, len(dataset)))
+            path = None if folder is None else folder / f"{number:03d}.npz"
+            if path is not None and path.exists():
+                part = _read_part(path, len(indices))
             else:
-                found = attack(
-                    model,
-                    image_BCHW,
-                    label_BHW,
-                    adversary,
-                    measured=measured if judges is model else "dominant",
-                    generator=generator,
-                    inside_BHW=inside_BHW,
-                )
-                shown_BCHW, by_loss = found.image_BCHW, found.by_loss
-            part = _scored(judges, shown_BCHW, label_BHW, len(dataset.categories))
-            part |= {f"loss {name}": right_B.cpu().numpy() for name, right_B in by_loss.items()}
-            if path is not None:
-                with replacing(path) as temporary, temporary.open("wb") as opened:
-                    np.savez_compressed(opened, **part)  # type: ignore[arg-type]
-        else:
-            part = _read_part(path)
-        parts.append(part)
-        if progress is not None:
-            progress(indices.stop, len(dataset))
+                image_BCHW, label_BHW, inside_BHW = batch_of(dataset, indices, crop, device)
+                generator = torch.Generator(device=device)
+                generator.manual_seed(int(stream(seed, "attack", number).integers(2**63)))
+                by_loss: dict[str, Tensor] = {}
+                if adversary is None:
+                    shown_BCHW = image_BCHW
+                    if epsilon > 0:
+                        noisy_BCHW = noise(image_BCHW, epsilon, generator)
+                        shown_BCHW = torch.where(inside_BHW[:, None], noisy_BCHW, image_BCHW)
+                else:
+                    found = attack(
+                        model,
+                        image_BCHW,
+                        label_BHW,
+                        adversary,
+                        measured=measured if judges is model else "dominant",
+                        generator=generator,
+                        inside_BHW=inside_BHW,
+                    )
+                    shown_BCHW, by_loss = found.image_BCHW, found.by_loss
+                part = _scored(judges, shown_BCHW, label_BHW, len(dataset.categories))
+                part |= {f"loss {name}": right_B.cpu().numpy() for name, right_B in by_loss.items()}
+                if path is not None:
+                    with replacing(path) as temporary, temporary.open("wb") as opened:
+                        np.savez_compressed(opened, **part)  # type: ignore[arg-type]
+            parts.append(part)
+            if progress is not None:
+                progress(indices.stop, len(dataset))
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     scores = {
         name.removeprefix("matrix "): Scores(matrices, dataset.categories, mean_over)
@@ -166,9 +173,13 @@ def _scored(
     return found
 
 
-def _read_part(path: Path) -> dict[str, np.ndarray]:
+def _read_part(path: Path, images: int) -> dict[str, np.ndarray]:
+    refused = InputError(path, "is no part of an attack", "delete it to attack its images anew")
     try:
-        with np.load(path, allow_pickle=False) as opened:
-            return {name: opened[name] for name in opened.files}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(path, "is no part of an attack", "delete it to attack its images anew") from error
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            part = {name: archive[name] for name in archive.files}
+    except Exception as error:  # numpy and zipfile raise half a dozen kinds for a file that is cut or damaged
+        raise refused from error
+    if not part or any(array.shape[:1] != (images,) for array in part.values()):
+        raise refused
+    return part

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from segmix_core.attacks.adaptive import LOSSES, Adversary, Aim, Loss, available_aims
+from segmix_core.attacks.sanity import Check, never_helps, noise_is_weaker, nothing_at_zero
+from segmix_core.attacks.uap import UAP
 from segmix_core.data import open_dataset
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
@@ -18,7 +20,7 @@ from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import check_categories, check_device
 from segmix_core.rng import stream
 from segmix_core.robustness.adaptive import attack_dataset, attack_folder
-from segmix_core.robustness.universal import CRAFTED, Shown, attack_digest, crafted, crafting, ways
+from segmix_core.robustness.universal import CRAFTED, attack_digest, crafted, crafting, ways
 
 ADAPTIVE: dict[str, tuple[tuple[Loss, ...], bool]] = {
     "sea": (LOSSES, True),
@@ -29,7 +31,8 @@ ADAPTIVE: dict[str, tuple[tuple[Loss, ...], bool]] = {
 
 ATTACKS = (*ADAPTIVE, *CRAFTED)
 
-Reporter = Callable[[str], Callable[..., None]]
+Reporter = Callable[[str, str], Callable[..., None]]
+"""Given what is done and what is counted: what is told how far it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Attacking:
     craft_split: str  # list that universal perturbations are crafted on
     out: Path  # keeps what is done, and the perturbations
     images: int | None = None
-    steps: int = 300
+    steps: int | None = None  # of each loss (300), of UAP's passes (10), of GD-UAP's iterations (40,000)
     crop: int | None = None
     mean_over: tuple[str, ...] | None = None
     device: str = "cpu"
@@ -58,11 +61,13 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
 
     Returns:
         `results`: for each size, and for a universal perturbation each of its controls, mIoU and aAcc of the
-        output that is attacked ("dominant" or "final"; else the one that the method reports, R12); `valid`
-        is false where an attack left more right than a smaller one, or no less than noise of its size.
+        output that is attacked ("dominant" or "final"; else the one that the method reports, R12), and the
+        sanity checks: a line is not `valid` where an attack left more right than a smaller one, no less than
+        noise of its size, or changed something at size 0.
 
     Raises:
-        InputError: an unknown attack; a head without what is aimed at; a bad checkpoint or data set.
+        InputError: an unknown attack; a head without what is aimed at; a bad checkpoint or data set; a folder
+            that cannot be written to.
     """
     check_device(asked.device)
     if asked.attack not in ATTACKS:
@@ -70,13 +75,15 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
     content = read_checkpoint(asked.checkpoint)
     model = load_model(asked.checkpoint).to(asked.device)
     opened = open_dataset(asked.dataset, asked.root, asked.split)
-    check_categories(asked.mean_over, opened.categories)
-    if opened.num_logits == 1 or model.architecture["num_categories"] != opened.num_logits:
+    if opened.num_logits == 1:
+        raise InputError(asked.dataset, "salient objects are not attacked", "choose VOC, COCO or silhouettes")
+    if model.architecture["num_categories"] != opened.num_logits:
         raise InputError(
             asked.checkpoint,
             f"knows {model.architecture['num_categories']} categories, not {opened.num_logits}",
             "name a checkpoint trained on the same categories",
         )
+    check_categories(asked.mean_over, opened.categories)
     if asked.aim not in available_aims(model):
         raise InputError(
             asked.checkpoint,
@@ -105,44 +112,46 @@ def _adaptive(
     reporter: Reporter,
 ) -> list[dict[str, Any]]:
     losses, shrink = ADAPTIVE[asked.attack]
-    lines: list[dict[str, Any]] = []
-    least = None
     network = file_digest(asked.checkpoint)[:16]
-    for epsilon in sorted(asked.epsilons):
-        adversaries: list[Adversary | None] = [None]  # noise of the same size, to hold it against
-        if losses:
-            adversary = Adversary(
-                aim=asked.aim, epsilon=epsilon, steps=asked.steps, losses=losses, shrink=shrink
-            )
-            adversaries.append(adversary)
-        rights = []
-        for one in adversaries:
-            folder = attack_folder(
-                asked.out, one, epsilon=epsilon, network=network, images=dataset.digest(),
-                measured=measured, crop=crop, seed=asked.seed, code=attack_digest(),
-            )  # fmt: skip
-            report = reporter(f"{asked.attack if one else 'noise'}, epsilon {epsilon:g}")
-            attacked = attack_dataset(
-                model,
-                dataset,
-                one,
-                epsilon=epsilon,
-                measured=measured,
-                crop=crop,
-                device=asked.device,
-                mean_over=asked.mean_over,
-                seed=asked.seed,
-                folder=folder,
-                progress=lambda done, number, report=report: report(done, number),  # type: ignore[misc]
-            )
-            rights.append(float(attacked.right_n.mean()))
-        metrics = attacked.scores[measured].as_json()
-        weaker = not losses or epsilon == 0 or rights[1] < rights[0] or rights[1] == 0
-        valid = weaker and (least is None or rights[-1] <= least + 0.005)
-        least = rights[-1] if least is None else min(least, rights[-1])
+    steps = 300 if asked.steps is None else asked.steps
+
+    def left_by(adversary: Adversary | None, epsilon: float) -> tuple[dict[str, Any], float]:
+        """Metrics, and the right pixels in per cent, mean over images."""
+        folder = attack_folder(
+            asked.out, adversary, epsilon=epsilon, network=network, images=dataset.digest(),
+            measured=measured, crop=crop, seed=asked.seed, code=attack_digest(),
+        )  # fmt: skip
+        attacked = attack_dataset(
+            model,
+            dataset,
+            adversary,
+            epsilon=epsilon,
+            measured=measured,
+            crop=crop,
+            device=asked.device,
+            mean_over=asked.mean_over,
+            seed=asked.seed,
+            folder=folder,
+            progress=reporter(f"{asked.attack if adversary else 'noise'}, epsilon {epsilon:g}", "images"),
+        )
+        return attacked.scores[measured].as_json(), 100 * float(attacked.right_n.mean())
+
+    lines: list[dict[str, Any]] = []
+    by_size: dict[float, float] = {}
+    for epsilon in sorted(set(asked.epsilons)):
+        noise, with_noise = left_by(None, epsilon)
+        if not losses:
+            lines.append(_line(asked, epsilon, len(dataset), noise, [], steps=None))
+            continue
+        adversary = Adversary(aim=asked.aim, epsilon=epsilon, steps=steps, losses=losses, shrink=shrink)
+        metrics, right = left_by(adversary, epsilon)
+        by_size[epsilon] = right
+        checks = [noise_is_weaker(right, with_noise) if epsilon else nothing_at_zero(with_noise, right)]
+        if len(by_size) > 1:
+            checks.append(never_helps("epsilon", by_size))
         lines.append(
-            _line(asked, epsilon, len(dataset), metrics, valid)
-            | {"noise_aAcc": round(100 * rights[0], 4), "mean_image_accuracy": round(100 * rights[-1], 4)}
+            _line(asked, epsilon, len(dataset), metrics, checks, steps=steps)
+            | {"noise_aAcc": noise["aAcc"], "mean_image_accuracy": round(right, 4)}
         )
     return lines
 
@@ -155,12 +164,14 @@ def _universal(
     crop: int,
     reporter: Reporter,
 ) -> list[dict[str, Any]]:
+    if min(asked.epsilons) <= 0:
+        raise InputError(
+            "--epsilon", f"{min(asked.epsilons):g} leaves nothing to craft", "give sizes above 0"
+        )
     training = open_dataset(asked.dataset, asked.root, asked.craft_split)
     lines: list[dict[str, Any]] = []
-    for epsilon in sorted(asked.epsilons):
-        if epsilon <= 0:
-            raise InputError("--epsilon", f"{epsilon:g} leaves nothing to craft", "give sizes above 0")
-        how = crafting(asked.attack, size=crop, epsilon=epsilon, seed=asked.seed)
+    for epsilon in sorted(set(asked.epsilons)):
+        how = crafting(asked.attack, size=crop, epsilon=epsilon, steps=asked.steps, seed=asked.seed)
         perturbation = crafted(
             asked.checkpoint,
             how,
@@ -168,42 +179,52 @@ def _universal(
             asked.out,
             output=measured,
             device=asked.device,
-            report=reporter(f"crafting {asked.attack}, epsilon {epsilon:g}"),
+            report=reporter(
+                f"crafting {asked.attack}, epsilon {epsilon:g}", "images" if isinstance(how, UAP) else "steps"
+            ),
         )
         shown = [*ways(perturbation, access="white-box", published=False)]
-        scores = [_seen(asked, model, dataset, way, crop)[measured].as_json() for way in shown]
-        beats = all(scores[0]["aAcc"] < control["aAcc"] for control in scores[1:])
-        for way, metrics in zip(shown, scores, strict=True):
-            lines.append(
-                _line(asked, epsilon, len(dataset), metrics, beats)
-                | {"control": way.control, "steps": None, "making": perturbation.origin}
-            )
+        scores = [
+            evaluate(
+                model,
+                dataset,
+                crop=crop,
+                device=asked.device,
+                mean_over=asked.mean_over,
+                perturb=way.perturb(),
+                progress=reporter(f"{way.control or asked.attack}, epsilon {epsilon:g}", "images"),
+            )[measured].as_json()
+            for way in shown
+        ]
+        check = noise_is_weaker(scores[0]["aAcc"], min(control["aAcc"] for control in scores[1:]))
+        taken = perturbation.origin["passes" if isinstance(how, UAP) else "iterations"]
+        lines += [
+            _line(asked, epsilon, len(dataset), metrics, [check], steps=taken)
+            | {"control": way.control, "making": perturbation.origin}
+            for way, metrics in zip(shown, scores, strict=True)
+        ]
     return lines
 
 
-def _seen(
-    asked: Attacking, model: SourceSeparation, dataset: SegmentationDataset, way: Shown, crop: int
-) -> Any:
-    return evaluate(
-        model,
-        dataset,
-        crop=crop,
-        device=asked.device,
-        mean_over=asked.mean_over,
-        perturb=way.perturb(),
-    )
-
-
 def _line(
-    asked: Attacking, epsilon: float, images: int, metrics: dict[str, Any], valid: bool
+    asked: Attacking,
+    epsilon: float,
+    images: int,
+    metrics: dict[str, Any],
+    checks: list[Check],
+    *,
+    steps: int | None,
 ) -> dict[str, Any]:
+    failed = [check.name for check in checks if not check.holds]
     return {
         "attack": asked.attack,
         "epsilon": epsilon,
         "output": asked.aim,
         "images": images,
-        "steps": asked.steps,
+        "steps": steps,
         "mIoU": metrics["mIoU"],
         "aAcc": metrics["aAcc"],
-        "valid": valid,
+        "valid": not failed,
+        "checks": {check.name: check.detail for check in checks},
+        "failed": failed,
     }

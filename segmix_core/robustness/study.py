@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 
 from segmix_core import results
+from segmix_core.attacks import Perturbation
 from segmix_core.attacks.adaptive import Adversary, Aim, available_aims
 from segmix_core.attacks.sanity import (
     Check,
@@ -22,11 +25,12 @@ from segmix_core.attacks.sanity import (
     transfer_is_not_stronger,
     unbounded_reaches_zero,
 )
+from segmix_core.attacks.uap import UAP
 from segmix_core.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
 from segmix_core.evaluation import Scores, evaluate
-from segmix_core.experiments import METHODS, Method
+from segmix_core.experiments import METHODS, Method, nearest
 from segmix_core.experiments.robustness import (
     CRAFTED_ON_EACH,
     STUDIED,
@@ -36,7 +40,7 @@ from segmix_core.experiments.robustness import (
     Part,
     Study,
 )
-from segmix_core.files import file_digest
+from segmix_core.files import alone, file_digest
 from segmix_core.measure import shared_fields
 from segmix_core.metrics import ImageConfusions, save_confusions
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
@@ -56,38 +60,43 @@ from segmix_core.run import OutOfTimeError, Report, append_missing, cached_run
 UNBOUNDED = 255.0
 """Epsilon at which nothing is left of an image."""
 
-Reporter = Callable[[str], Report]
+Reporter = Callable[[str, str], Report]
+"""Given what is done and what is counted ("steps", "images"): what is told how far it is."""
 
 
 @dataclass
 class Clock:
-    """Time that is left; a piece is only begun while it is likely to end in time, judged by the longest."""
+    """Time that is left: work that takes long stops where it says how far it is, and can go on from there."""
 
-    budget: float | None
-    began: float = 0.0
-    longest: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Begin to count."""
-        self.began = time.monotonic()
+    budget: float | None  # seconds
+    began: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def left(self) -> float | None:
         """Seconds that are left; None without a budget."""
         return None if self.budget is None else self.budget - (time.monotonic() - self.began)
 
-    def piece(self, work: Callable[[], Any]) -> Any:
-        """Do a piece of work.
-
-        Raises:
-            OutOfTimeError: there is no time for it.
-        """
-        before = time.monotonic()
-        if self.left is not None and self.left < self.longest:
+    def look(self) -> None:
+        """Raise OutOfTimeError if no time is left."""
+        if self.left is not None and self.left <= 0:
             raise OutOfTimeError
-        done = work()
-        self.longest = max(self.longest, time.monotonic() - before)
-        return done
+
+    def watched(self, report: Report) -> Report:
+        """A report that raises OutOfTimeError when it is not likely to be called again in time.
+
+        That is judged by the longest time between two calls. After the last of them there is no more to do.
+        """
+        last, longest = time.monotonic(), 0.0
+
+        def told(done: int, whole: int, terms: dict[str, float]) -> None:
+            nonlocal last, longest
+            report(done, whole, terms)
+            now = time.monotonic()
+            last, longest = now, max(longest, now - last)
+            if done < whole and self.left is not None and self.left < longest:
+                raise OutOfTimeError
+
+        return told
 
 
 def run_study(
@@ -99,25 +108,37 @@ def run_study(
     perturbations: Path | None = None,
     budget: float | None = None,
     results_file: Path | None = None,
-    reporter: Reporter = lambda what: lambda step, steps, terms: None,
+    reporter: Reporter = lambda what, unit: lambda done, whole, terms: None,
 ) -> tuple[list[str], list[str]]:
     """Run what is missing of parts of the study; networks come from the cache, trained if they are not there.
 
-    Rows land in `results_file`. A part of one network is in it whole or not at all; what was done of it stays
-    in the cache.
+    Rows land in `results_file`, beside those of the same network on images as they are. A part of one network
+    is in it whole or not at all; what was done of it stays in the cache.
 
     Args:
         request_for: called with an experiment's name and `seed`.
         experiments: names among `STUDIED`.
         perturbations: folder of the published perturbations; without it their rows are left.
-        budget: seconds.
+        budget: seconds; work that outlasts them is stopped, and goes on another time.
 
     Returns:
         What is done and what is left, as "part experiment seed".
 
     Raises:
-        InputError: an unknown experiment; data that cannot be attacked; a broken perturbation.
+        InputError: an unknown experiment; the seed of the surrogate; data that cannot be attacked; a
+            perturbation that is missing or broken.
     """
+    for name in experiments:
+        if name not in STUDIED:
+            raise nearest("method of the study", name, STUDIED)
+    if SURROGATE in seeds:
+        raise InputError(
+            f"seed {SURROGATE}", "is that of the network on which attacks are crafted", "choose other seeds"
+        )
+    if "universal" in parts and perturbations is not None:
+        for universal in UNIVERSALS:  # one that is not there is found before the work
+            if universal.file is not None:
+                published(perturbations, universal.file, universal.name)
     clock = Clock(budget)
     done, left = [], []
     for part in parts:
@@ -126,10 +147,13 @@ def run_study(
                 label = f"{part} {name} {seed}"
                 request = request_for(name, seed=seed)
                 path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
-                results.append(path, [])  # a file that cannot be written is found before the work
                 try:
+                    clock.look()
+                    results.append(path, [])  # a file that cannot be written or read is found before the work
+                    results.read(path)
                     target = Target(request, request_for, clock, reporter)
-                    rows = list(_PARTS[part](target, perturbations))
+                    with alone(target.folder):
+                        rows = [*target.clean, *_PARTS[part](target, perturbations)]
                 except OutOfTimeError:
                     left.append(label)
                     continue
@@ -157,16 +181,22 @@ class Target:
                 "choose VOC, COCO or silhouettes",
             )
         self.evaluation = evaluations[0]
-        self.checkpoint = self.run_of(request)
+        training = reporter(f"{self.name} seed {request.seed}", "steps")
+        # `clean`: its rows of images as they are.
+        self.checkpoint, self.clean = cached_run(request, report=training, seconds=clock.left)
         self.folder = self.checkpoint.parent / "robustness"
         self.study: Study = STUDIES[request.scale.name]
         self.output = request.experiment.method.output()
+        self._shared: dict[str, dict[str, Any]] = {}
 
-    def run_of(self, request: Request) -> Path:
-        """The checkpoint of a run, trained now if it is not in the cache."""
-        what = f"{request.experiment.name} seed {request.seed}"
-        checkpoint, _ = cached_run(request, report=self.reporter(what), seconds=self.clock.left)
-        return checkpoint
+    def report(self, what: str, unit: str = "images") -> Report:
+        """What is told how far some work at this network is; it ends when the time is up.
+
+        Raises:
+            OutOfTimeError: there is no time to begin.
+        """
+        self.clock.look()
+        return self.clock.watched(self.reporter(f"{self.name} seed {self.request.seed}, {what}", unit))
 
     def another(self, name: str, seed: int | None = None) -> Target:
         """Another network of the same scale and data."""
@@ -183,6 +213,21 @@ class Target:
         """The network after stage 1."""
         return load_model(self.checkpoint.with_name("stage1.pt")).to(self.request.device)
 
+    @cached_property
+    def kept(self) -> list[dict[str, Any]]:
+        """The rows that are kept beside the network: of conditions that it was shown already."""
+        path = self._rows_file
+        return results.read(path) if path.exists() else []
+
+    @property
+    def _rows_file(self) -> Path:
+        return self.folder / f"rows-{attack_digest()[:12]}.jsonl"
+
+    def keep(self, rows: list[dict[str, Any]]) -> None:
+        """Keep rows beside the network."""
+        results.append(self._rows_file, rows)
+        self.kept.extend(rows)
+
     def chosen(self, number: int | None) -> SegmentationDataset:
         """So many evaluation images, the same for every network; all of them for None."""
         if number is None or number >= len(self.evaluation):
@@ -198,7 +243,7 @@ class Target:
         what: str,
     ) -> dict[str, Scores]:
         """Scores of images that are shown somehow."""
-        report = self.reporter(f"{self.name} seed {self.request.seed}, {what}")
+        report = self.report(what)
         return evaluate(
             model,
             dataset,
@@ -224,8 +269,12 @@ class Target:
             per_image: keep the matrices of single images beside them.
         """
         method: Method = self.request.experiment.method
-        fields = shared_fields(self.request, self.training, dataset, self.checkpoint)
-        checkpoint = self.checkpoint if stage == 2 else self.checkpoint.with_name("stage1.pt")
+        digest = dataset.digest()
+        if (
+            digest not in self._shared
+        ):  # reading the checkpoint and asking git take longer than a small attack
+            self._shared[digest] = shared_fields(self.request, self.training, dataset, self.checkpoint)
+        fields = self._shared[digest]
         kept = self._confusions(scores, dataset, stage) if per_image else None
         reported = method.output() if stage == 2 else method.stage1().output()
         return [
@@ -237,10 +286,16 @@ class Target:
                 "condition": condition,
                 "metrics": score.as_json(),
                 "per_image": kept,
-                "steps": read_checkpoint(checkpoint)["progress"]["step"],
+                "steps": self._steps[stage],
             }
             for output, score in scores.items()
         ]
+
+    @cached_property
+    def _steps(self) -> dict[int, int]:
+        """Of training, until the end of each stage."""
+        paths = {1: self.checkpoint.with_name("stage1.pt"), 2: self.checkpoint}
+        return {stage: read_checkpoint(path)["progress"]["step"] for stage, path in paths.items()}
 
     def _confusions(self, scores: dict[str, Scores], dataset: SegmentationDataset, stage: int) -> str:
         confusions = ImageConfusions(
@@ -280,28 +335,25 @@ def _matrix(target: Target, perturbations: Path | None) -> Iterator[dict[str, An
             yield from _under(target, Shown(perturbation, access=access))
 
 
-def _crafted_on(source: Target, attack: str) -> Any:
+def _crafted_on(source: Target, attack: str) -> Perturbation:
     how = crafting(attack, size=source.request.scale.eval_crop, study=source.study)
-    what = f"{attack} on {source.name} seed {source.request.seed}"
-    return source.clock.piece(
-        lambda: crafted(
-            source.checkpoint,
-            how,
-            source.training,
-            source.folder / "perturbations",
-            output=source.output,
-            device=source.request.device,
-            report=source.reporter(what),
-        )
+    return crafted(
+        source.checkpoint,
+        how,
+        source.training,
+        source.folder / "perturbations",
+        output=source.output,
+        device=source.request.device,
+        report=source.report(f"crafting {attack}", "images" if isinstance(how, UAP) else "steps"),
     )
 
 
 def _under(target: Target, way: Shown, *, stage: int = 2) -> Iterator[dict[str, Any]]:
     """The rows of a network that is shown the images in a way; from the cache if they are there."""
     condition = way.condition()
-    model = target.model if stage == 2 else target.stage1
 
     def work() -> list[dict[str, Any]]:
+        model = target.model if stage == 2 else target.stage1
         what = f"{condition['name']} {condition['control'] or way.fit}"
         scores = target.seen(model, target.evaluation, way.perturb(), what)
         return target.rows(scores, condition, target.evaluation, stage=stage)
@@ -312,13 +364,11 @@ def _under(target: Target, way: Shown, *, stage: int = 2) -> Iterator[dict[str, 
 def _kept(
     target: Target, condition: dict[str, Any], stage: int, work: Callable[[], list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """The rows of a condition: from the network's own file of rows, or measured now and written there."""
-    path = target.folder / f"rows-{attack_digest()[:12]}.jsonl"
-    found = results.read(path) if path.exists() else []
-    same = [row for row in found if row["condition"] == condition and row["stage"] == stage]
+    """The rows of a condition: those that are kept beside the network, or measured now and kept there."""
+    same = [row for row in target.kept if row["condition"] == condition and row["stage"] == stage]
     if not same:
-        same = target.clock.piece(work)
-        results.append(path, same)
+        same = work()
+        target.keep(same)
     return same
 
 
@@ -360,13 +410,27 @@ class _Case:
 
 
 def _adaptive(target: Target, perturbations: Path | None) -> Iterator[dict[str, Any]]:
-    """SEA with every aim at one size, then with the worst aim at all; its controls and sanity checks."""
+    """SEA with every aim at one size, then with the worst aim at all; its controls and sanity checks.
+
+    What each attack finds is kept batch by batch; the rows, which tell of all of them, at the end.
+    """
+    dataset = target.chosen(target.study.images)
+    decides = [asdict(target.study), dataset.digest(), attack_digest(), file_digest(Path(__file__))]
+    digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]
+    path = target.folder / f"adaptive-{digest}.jsonl"
+    found = results.read(path) if path.exists() else []
+    if not found:
+        found = list(_attacks(target, dataset))
+        results.append(path, found)
+    yield from found
+
+
+def _attacks(target: Target, dataset: SegmentationDataset) -> Iterator[dict[str, Any]]:
     study = target.study
-    dataset = target.chosen(study.images)
     found: list[tuple[_Case, AttackedSet]] = []
 
     def shown(case: _Case) -> AttackedSet:
-        attacked: AttackedSet = target.clock.piece(lambda: _attacked(target, dataset, case))
+        attacked = _attacked(target, dataset, case)
         found.append((case, attacked))
         return attacked
 
@@ -426,7 +490,7 @@ def _attacked(target: Target, dataset: SegmentationDataset, case: _Case) -> Atta
         code=attack_digest(),
     )
     aim = "noise" if case.adversary is None else f"attack on {case.adversary.aim}"
-    report = target.reporter(f"{target.name} seed {target.request.seed}, {aim}, epsilon {case.epsilon:g}")
+    report = target.report(f"{aim}, epsilon {case.epsilon:g}")
     return attack_dataset(
         on.model if case.on is not None else model,
         dataset,

@@ -100,9 +100,18 @@ def ways(perturbation: Perturbation, *, access: Access, published: bool) -> Iter
 
 
 def crafting(
-    attack: str, *, size: int, epsilon: float = 10.0, study: Study | None = None, seed: int = 0
+    attack: str,
+    *,
+    size: int,
+    epsilon: float = 10.0,
+    study: Study | None = None,
+    steps: int | None = None,
+    seed: int = 0,
 ) -> Crafting:
-    """How a named attack crafts: at the length of a study, or at its own.
+    """How a named attack crafts: at the length of a study, at its own, or for so many steps.
+
+    Args:
+        steps: of UAP the passes over its images, of GD-UAP the iterations; at most.
 
     Raises:
         InputError: no such attack.
@@ -111,17 +120,19 @@ def crafting(
         raise nearest("attack", attack, CRAFTED)
     if attack == "uap":
         uap = UAP(size=size, epsilon=epsilon, seed=seed)
-        return uap if study is None else replace(uap, images=study.uap_images, passes=study.uap_passes)
+        if study is not None:
+            uap = replace(uap, images=study.uap_images, passes=study.uap_passes)
+        return uap if steps is None else replace(uap, passes=steps)
     knowledge = next(one for one in KNOWLEDGE if attack == f"gd-uap-{one}")
     gd_uap = GDUAP(knowledge=knowledge, size=size, epsilon=epsilon, seed=seed)
-    if study is None:
-        return gd_uap
-    return replace(
-        gd_uap,
-        iterations=study.gd_uap_iterations,
-        check_every=study.gd_uap_check_every,
-        watched=study.gd_uap_watched,
-    )
+    if study is not None:
+        gd_uap = replace(
+            gd_uap,
+            iterations=study.gd_uap_iterations,
+            check_every=study.gd_uap_check_every,
+            watched=study.gd_uap_watched,
+        )
+    return gd_uap if steps is None else replace(gd_uap, iterations=steps)
 
 
 def crafted(
@@ -183,9 +194,8 @@ def published(folder: Path, file: str, name: str) -> Perturbation:
 
 @functools.cache
 def attack_digest() -> str:
-    """SHA-256 of the sources of the attacks, the corruptions and this room: with them, results change."""
+    """SHA-256 of the sources that decide what attacks and corruptions find, without those that ask for it."""
     package = Path(__file__).resolve().parents[1]
-    files = sorted(
-        [*package.glob("attacks/*.py"), *package.glob("robustness/*.py"), package / "corruptions.py"]
-    )
+    files = [*sorted(package.glob("attacks/*.py")), package / "corruptions.py"]
+    files += [package / "robustness" / name for name in ("adaptive.py", "universal.py")]
     return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()

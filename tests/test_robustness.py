@@ -1,0 +1,758 @@
+"""Attacks on lists of images, perturbations that are kept, and the study: measured once, and whole."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_voc
+from PIL import Image
+from scipy.io import savemat
+from torch import Tensor
+
+from segmix_core import results, run
+from segmix_core.attacks import Perturbation, control_of, fit
+from segmix_core.attacks.adaptive import Adversary
+from segmix_core.attacks.gd_uap import GDUAP
+from segmix_core.attacks.sanity import Check
+from segmix_core.attacks.uap import UAP
+from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.voc import open_voc
+from segmix_core.errors import InputError
+from segmix_core.evaluation import Scores, evaluate
+from segmix_core.experiments import METHODS, find_experiment
+from segmix_core.experiments.robustness import STUDIES, SURROGATE, UNIVERSALS, Part, find_parts
+from segmix_core.experiments.scales import SMOKE
+from segmix_core.models import SourceSeparation
+from segmix_core.report.robustness import curves, drops
+from segmix_core.request import Request
+from segmix_core.rng import stream
+from segmix_core.robustness import adaptive, study, universal
+from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
+from segmix_core.robustness.study import Clock, run_study
+from segmix_core.robustness.universal import Shown, crafted, crafting, published, ways
+from segmix_core.run import OutOfTimeError, row_key
+
+CROP = 32
+SEA = Adversary(epsilon=8.0, steps=3, losses=("masked-ce", "js"))
+
+
+def network(seed: int) -> SourceSeparation:
+    torch.manual_seed(seed)
+    model = SourceSeparation(
+        21, backbone="resnet18w32", head="full", output_stride=8, aspp_channels=8, aspp_rates=(1, 2, 3)
+    )
+    return model.eval()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model() -> SourceSeparation:
+    return network(3)
+
+
+@pytest.fixture(scope="module")
+def other() -> SourceSeparation:
+    return network(0)
+
+
+@pytest.fixture(scope="module")
+def images(model: SourceSeparation, tmp_path_factory: pytest.TempPathFactory) -> SegmentationDataset:
+    """Five images, wide and low, so that a crop pads them, whose labels are what the network says of them."""
+    shape = (24, 40)
+    folder = tmp_path_factory.mktemp("own") / "voc"
+    root = write_voc(folder, {"val": [np.zeros(shape, np.uint8)] * 5})
+    rng = np.random.default_rng(5)
+    for path in (root / "JPEGImages").iterdir():
+        small = Image.fromarray(rng.integers(0, 256, (6, 10, 3), dtype=np.uint8))
+        small.resize(shape[::-1]).save(path, quality=95)
+    dataset = open_voc(root, "val")
+    shown_BCHW, _, _ = batch_of(dataset, range(5), CROP, "cpu")
+    with torch.no_grad():
+        said_BHW = model(shown_BCHW).dominant.argmax(1).to(torch.uint8).numpy()
+    for path, said in zip(dataset.label_paths, said_BHW, strict=True):
+        label = np.full(shape, 255, np.uint8)
+        label[:, 4:36] = said[4:28]
+        Image.fromarray(label).save(path)
+    return open_voc(root, "val")
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adaptive, "BATCH", 2)
+
+
+def attacked(model: SourceSeparation, images: SegmentationDataset, **given: Any) -> AttackedSet:
+    return attack_dataset(
+        model, images, given.pop("adversary", SEA), **{"measured": "dominant", "crop": CROP} | given
+    )
+
+
+def same(one: AttackedSet, two: AttackedSet) -> bool:
+    return (
+        one.scores.keys() == two.scores.keys()
+        and one.by_loss.keys() == two.by_loss.keys()
+        and all(
+            np.array_equal(one.scores[name].per_image_nNN, two.scores[name].per_image_nNN)
+            for name in one.scores
+        )
+        and np.array_equal(one.right_n, two.right_n)
+        and all(np.array_equal(one.by_loss[name], two.by_loss[name]) for name in one.by_loss)
+    )
+
+
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SourceSeparation, Tensor]]:
+    """The networks that judge, and the images that they are shown."""
+    kept: list[tuple[SourceSeparation, Tensor]] = []
+    scored = adaptive._scored
+
+    def keep(judge: SourceSeparation, image_BCHW: Tensor, *rest: Any) -> dict[str, np.ndarray]:
+        kept.append((judge, image_BCHW.clone()))
+        return scored(judge, image_BCHW, *rest)
+
+    monkeypatch.setattr(adaptive, "_scored", keep)
+    return kept
+
+
+# Attacks on the images of a list
+
+
+def test_an_attack_takes_from_a_network_that_was_right_everywhere(
+    model: SourceSeparation, images: SegmentationDataset
+) -> None:
+    clean = attacked(model, images, adversary=replace(SEA, epsilon=0.0))
+    found = attacked(model, images)
+    noisy = attacked(model, images, adversary=None, epsilon=8.0)
+    assert clean.right_n.tolist() == [1.0] * 5
+    assert (found.right_n < noisy.right_n).all()
+    assert found.right_n.mean() < 0.97
+    assert found.by_loss.keys() == {"masked-ce", "js"}
+    assert np.allclose(found.right_n, np.minimum(*found.by_loss.values()))
+
+
+def test_an_attack_that_was_stopped_goes_on_at_its_batch_bit_for_bit(
+    model: SourceSeparation,
+    images: SegmentationDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    undisturbed = attacked(model, images)
+    batches: list[int] = []
+    attack = adaptive.attack
+
+    def count(model: SourceSeparation, image_BCHW: Tensor, *rest: Any, **named: Any) -> Any:
+        batches.append(len(image_BCHW))
+        return attack(model, image_BCHW, *rest, **named)
+
+    def stop(done: int, number: int) -> None:
+        assert (done, number) == (2, 5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adaptive, "attack", count)
+    with pytest.raises(KeyboardInterrupt):
+        attacked(model, images, folder=tmp_path, progress=stop)
+    assert batches == [2]
+    told: list[tuple[int, int]] = []
+    gone_on = attacked(
+        model, images, folder=tmp_path, progress=lambda done, number: told.append((done, number))
+    )
+    assert batches == [2, 2, 1]
+    assert told == [(2, 5), (4, 5), (5, 5)]
+    assert same(gone_on, undisturbed)
+    assert same(attacked(model, images, folder=tmp_path), undisturbed)
+    assert batches == [2, 2, 1]
+
+
+def spoil_bytes(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+def spoil_images(path: Path) -> None:
+    """A whole part, of another number of images."""
+    with np.load(path) as opened:
+        part = {name: opened[name][:1] for name in opened.files}
+    np.savez(path, **part)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_bytes,
+        spoil_images,
+        lambda path: path.write_bytes(path.read_bytes()[:400]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text("mine"),
+        lambda path: np.savez(path),
+        lambda path: np.savez(path, matrix=np.array([{}], dtype=object)),
+    ],
+)
+def test_a_damaged_part_is_one_line(
+    spoil: Any, model: SourceSeparation, images: SegmentationDataset, tmp_path: Path
+) -> None:
+    quick = Adversary(epsilon=1.0, steps=1, losses=("js",))
+    attacked(model, images, adversary=quick, folder=tmp_path)
+    spoil(tmp_path / "001.npz")
+    with pytest.raises(InputError, match=r"001.npz: is no part of an attack; delete it"):
+        attacked(model, images, adversary=quick, folder=tmp_path)
+    (tmp_path / "001.npz").unlink()
+    assert len(attacked(model, images, adversary=quick, folder=tmp_path).right_n) == 5
+
+
+@pytest.mark.parametrize("adversary", [replace(SEA, epsilon=0.0), None])
+def test_epsilon_0_is_plain_evaluation(
+    adversary: Adversary | None, model: SourceSeparation, images: SegmentationDataset
+) -> None:
+    found = attacked(model, images, adversary=adversary, epsilon=0.0)
+    plain = evaluate(model, images, crop=CROP, batch_size=2)
+    assert found.scores.keys() == plain.keys() == {"dominant", "final"}
+    for name, scores in plain.items():
+        assert np.array_equal(found.scores[name].per_image_nNN, scores.per_image_nNN)
+
+
+@pytest.mark.parametrize("adversary", [SEA, None])
+def test_padding_is_left_alone(
+    adversary: Adversary | None,
+    model: SourceSeparation,
+    images: SegmentationDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = seen(monkeypatch)
+    attacked(model, images, adversary=adversary, epsilon=8.0)
+    shown_BCHW = torch.cat([image for _, image in kept])
+    image_BCHW, _, inside_BHW = batch_of(images, range(5), CROP, "cpu")
+    assert inside_BHW.float().mean() == 24 / 32
+    change_BHW = (shown_BCHW - image_BCHW).abs().amax(1)
+    assert not change_BHW[~inside_BHW].any()
+    assert (change_BHW[inside_BHW] > 0).float().mean() > 0.9
+    assert float(change_BHW.max()) <= 8 / 255 + 1e-6
+
+
+def test_transfer_is_judged_by_the_other_network(
+    model: SourceSeparation,
+    other: SourceSeparation,
+    images: SegmentationDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = seen(monkeypatch)
+    own = attacked(model, images)
+    transferred = attacked(model, images, judges=other, measured="final")
+    assert [judge is other for judge, _ in kept] == [False] * 3 + [True] * 3
+    for (_, one), (_, two) in zip(kept[:3], kept[3:], strict=True):
+        assert torch.equal(one, two)  # the attack itself does not know who will judge
+    _, label_BHW, _ = batch_of(images, range(5), CROP, "cpu")
+    with torch.no_grad():
+        final = other(torch.cat([image for _, image in kept[3:]])).outputs()["final"]
+    valid_BHW = label_BHW != 255
+    right_B = ((final.argmax(1) == label_BHW) & valid_BHW).sum((1, 2)) / valid_BHW.sum((1, 2))
+    assert transferred.right_n == pytest.approx(right_B.numpy())
+    assert not np.allclose(transferred.right_n, own.right_n, atol=0.1)
+
+
+def test_a_network_that_judges_is_put_into_evaluation_mode(images: SegmentationDataset) -> None:
+    model = network(3)
+    expected = attacked(model, images, adversary=None, epsilon=4.0)
+    model.train()
+    assert same(attacked(model, images, adversary=None, epsilon=4.0), expected)
+    assert not model.training
+
+
+def test_the_worst_of_several_is_taken_for_each_image() -> None:
+    def one(rights: list[int], finals: list[int]) -> AttackedSet:
+        """Of 10 pixels in each image, so many right."""
+        outputs = {"dominant": rights, "final": finals}
+        scores = {
+            name: Scores(np.array([[[right, 10 - right], [0, 0]] for right in counts]), ("background", "cat"))
+            for name, counts in outputs.items()
+        }
+        return AttackedSet(scores, np.array(rights) / 10, {"js": np.array(rights) / 10})
+
+    worst = worst_of([one([9, 2, 5], [1, 2, 3]), one([4, 8, 5], [7, 8, 9])])
+    assert worst.right_n.tolist() == [0.4, 0.2, 0.5]
+    assert worst.scores["dominant"].per_image_nNN[:, 0, 0].tolist() == [4, 2, 5]
+    # Another output is read on the image that is worst for the measured one; of equals the first counts.
+    assert worst.scores["final"].per_image_nNN[:, 0, 0].tolist() == [7, 2, 3]
+    assert worst.scores["dominant"].as_json()["aAcc"] == pytest.approx(100 * 11 / 30, abs=1e-4)
+
+
+def test_a_folder_of_an_attack_is_named_after_all_that_decides_it(tmp_path: Path) -> None:
+    identity = {"images": "a", "crop": 32, "seed": 0}
+    adversaries = [
+        SEA, None, replace(SEA, epsilon=4.0), replace(SEA, steps=4), replace(SEA, aim="joint"),
+        replace(SEA, losses=("js", "masked-ce")), replace(SEA, shrink=False),
+    ]  # fmt: skip
+    folders = [attack_folder(tmp_path, one, **identity) for one in adversaries]
+    folders += [attack_folder(tmp_path, SEA, **identity | {name: "b"}) for name in identity]
+    assert len(set(folders)) == len(adversaries) + 3
+    assert attack_folder(tmp_path, replace(SEA), **identity) == folders[0]
+
+
+def test_some_images_of_a_list_keep_their_order_and_have_another_digest(images: SegmentationDataset) -> None:
+    some = images.only([3, 0])
+    assert some.ids == (images.ids[3], images.ids[0])
+    assert np.array_equal(some.pair(0)[0], images.pair(3)[0])
+    assert np.array_equal(some.pair(1)[1], images.pair(0)[1])
+    whole = images.digest()
+    digests = {whole, some.digest(), images.only([0, 3]).digest(), images.only([0]).digest()}
+    assert len(digests) == 4
+    assert images.only(range(5)).digest() == whole
+
+
+# Universal perturbations
+
+
+def rough(size: int) -> Perturbation:
+    v_CHW = torch.rand(3, size, size, generator=torch.Generator().manual_seed(1)) * 20 - 10
+    return Perturbation("rough", v_CHW, {"attack": "none"})
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 47), (8, 8)])
+def test_controls_are_made_at_the_size_of_the_image(height: int, width: int) -> None:
+    """Resized noise would be averaged away: its largest size and its RMS are those after the fitting."""
+    one = rough(8)
+    fitted = replace(one, v_CHW=fit(one.v_CHW, height, width))
+    grey = torch.full((2, 3, height, width), 0.5)
+    change = {
+        way.control: (way.perturb()(grey) - grey)[0] * 255
+        for way in ways(one, access="transfer", published=False)
+    }
+    assert float(change[None].abs().max()) == pytest.approx(fitted.epsilon, abs=1e-3)
+    assert change["signs of the same size"].abs() == pytest.approx(fitted.epsilon, abs=1e-3)
+    assert change["signs of the same RMS"].abs() == pytest.approx(fitted.rms, abs=1e-3)
+    assert fitted.rms < fitted.epsilon
+    rng = stream(0, "control", "rough", "shuffled")
+    shuffled = control_of(fitted, "shuffled", rng=rng).v_CHW
+    assert change["shuffled"] == pytest.approx(shuffled, abs=1e-3)
+    assert change["shuffled"].sort().values == pytest.approx(change["shuffled"].sort().values)
+
+
+def test_a_perturbation_is_shown_in_its_ways() -> None:
+    shown = [(way.fit, way.control) for way in ways(rough(8), access="transfer", published=True)]
+    controls = [
+        ("resize", "signs of the same size"),
+        ("resize", "signs of the same RMS"),
+        ("resize", "shuffled"),
+    ]
+    assert shown == [("resize", None), *controls, ("tile", None), ("center_pad", None)]
+    own = [*ways(rough(8), access="white-box", published=False)]
+    assert [(way.fit, way.control) for way in own] == shown[:4]
+    assert {way.access for way in own} == {"white-box"}
+    for way in own:
+        assert results._misplaced(way.condition(), results.CONDITION) is None
+    assert Shown(rough(8), fit="tile", control="shuffled").condition() == {
+        "kind": "universal", "name": "rough", "control": "shuffled",
+        "epsilon": round(rough(8).epsilon, 2), "severity": None, "aim": None, "access": "transfer",
+        "how": "tile", "valid": True, "making": {"attack": "none"},
+    }  # fmt: skip
+
+
+def test_crafting_takes_its_length_from_a_study_or_from_steps() -> None:
+    smoke = STUDIES["smoke"]
+    assert crafting("uap", size=9) == UAP(size=9)
+    assert crafting("gd-uap-part", size=9, epsilon=4, seed=2) == GDUAP(
+        knowledge="part", size=9, epsilon=4, seed=2
+    )
+    of_study = crafting("gd-uap-none", size=9, study=smoke)
+    assert isinstance(of_study, GDUAP)
+    assert (of_study.iterations, of_study.check_every, of_study.watched) == (20, 10, 4)
+    assert crafting("uap", size=9, study=smoke) == UAP(size=9, images=4, passes=1)
+    assert crafting("gd-uap-none", size=9, steps=400) == GDUAP(size=9, iterations=400)
+    assert crafting("uap", size=9, study=smoke, steps=7) == UAP(size=9, images=4, passes=7)
+    with pytest.raises(InputError, match="did you mean 'gd-uap-data'"):
+        crafting("gd-uap-dat", size=9)
+
+
+def test_a_published_perturbation_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no such perturbation; put ResNet-152.mat there"):
+        published(tmp_path, "ResNet-152.mat", "uap-resnet152")
+
+
+# The study
+
+TINY = replace(
+    SMOKE, crop=33, eval_crop=48, batch_size=4, aspp_channels=8, stage1_steps=1, stage2_steps=1,
+    silhouettes=(8, 4, 48),
+)  # fmt: skip
+SHORT = replace(
+    STUDIES["smoke"], images=2, steps=2, longer=3, corrupted=2, uap_images=1, gd_uap_iterations=2,
+    gd_uap_check_every=2, gd_uap_watched=2,
+)  # fmt: skip
+NAMES = ("baseline", "sourcesep-cm")
+STUDY: tuple[tuple[tuple[Part, ...], tuple[str, ...]], ...] = (
+    (("universal", "adaptive"), NAMES),
+    (("corruptions", "matrix"), NAMES[:1]),
+)
+
+
+def ask(name: str, *, seed: int = 0, **given: Any) -> Request:
+    return Request(experiment=find_experiment(name), scale=TINY, pretrained="none", seed=seed, **given)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "CACHE", folder / "cache")
+        patch.setattr("segmix_core.data.GENERATED", folder / "generated")
+        patch.setitem(STUDIES, "smoke", SHORT)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of perturbations in the form of the published ones."""
+    folder = tmp_path_factory.mktemp("published")
+    rng = np.random.default_rng(0)
+    for one in UNIVERSALS:
+        if one.file is not None:
+            savemat(folder / one.file, {"r": rng.uniform(-10, 10, (224, 224, 3)).astype(np.float32)})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(cache: Path, files: Path) -> Path:
+    """The rows of the study: half of its parts of two methods, and all of them of one."""
+    path = cache / "rows.jsonl"
+    assert find_parts("robustness") == ("universal", "adaptive", "corruptions", "matrix")
+    found = [
+        run_study(parts, ask, experiments=names, perturbations=files, results_file=path)
+        for parts, names in STUDY
+    ]
+    assert found == [([f"{part} {name} 0" for part in parts for name in names], []) for parts, names in STUDY]
+    return path
+
+
+def metrics(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return sorted((row_key(row), row["metrics"]["aAcc"]) for row in rows)
+
+
+def of_kind(rows: list[dict[str, Any]], kind: str, name: str) -> list[dict[str, Any]]:
+    return [row for row in rows if (row["condition"] or {}).get("kind") == kind and row["experiment"] == name]
+
+
+@pytest.mark.slow
+def test_a_second_run_adds_no_row_and_measures_nothing(
+    done: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object, **named: object) -> None:
+        raise AssertionError("measured again")
+
+    for name in ("study.evaluate", "study.attack_dataset", "study.load_model", "universal.load_model"):
+        monkeypatch.setattr(f"segmix_core.robustness.{name}", fail)
+    monkeypatch.setattr(run, "train", fail)
+    before = done.read_bytes()
+    for parts, names in STUDY:
+        again, left = run_study(parts, ask, experiments=names, perturbations=files, results_file=done)
+        assert (len(again), left) == (len(parts) * len(names), [])
+    assert done.read_bytes() == before
+    keys = [row_key(row) for row in results.read(done)]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.slow
+def test_rows_are_of_the_compared_alone_and_beside_clean_ones(done: Path) -> None:
+    rows = results.read(done)
+    assert {(row["experiment"], row["seed"]) for row in rows} == {(name, 0) for name in NAMES}
+    for name in NAMES:
+        clean = [row for row in rows if row["condition"] is None and row["experiment"] == name]
+        assert {row["stage"] for row in clean} == {1, 2}
+    found = drops(rows)
+    assert {drop.experiment for drop in found} == set(NAMES)
+    table6 = {one.name for one in UNIVERSALS}
+    assert {drop.perturbation for drop in found if " on " not in drop.perturbation} == table6
+
+
+@pytest.mark.slow
+def test_rows_of_universal_perturbations_say_what_was_shown(done: Path) -> None:
+    rows = [
+        row["condition"] | {"stage": row["stage"]}
+        for row in of_kind(results.read(done), "universal", "baseline")
+        if " on " not in row["condition"]["name"]
+    ]
+    shown = {(row["name"], row["control"], row["how"], row["stage"]) for row in rows}
+    expected = set()
+    for one in UNIVERSALS:
+        controls = (None, "signs of the same size", "signs of the same RMS", "shuffled")
+        expected |= {(one.name, control, "resize", 2) for control in controls}
+        expected |= {(one.name, None, "resize", 1)}
+        if one.file is not None:
+            expected |= {(one.name, None, how, 2) for how in ("tile", "center_pad")}
+    assert shown == expected
+    assert len(rows) == len(expected)
+    assert {row["access"] for row in rows} == {"transfer"}
+    for row in rows:
+        making = row["making"]
+        if row["name"].startswith("uap-"):
+            assert making["file"] in ("ResNet-152.mat", "GoogLeNet.mat")
+            assert row["epsilon"] == pytest.approx(10, abs=0.01)
+        else:
+            assert (row["epsilon"], making["epsilon"], making["output"]) == (10, 10, "dominant")
+    networks = {row["making"]["network"] for row in rows if "network" in row["making"]}
+    assert len(networks) == 1  # all on the surrogate ...
+    own = [
+        row["condition"]
+        for row in of_kind(results.read(done), "universal", "baseline")
+        if row["condition"]["name"] == "uap on baseline"
+    ]
+    assert own[0]["making"]["network"] not in networks  # ... which is another baseline than the compared one
+
+
+@pytest.mark.slow
+def test_the_matrix_says_who_was_attacked_by_its_own(done: Path) -> None:
+    cells = {
+        (row["condition"]["name"], row["condition"]["access"])
+        for row in of_kind(results.read(done), "universal", "baseline")
+        if " on " in row["condition"]["name"]
+    }
+    assert cells == {
+        (f"{attack} on {source}", "white-box" if source == "baseline" else "transfer")
+        for attack in ("uap", "gd-uap-none")
+        for source in METHODS
+    }
+
+
+@pytest.mark.slow
+def test_rows_of_adaptive_attacks_say_what_was_tried(done: Path) -> None:
+    rows = of_kind(results.read(done), "adaptive", "sourcesep-cm")
+    reported = [row for row in rows if row["output"] == "dominant"]
+    shown = [
+        tuple(row["condition"][key] for key in ("control", "epsilon", "aim", "access", "how"))
+        for row in reported
+        if row["stage"] == 2
+    ]
+    signs = "signs of the same size"
+    aims = ("dominant", "final", "joint", "phantom")
+    sea = "SEA, 2 steps, 4 losses"
+    by_aim = [(None, 1.0, aim, "white-box", sea) for aim in aims]
+    worst = reported[-1]["condition"]["making"]["aim"]
+    assert shown == [
+        (None, 0.0, None, "white-box", "as it is"),
+        *by_aim,
+        (signs, 1.0, None, "white-box", "random signs"),
+        (signs, 4.0, None, "white-box", "random signs"),
+        (None, 4.0, worst, "white-box", sea),
+        (None, 1.0, "dominant", "transfer", sea),
+        (None, 1.0, worst, "white-box", "SEA, 3 steps, 4 losses"),
+        (None, 255.0, worst, "white-box", "APGD, 2 steps, 1 losses"),
+        (None, 1.0, "worst", "white-box", sea),
+    ]
+    assert {row["condition"]["aim"] for row in rows if row["stage"] == 1} == set(aims)
+    transfer = next(row for row in rows if row["condition"]["access"] == "transfer")
+    assert transfer["condition"]["making"]["made on"] == {"experiment": "baseline", "seed": SURROGATE}
+    assert {row["eval_images"] for row in rows} == {2}
+    assert all(row["per_image"] is not None for row in rows)
+    (curve,) = (one for one in curves(results.read(done)) if one.experiment == "sourcesep-cm")
+    assert (list(curve.by_epsilon), list(curve.longer), curve.at) == ([0.0, 1.0, 4.0], [2, 3], 1.0)
+
+
+@pytest.mark.slow
+def test_a_check_that_fails_makes_every_row_of_the_network_invalid(
+    cache: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def masked(*given: object, **named: object) -> Check:
+        return Check("gradients are finite and not masked", False, "made up")
+
+    for name in NAMES:
+        for condition in (row["condition"] for row in of_kind(results.read(done), "adaptive", name)):
+            assert len(condition["making"]["checks"]) == 7
+            assert condition["valid"] == (not condition["making"]["failed"])
+    target = study.Target(ask("baseline"), ask, Clock(None), lambda what, unit: lambda *told: None)
+    for kept in target.folder.glob("adaptive-*.jsonl"):
+        kept.rename(kept.with_suffix(".before"))
+    monkeypatch.setattr(study, "finite_and_unmasked", masked)
+    path = tmp_path / "rows.jsonl"
+    run_study(("adaptive",), ask, experiments=("baseline",), results_file=path)
+    for kept in target.folder.glob("adaptive-*.jsonl"):
+        kept.with_suffix(".before").replace(kept)
+    rows = of_kind(results.read(path), "adaptive", "baseline")
+    assert {row["condition"]["valid"] for row in rows} == {False}
+    for row in rows:
+        assert "gradients are finite and not masked" in row["condition"]["making"]["failed"]
+        assert row["condition"]["making"]["checks"]["gradients are finite and not masked"] == "made up"
+    (curve,) = curves(rows)
+    assert not curve.valid
+
+
+@pytest.mark.slow
+def test_corruptions_are_shown_at_every_severity(done: Path) -> None:
+    rows = [row for row in of_kind(results.read(done), "corruption", "baseline") if row["reported"]]
+    shown = [(row["condition"]["name"], row["condition"]["severity"]) for row in rows]
+    assert shown[0] == ("none", 0)
+    names = list(dict.fromkeys(name for name, _ in shown[1:]))
+    assert shown[1:] == [(name, severity) for name in names for severity in range(1, 6)]
+    assert len(names) >= 15
+    assert len({row["eval_digest"] for row in rows}) == 1
+    assert {row["eval_images"] for row in rows} == {2}
+
+
+@pytest.mark.slow
+def test_a_part_that_is_stopped_leaves_no_row_and_goes_on(
+    cache: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    seen: list[str] = []
+    evaluated = study.evaluate
+
+    def stop_at_the_fifth(*given: Any, **named: Any) -> Any:
+        seen.append("image")
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return evaluated(*given, **named)
+
+    monkeypatch.setattr(study, "CORRUPTIONS", ("gaussian_noise", "contrast"))
+
+    common: dict[str, Any] = {"experiments": ("mixup",), "results_file": path}
+    with monkeypatch.context() as stopped:
+        stopped.setattr(study, "evaluate", stop_at_the_fifth)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(("corruptions",), ask, **common)
+    assert results.read(path) == []
+    whole = 1 + 2 * 5
+    seen.clear()
+    with monkeypatch.context() as counted:
+        counted.setattr(
+            study, "evaluate", lambda *given, **named: seen.append("x") or evaluated(*given, **named)
+        )
+        assert run_study(("corruptions",), ask, **common) == (["corruptions mixup 0"], [])
+    assert len(seen) == whole - 4
+    reported = [row for row in of_kind(results.read(path), "corruption", "mixup") if row["reported"]]
+    assert len(reported) == whole
+
+
+@pytest.mark.slow
+def test_a_budget_leaves_parts_says_so_and_is_gone_on_with(
+    cache: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    common: dict[str, Any] = {"experiments": NAMES, "results_file": path}
+    labels = [f"adaptive {name} 0" for name in NAMES]
+    assert run_study(("adaptive",), ask, budget=0.0, **common) == ([], labels)
+    assert not path.exists()
+    # Time is up as soon as an attack on the second method begins; the first is in the cache.
+    target = study.Target(ask("sourcesep-cm"), ask, Clock(None), lambda what, unit: lambda *told: None)
+    for kept in target.folder.glob("adaptive-*.jsonl"):
+        kept.unlink()
+    batches = sorted((target.folder / "attacks").rglob("*.npz"))
+    batches[0].unlink()
+
+    def late(self: Clock, report: Any) -> Any:
+        raise OutOfTimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "watched", late)
+        assert run_study(("adaptive",), ask, budget=1e6, **common) == (labels[:1], labels[1:])
+    rows = results.read(path)
+    assert {row["experiment"] for row in rows} == {"baseline"}
+    assert run_study(("adaptive",), ask, budget=1e6, **common) == (labels, [])
+    assert batches[0].exists()
+    again = results.read(path)
+    assert again[: len(rows)] == rows
+    assert metrics(again) == metrics(
+        [
+            row
+            for row in results.read(done)
+            if (row["condition"] or {"kind": "adaptive"})["kind"] == "adaptive"
+        ]
+    )
+
+
+def test_work_stops_when_the_next_step_would_end_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = SimpleNamespace(at=0.0)
+    monkeypatch.setattr(study, "time", SimpleNamespace(monotonic=lambda: now.at))
+    clock = Clock(10.0)
+    told: list[int] = []
+    report = clock.watched(lambda done, whole, terms: told.append(done))
+    now.at = 3.0
+    report(1, 4, {})
+    now.at = 5.0
+    report(2, 4, {})  # 5 seconds are left for a step that took 3 at most
+    now.at = 8.0
+    with pytest.raises(OutOfTimeError):
+        report(3, 4, {})  # and now 2
+    clock.look()
+    now.at = 10.0
+    report(4, 4, {})  # what is done is done
+    assert told == [1, 2, 3, 4]
+    with pytest.raises(OutOfTimeError):
+        clock.look()
+    Clock(None).look()
+
+
+def test_without_the_published_files_their_rows_are_left(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(study._PARTS, "universal", lambda target, perturbations: iter(()))
+    found = run_study(("universal",), ask, experiments=("baseline",), results_file=tmp_path / "rows.jsonl")
+    label = "universal baseline 0"
+    assert found == ([label], [f"{label} (published ones need --perturbations)"])
+
+
+def test_what_cannot_be_studied_is_found_before_the_work(
+    cache: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "cached_run", lambda *given, **named: pytest.fail("trained before it looked"))
+    path = tmp_path / "rows.jsonl"
+    common: dict[str, Any] = {"results_file": path}
+    with pytest.raises(InputError, match="did you mean 'sourcesep-cm'"):
+        run_study(("adaptive",), ask, experiments=("baseline", "sourcesep-mc"), **common)
+    with pytest.raises(InputError, match="method of the study"):  # declared, but not compared here
+        run_study(("adaptive",), ask, experiments=("table10/mixup+cooccurrence",), **common)
+    with pytest.raises(InputError, match="choose other seeds"):
+        run_study(("adaptive",), ask, seeds=(0, SURROGATE), **common)
+    with pytest.raises(InputError, match=r"ResNet-152.mat: no such perturbation"):
+        run_study(("universal",), ask, perturbations=tmp_path, **common)
+    (tmp_path / "GoogLeNet.mat").write_text("mine")
+    (tmp_path / "ResNet-152.mat").write_bytes((files / "ResNet-152.mat").read_bytes())
+    with pytest.raises(InputError, match=r"GoogLeNet.mat: is no whole .mat file"):
+        run_study(("universal",), ask, perturbations=tmp_path, **common)
+    assert not path.exists()
+    with pytest.raises(InputError, match="no list of segmented images to attack"):
+        run_study(("adaptive",), lambda name, seed: ask(name, seed=seed, eval_split=None), **common)
+    path.write_text("{}\n")
+    with pytest.raises(InputError, match=r"rows.jsonl:1"):
+        run_study(("adaptive",), ask, **common)
+    with pytest.raises(InputError, match="cannot be written"):
+        run_study(("adaptive",), ask, results_file=path / "below.jsonl")
+
+
+@pytest.mark.slow
+def test_a_perturbation_is_crafted_once_and_kept_with_its_picture(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, _ = run.cached_run(ask("baseline"))
+    training = run.data_of(ask("baseline"))[0]
+    how = crafting("gd-uap-none", size=16, study=SHORT, epsilon=4.0)
+    told: list[tuple[int, int, dict[str, float]]] = []
+    made = crafted(
+        checkpoint, how, training, tmp_path, output="dominant", report=lambda *given: told.append(given)
+    )
+    assert [(done, whole, list(terms)) for done, whole, terms in told] == [
+        (1, 2, ["fooling rate (%)"]), (2, 2, ["fooling rate (%)"]),
+    ]  # fmt: skip
+    assert made.epsilon <= 4
+    with monkeypatch.context() as patch:
+        patch.setattr(universal, "load_model", lambda path: pytest.fail("crafted again"))
+        again = crafted(checkpoint, how, training, tmp_path, output="dominant")
+    assert torch.equal(again.v_CHW, made.v_CHW)
+    (picture,) = tmp_path.glob("*.png")
+    shade = np.asarray(Image.open(picture)).astype(float)
+    expected = made.v_CHW.permute(1, 2, 0).numpy() / (2 * made.epsilon) + 0.5
+    assert np.abs(shade / 255 - expected).max() <= 0.5 / 255 + 1e-6
+    others = [replace(how, seed=1), replace(how, epsilon=5.0)]
+    for other in others:
+        crafted(checkpoint, other, training, tmp_path, output="dominant")
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
+    assert json.dumps(made.origin)

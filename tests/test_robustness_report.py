@@ -1,0 +1,277 @@
+"""What rows of attacked images are read as, from rows made up so that the answer is known."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from test_results import ATTACKED, ROW
+
+from segmix_core.experiments import METHODS, TABLES, find_experiment
+from segmix_core.report import as_markdown, measured
+from segmix_core.report.robustness import Curve, Drop, corruptions, curves, drops, matrix, printed_drops
+
+SIGNS = "signs of the same size"
+
+
+def row(miou: float, condition: dict[str, Any] | None = None, name: str = "baseline", **changes: Any) -> Any:
+    experiment = find_experiment(name)
+    return (
+        ROW
+        | {
+            "experiment": name,
+            "method": asdict(experiment.method),
+            "metrics": ROW["metrics"] | {"mIoU": miou},
+            "condition": condition,
+        }
+        | changes
+    )
+
+
+def uap(**changes: Any) -> dict[str, Any]:
+    return ATTACKED | changes
+
+
+# Universal perturbations
+
+
+def two_seeds() -> list[Any]:
+    clean = [row(60.0, seed=0), row(50.0, seed=1)]
+    attacked = [row(30.0, uap(), seed=0), row(40.0, uap(), seed=1)]
+    signs = [row(55.0, uap(control=SIGNS), seed=0), row(39.0, uap(control=SIGNS), seed=1)]
+    shuffled = [row(50.0, uap(control="shuffled"), seed=0), row(45.0, uap(control="shuffled"), seed=1)]
+    return clean + attacked + signs + shuffled
+
+
+def test_a_drop_is_what_is_lost_beside_its_controls() -> None:
+    (drop,) = drops(two_seeds())
+    assert (drop.experiment, drop.perturbation, drop.fit) == ("baseline", "uap-resnet152", "resize")
+    assert (drop.access, drop.epsilon, drop.images) == ("transfer", 10, 10)
+    assert (drop.clean, drop.attacked) == ({0: 60, 1: 50}, {0: 30, 1: 40})
+    assert drop.controls == {SIGNS: {0: 55, 1: 39}, "shuffled": {0: 50, 1: 45}}
+    mean, half = drop.lost
+    assert mean == 20  # (60 - 30 + 50 - 40) / 2
+    assert half == pytest.approx(12.706 * 20 / np.sqrt(2) / np.sqrt(2), rel=1e-3)  # t of one degree
+    assert drop.retained == pytest.approx((50 + 80) / 2)
+    assert drop.excess is not None
+    assert drop.excess[0] == pytest.approx(((50 - 30) + (39 - 40)) / 2)
+    assert drop.is_attack is False  # with seed 1 the signs took more
+
+
+def test_what_beats_every_control_with_every_seed_is_an_attack() -> None:
+    rows = [one for one in two_seeds() if (one["condition"] or {}).get("control") != SIGNS]
+    assert drops(rows)[0].is_attack is True
+    none = [one for one in rows if one["condition"] is None or one["condition"]["control"] is None]
+    assert drops(none)[0].is_attack is None
+    assert drops(none)[0].excess is None
+    equal = [*rows, row(30.0, uap(control=SIGNS), seed=0), row(60.0, uap(control=SIGNS), seed=1)]
+    assert drops(equal)[0].is_attack is False  # as much as noise takes is noise
+
+
+def test_a_seed_counts_where_all_of_it_was_measured() -> None:
+    rows = [one for one in two_seeds() if one["seed"] == 0 or one["condition"] != uap(control=SIGNS)]
+    (drop,) = drops([*rows, row(70.0, seed=2)])
+    assert drop.seeds == [0]
+    assert drop.lost == (30, None)
+    assert drop.excess == (20, None)
+
+
+def test_nothing_is_left_of_nothing() -> None:
+    assert np.isnan(replace(drops(two_seeds())[0], clean={0: 0.0, 1: 50.0}).retained)
+
+
+def test_drops_are_of_the_output_that_the_method_reports() -> None:
+    rows = []
+    for name, stage, output, clean, attacked in (
+        ("sourcesep-cm", 2, "dominant", 60.0, 40.0),
+        ("sourcesep-cm", 2, "final", 61.0, 31.0),
+        ("sourcesep-cm", 1, "dominant", 62.0, 22.0),
+        ("sourcesep-cm", 1, "final", 63.0, 13.0),
+    ):
+        where = {"stage": stage, "output": output}
+        rows += [row(clean, None, name, **where), row(attacked, uap(), name, **where)]
+    assert [drop.lost[0] for drop in drops(rows)] == [20]
+    of_stage_1 = METHODS["sourcesep-cm"].method.stage1().output()
+    assert [drop.lost[0] for drop in drops(rows, stage=1)] == [{"dominant": 40, "final": 50}[of_stage_1]]
+    assert [drop.lost[0] for drop in drops(rows, metric="aAcc")] == [0]
+
+
+def test_what_differs_is_never_mixed() -> None:
+    """Another setting, list of images, crop, way of fitting, size or access is another drop."""
+    rows = two_seeds()
+    other: list[dict[str, Any]] = [
+        {"weights": {"name": "imagenet"}},
+        {"eval_digest": "0" * 16},
+        {"crop": 128},
+        {"scale_digest": "1" * 12},
+    ]
+    for changes in other:
+        found = drops(rows + [one | changes | {"metrics": {"mIoU": 7.0}} for one in rows])
+        assert sorted(drop.lost[0] for drop in found) == [0, 20], changes
+    for changes in ({"how": "tile"}, {"epsilon": 5}, {"access": "white-box"}, {"name": "uap"}):
+        more = [row(10.0, uap(**changes), seed=seed) for seed in (0, 1)]
+        found = drops(rows + more)
+        assert sorted(drop.lost[0] for drop in found) == [20, 45], changes
+    # Images that were never measured clean have no drop, and rows of what is not compared are passed over.
+    assert drops([one for one in rows if one["condition"] is not None]) == []
+    assert drops([one | {"experiment": "table10/mixup+cooccurrence"} for one in rows]) == []
+
+
+def test_the_printed_table_6() -> None:
+    printed = printed_drops()
+    assert len(printed) == 5 * 5
+    assert printed["sourcesep-cc", "uap-resnet152"] == (77.9, 69.1)
+    assert printed["sourcesep-cm", "gd-uap-none"] == (78.9, 67.2)
+    assert {perturbation for _, perturbation in printed} == {
+        one.perturbation for one in TABLES[6] if one.perturbation is not None
+    }
+
+
+def test_the_matrix_has_attackers_down_and_attacked_across() -> None:
+    def one(perturbation: str, experiment: str, attacked: float) -> Drop:
+        (drop,) = drops([row(50.0, None, experiment), row(attacked, uap(name=perturbation), experiment)])
+        return drop
+
+    found = matrix(
+        [
+            one("uap on baseline", "sourcesep-cm", 40.0),
+            one("uap on sourcesep-cm", "baseline", 30.0),
+            one("uap on mixup", "mixup", 5.0),
+            one("gd-uap-none on baseline", "baseline", 1.0),
+            one("uap", "baseline", 2.0),
+        ],
+        "uap",
+    )
+    names = list(METHODS)
+    expected = np.full((5, 5), np.nan)
+    expected[names.index("baseline"), names.index("sourcesep-cm")] = 10
+    expected[names.index("sourcesep-cm"), names.index("baseline")] = 20
+    expected[names.index("mixup"), names.index("mixup")] = 45
+    np.testing.assert_array_equal(found, expected)
+
+
+# Adaptive attacks
+
+CHECKS = {"an unbounded attack reaches zero": "0; at most 1 allowed"}
+
+
+def sea(**changes: Any) -> dict[str, Any]:
+    making = {"aim": "dominant", "epsilon": 1.0, "steps": 20, "shrink": True, "checks": CHECKS, "failed": []}
+    made = making | changes.pop("making", {})
+    given = {"kind": "adaptive", "name": "sea", "epsilon": 1.0, "aim": "dominant", "access": "white-box"}
+    how = {"how": "SEA, 20 steps, 4 losses", "making": made | {"aim": changes.get("aim", "dominant")}}
+    return ATTACKED | given | how | changes
+
+
+def studied(seed: int, worst_aim: str = "joint", *, failed: tuple[str, ...] = ()) -> list[Any]:
+    """The rows of one network, as the study writes them; each has a value of its own."""
+    noise = {"control": SIGNS, "aim": None, "making": {"failed": list(failed)}}
+    other_aim = "dominant" if worst_aim == "joint" else "joint"
+
+    def made(**changes: Any) -> dict[str, Any]:
+        making = {"failed": list(failed)} | changes.pop("making", {})
+        return sea(making=making, **changes)
+
+    at_worst = made(aim=worst_aim) | {"aim": "worst"}
+    cases: list[tuple[float, dict[str, Any], int]] = [
+        (60.0, made(epsilon=0.0, aim=None), 2),
+        (41.0, made(aim=other_aim), 2),
+        (31.0, made(aim=worst_aim), 2),
+        (58.0, made(**noise), 2),
+        (50.0, made(**noise, epsilon=4.0), 2),
+        (11.0, made(aim=worst_aim, epsilon=4.0), 2),
+        (52.0, made(access="transfer"), 2),
+        (29.0, made(aim=worst_aim, making={"steps": 60}), 2),
+        (0.5, made(aim=worst_aim, epsilon=255.0, making={"shrink": False}), 2),
+        (26.0, made(aim="dominant"), 1),
+        (24.0, made(aim="joint"), 1),
+        (28.0, at_worst, 2),
+    ]
+    method = METHODS["sourcesep-cm"].method
+    output = {1: method.stage1().output(), 2: method.output()}
+    return [
+        # What the other output gives is never read here.
+        row(value + seed if name == output[stage] else 99.0, condition, "sourcesep-cm", seed=seed,
+            stage=stage, output=name)
+        for value, condition, stage in cases
+        for name in ("dominant", "final")
+    ]  # fmt: skip
+
+
+def curve_of(rows: list[Any]) -> Curve:
+    (curve,) = curves(rows)
+    return curve
+
+
+def test_a_curve_is_of_the_worst_aim_at_every_size() -> None:
+    curve = curve_of(studied(0))
+    assert (curve.experiment, curve.steps, curve.at, curve.images) == ("sourcesep-cm", 20, 1.0, 10)
+    assert curve.by_epsilon == {0.0: {0: 60}, 1.0: {0: 31}, 4.0: {0: 11}}
+    assert curve.noise == {1.0: {0: 58}, 4.0: {0: 50}}
+    assert curve.by_aim == {"dominant": {0: 41}, "joint": {0: 31}, "worst": {0: 28}}
+    assert curve.longer == {20: {0: 31}, 60: {0: 29}}
+    assert curve.transfer == {0: 52}
+    assert curve.unbounded == {0: 0.5}
+    assert curve.stage1 == {"dominant": {0: 26}, "joint": {0: 24}}
+    assert curve.checks == {0: CHECKS}
+    assert curve.valid
+
+
+def test_each_seed_has_a_worst_aim_of_its_own() -> None:
+    curve = curve_of([*studied(0, "joint"), *studied(1, "dominant")])
+    assert curve.by_epsilon == {0.0: {0: 60, 1: 61}, 1.0: {0: 31, 1: 32}, 4.0: {0: 11, 1: 12}}
+    assert curve.by_aim["joint"] == {0: 31, 1: 42}
+    assert curve.longer == {20: {0: 31, 1: 32}, 60: {0: 29, 1: 30}}
+
+
+def test_a_check_that_failed_with_one_seed_makes_the_curve_invalid_and_the_report_says_so() -> None:
+    rows = [*studied(0), *studied(1, failed=("transfer is not stronger",))]
+    curve = curve_of(rows)
+    assert (curve.valid, curve.failed) == (False, ("transfer is not stronger",))
+    invalid = [one | {"condition": one["condition"] | {"valid": False}} for one in rows if one["seed"] == 1]
+    entries = measured(rows + invalid, METHODS["sourcesep-cm"], perturbation="sea")
+    declared = asdict(TABLES[6][0]) | {"experiment": "sourcesep-cm"}
+    measured_in = {"sketch": {str(place): entry for place, entry in enumerate(entries)}}
+    text = as_markdown([declared | {"measured": measured_in}])
+    lines = [line for line in text.splitlines() if "epsilon 4.0" in line]
+    # Valid and invalid rows are never averaged.
+    assert len(lines) == 2
+    assert [("**a sanity check failed**" in line) for line in lines].count(True) == 1
+
+
+def test_images_and_settings_have_curves_of_their_own() -> None:
+    rows = studied(0)
+    for changes in ({"eval_digest": "0" * 16}, {"precision": "bf16"}):
+        found = curves(rows + [one | changes for one in rows])
+        assert [curve.by_epsilon for curve in found] == [curve_of(rows).by_epsilon] * 2
+    assert curves(rows[:-2]) == []  # the worst of each image is the last row: without it nothing is whole
+    assert curves([]) == []
+
+
+# Corruptions
+
+
+def corrupted(name: str, severity: int, miou: float, seed: int = 0, **changes: Any) -> Any:
+    condition = ATTACKED | {"kind": "corruption", "name": name, "severity": severity, "epsilon": None}
+    return row(miou, condition, seed=seed, **changes)
+
+
+def test_corruptions_are_averaged_over_a_family_and_severities() -> None:
+    rows = [
+        corrupted("none", 0, 60.0), corrupted("fog", 1, 50.0), corrupted("fog", 5, 20.0),
+        corrupted("snow", 1, 40.0), corrupted("snow", 5, 30.0), corrupted("contrast", 1, 10.0),
+        corrupted("fog", 1, 1.0, reported=False),
+        row(5.0),
+    ]  # fmt: skip
+    (found,) = corruptions(rows)
+    assert (found.experiment, found.images, found.clean) == ("baseline", 10, {0: 60})
+    assert ("none", 0) not in found.left
+    assert found.mean(("fog", "snow")) == {0: 35}
+    assert found.mean(("fog", "snow"), 5) == {0: 25}
+    assert found.mean(("fog",), 1) == {0: 50}
+    assert found.mean(("rain",)) == {}
+    more = [corrupted("none", 0, 61.0, 1), corrupted("fog", 1, 52.0, 1)]
+    (both,) = corruptions(rows + more)
+    assert both.mean(("fog",), 1) == {0: 50, 1: 52}
+    assert both.mean(("fog",)) == {0: 35}  # seed 1 was not shown all of them
+    assert corruptions([one for one in rows if (one["condition"] or {}).get("name") != "none"]) == []
