@@ -630,6 +630,11 @@ def test_a_part_that_is_stopped_leaves_no_row_and_goes_on(
     assert len(seen) == whole - 4
     reported = [row for row in of_kind(results.read(path), "corruption", "mixup") if row["reported"]]
     assert len(reported) == whole
+    # Fewer images are other images: nothing that is kept is about them.
+    monkeypatch.setitem(STUDIES, "smoke", replace(SHORT, corrupted=1))
+    run_study(("corruptions",), ask, **common)
+    reported = [row for row in of_kind(results.read(path), "corruption", "mixup") if row["reported"]]
+    assert [row["eval_images"] for row in reported] == [2] * whole + [1] * whole
 
 
 @pytest.mark.slow

@@ -270,9 +270,7 @@ class Target:
         """
         method: Method = self.request.experiment.method
         digest = dataset.digest()
-        if (
-            digest not in self._shared
-        ):  # reading the checkpoint and asking git take longer than a small attack
+        if digest not in self._shared:  # reading a checkpoint and asking git take longer than a small attack
             self._shared[digest] = shared_fields(self.request, self.training, dataset, self.checkpoint)
         fields = self._shared[digest]
         kept = self._confusions(scores, dataset, stage) if per_image else None
@@ -358,14 +356,19 @@ def _under(target: Target, way: Shown, *, stage: int = 2) -> Iterator[dict[str, 
         scores = target.seen(model, target.evaluation, way.perturb(), what)
         return target.rows(scores, condition, target.evaluation, stage=stage)
 
-    yield from _kept(target, condition, stage, work)
+    yield from _kept(target, target.evaluation, condition, stage, work)
 
 
 def _kept(
-    target: Target, condition: dict[str, Any], stage: int, work: Callable[[], list[dict[str, Any]]]
+    target: Target,
+    dataset: SegmentationDataset,
+    condition: dict[str, Any],
+    stage: int,
+    work: Callable[[], list[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     """The rows of a condition: those that are kept beside the network, or measured now and kept there."""
-    same = [row for row in target.kept if row["condition"] == condition and row["stage"] == stage]
+    wanted = (condition, stage, dataset.digest())
+    same = [row for row in target.kept if (row["condition"], row["stage"], row["eval_digest"]) == wanted]
     if not same:
         same = work()
         target.keep(same)
@@ -387,7 +390,7 @@ def _corruptions(target: Target, perturbations: Path | None) -> Iterator[dict[st
             what = f"{condition['name']} {condition['severity']}"
             return target.rows(target.seen(target.model, dataset, perturb, what), condition, dataset)
 
-        yield from _kept(target, condition, 2, work)
+        yield from _kept(target, dataset, condition, 2, work)
 
 
 def _condition(kind: str, name: str, **given: Any) -> dict[str, Any]:
