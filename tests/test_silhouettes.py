@@ -46,7 +46,7 @@ def test_each_picture_has_the_categories_of_a_real_image(made: Path) -> None:
 def test_the_layout_is_voc(made: Path) -> None:
     checked = check("silhouettes", made)
     assert checked.problems == ()
-    assert checked.files == 160
+    assert checked.files == 4 * 80  # images, label maps, annotations, instance maps
     dataset = open_dataset("silhouettes", made, "trainval")
     assert len(dataset) == 80
     with Image.open(dataset.label_paths[0]) as label:

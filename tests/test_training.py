@@ -354,11 +354,10 @@ def test_checkpoints_are_written_on_the_way(root: Path, tmp_path: Path) -> None:
     written = []
     scale = replace(TINY, stage1_steps=9, stage2_steps=3)
 
-    def stopping() -> bool:
+    def report(step: int, steps: int, terms: dict[str, float]) -> None:
         path = tmp_path / "checkpoint.pt"
         if path.exists():
             written.append(read_checkpoint(path)["progress"]["step"])
-        return False
 
     request = Request(experiment=METHODS["baseline"], scale=scale)
     dataset = open_dataset("voc2012", root, "train")
@@ -366,7 +365,7 @@ def test_checkpoints_are_written_on_the_way(root: Path, tmp_path: Path) -> None:
     model = model_of(request, 21)
     short = replace(plan_of(request, 24), save_every=4)
     matrix = cooccurrence_matrix(batches.presence)
-    train(short, model, batches, matrix, folder=tmp_path, stopping=stopping)
+    train(short, model, batches, matrix, folder=tmp_path, report=report)
     assert sorted(set(written)) == [4, 8, 9]
 
 
