@@ -495,6 +495,7 @@ def test_heads_without_an_aim_or_a_measure_are_refused() -> None:
         "plain": {"dominant"},
         "no_ssh": {"dominant", "phantom"},
         "full": set(AIMS),
+        "full_relu": set(AIMS),
     }.items():
         model = Pointwise(head)
         assert set(available_aims(model)) == allowed

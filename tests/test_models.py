@@ -42,7 +42,8 @@ def test_basic_encoders_keep_the_resolution_they_are_asked_for(backbone: str, st
 
 
 def test_each_head_has_its_outputs_at_input_size() -> None:
-    for head, present in (("plain", (1, 0, 0)), ("no_ssh", (1, 1, 0)), ("full", (1, 1, 1))):
+    heads = {"plain": (1, 0, 0), "no_ssh": (1, 1, 0), "full": (1, 1, 1), "full_relu": (1, 1, 1)}
+    for head, present in heads.items():
         separation = SourceSeparation(5, head=head, **SMALL).eval()(image())
         outputs = (separation.dominant, separation.phantom, separation.final)
         assert tuple(output is not None for output in outputs) == tuple(map(bool, present))
@@ -58,6 +59,16 @@ def test_the_joining_head_reads_both_branches() -> None:
     torch.testing.assert_close(before.dominant, after.dominant)
     torch.testing.assert_close(before.phantom + 3.0, after.phantom, rtol=1e-4, atol=1e-4)
     assert (before.final - after.final).abs().max() > 1e-3
+
+
+def test_a_relu_on_the_joined_logits_is_the_one_difference_of_its_head() -> None:
+    without, with_relu = (SourceSeparation(5, head=head, **SMALL).eval() for head in ("full", "full_relu"))
+    with_relu.load_state_dict(without.state_dict())
+    plain, clipped = without(image()), with_relu(image())
+    torch.testing.assert_close(plain.dominant, clipped.dominant)
+    assert plain.final.min() < 0
+    assert clipped.final.min() >= 0
+    assert clipped.final.max() > 0
 
 
 def test_a_shared_pyramid_saves_its_twin() -> None:

@@ -82,7 +82,7 @@ def available_aims(model: SourceSeparation) -> tuple[Aim, ...]:
     head = model.architecture["head"]
     if head == "plain":
         return ("dominant",)
-    return AIMS if head == "full" else ("dominant", "phantom")
+    return ("dominant", "phantom") if head == "no_ssh" else AIMS
 
 
 def pixel_loss(

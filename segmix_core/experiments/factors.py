@@ -21,7 +21,7 @@ Pairing = Literal[
     "memory",
 ]
 Blend = Literal["none", "linear", "cutmix"]
-Head = Literal["plain", "no_ssh", "full"]
+Head = Literal["plain", "no_ssh", "full", "full_relu"]
 Finetune = Literal[
     "none",
     "plain",
@@ -87,7 +87,8 @@ class Method:
 
     def output(self) -> Literal["dominant", "final"]:
         """Which output is reported: S_ss after stage 1, S_t once stage 2 has silenced the phantom (R12)."""
-        return "final" if self.head == "full" and self.finetune in ("none", "mixed") else "dominant"
+        joined = self.head in ("full", "full_relu")
+        return "final" if joined and self.finetune in ("none", "mixed") else "dominant"
 
     def stage1(self) -> Method:
         """What stage 1 depends on: methods that agree in it share their training to its end."""

@@ -288,7 +288,11 @@ def _table9() -> Iterator[Row]:
             (f"{name} (w/ SSH)", _variation(9, f"{full.name}-with-ssh", method), (None, with_ssh)),
         ]
     shared = _variation(9, "sourcesep-cm-shared-aspp", replace(SOURCESEP_CM, shared_aspp=True))
-    lines.append(("SourceSep-CM (shared ASPP, w/ DN)", shared, _OPEN))
+    relu = _variation(9, "sourcesep-cm-relu-ssh", replace(_without_dn(SOURCESEP_CM), head="full_relu"))
+    lines += [
+        ("SourceSep-CM (shared ASPP, w/ DN)", shared, _OPEN),
+        ("SourceSep-CM (w/ SSH, ReLU on its logits)", relu, _OPEN),
+    ]
     yield from _ablation(9, lines, BLOCKS[1:])
     yield Row(
         table=9,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 from segmix_core.models.encoder import Encoder, load_encoder
 from segmix_core.records import Separation
 
-Head = Literal["full", "no_ssh", "plain"]
+Head = Literal["full", "full_relu", "no_ssh", "plain"]
 
 
 class _PooledNorm(nn.BatchNorm2d):
@@ -54,7 +54,8 @@ class SourceSeparation(nn.Module):
     Args:
         num_categories: N, background counted.
         backbone: one of `segmix_core.models.BACKBONES`.
-        head: "full" (two branches and SSH), "no_ssh" (two branches), "plain" (DeepLabv3: `dominant` alone).
+        head: "full" (two branches and SSH), "full_relu" (the same, a ReLU on the SSH's logits too: R11),
+            "no_ssh" (two branches), "plain" (DeepLabv3: `dominant` alone).
         output_stride: 8 or 16 (R8).
         shared_aspp: one ASPP for both branches instead of one each (R10).
         pretrained: weights of the encoder, "imagenet" or a file; None starts from random weights.
@@ -78,8 +79,8 @@ class SourceSeparation(nn.Module):
         aspp_rates: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
-        if head not in ("full", "no_ssh", "plain"):
-            raise ValueError(f"head '{head}' is not one of 'full', 'no_ssh', 'plain'")
+        if head not in get_args(Head):
+            raise ValueError(f"head '{head}' is not one of {', '.join(map(repr, get_args(Head)))}")
         if output_stride not in (8, 16):
             raise ValueError(f"output stride {output_stride} is not 8 or 16")
         rates = aspp_rates or ((6, 12, 18) if output_stride == 16 else (12, 24, 36))
@@ -103,12 +104,14 @@ class SourceSeparation(nn.Module):
         )
         self.classifiers = nn.ModuleList(_classifier(aspp_channels, num_categories) for _ in range(branches))
         self.joiner = None
-        if head == "full":  # SSH: 2N -> 2N -> N, ReLU between, none on the logits (R11)
+        if head in ("full", "full_relu"):  # SSH: 2N -> 2N -> N
             self.joiner = nn.Sequential(
                 nn.Conv2d(2 * num_categories, 2 * num_categories, 1),
                 nn.ReLU(),
                 nn.Conv2d(2 * num_categories, num_categories, 1),
             )
+            if head == "full_relu":
+                self.joiner.append(nn.ReLU())
 
     def forward(self, image_BCHW: Tensor) -> Separation:
         """Eqs. 2 and 3. Logits (B, N, H, W), float32."""
