@@ -149,6 +149,15 @@ def test_pseudo_categories_are_found_beside_and_in_the_part(duts: Path, tmp_path
     assert open_duts(duts, "test").category_paths == ()
 
 
+def test_some_of_the_images_keep_their_own_pseudo_categories(duts: Path) -> None:
+    write_categories(duts / "pseudo_categories", TRAIN)
+    some = open_duts(duts, "train").only([2, 0])
+    for place, number in enumerate((2, 0)):
+        np.testing.assert_array_equal(some.category(place), mask_of(number) * (3 + number))
+        np.testing.assert_array_equal(some.label(place), mask_of(number))
+    assert open_duts(duts, "test").only([0]).category_paths == ()
+
+
 def test_pseudo_categories_that_do_not_fit_are_refused(duts: Path) -> None:
     folder = duts / "pseudo_categories"
     refused(lambda: open_duts(duts, "train").category(0), duts, "list train has no pseudo-categories")

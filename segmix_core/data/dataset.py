@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -77,7 +78,7 @@ class SegmentationDataset:
             )
         return image, label
 
-    def only(self, indices: Sequence[int]) -> SegmentationDataset:
+    def only(self, indices: Sequence[int]) -> Self:
         """The data set of some of its images, in that order."""
         return replace(
             self,

@@ -10,11 +10,11 @@ unless a threshold is given: which shades count as salient is a decision, and it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -47,6 +47,11 @@ class SaliencyDataset(SegmentationDataset):
     def label(self, index: int) -> np.ndarray:
         """uint8 (H, W), 1 where salient. See `read_mask`."""
         return read_mask(self.label_paths[index], threshold=self.threshold)
+
+    def only(self, indices: Sequence[int]) -> Self:
+        """The data set of some of its images, in that order, with their pseudo-categories."""
+        paths = tuple(self.category_paths[index] for index in indices) if self.category_paths else ()
+        return replace(super().only(indices), category_paths=paths)
 
     def category(self, index: int) -> np.ndarray:
         """uint8 (H, W), pseudo-categories 0..20 or 255, for pairing alone. See `read_label`.
