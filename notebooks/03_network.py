@@ -89,8 +89,8 @@ for (backbone, name), (parameters, operations) in costs.items():
 chapter.table(["encoder", "head", "million parameters", "billion multiply-adds", "times DeepLabv3"], lines)
 
 # %% [markdown]
-# The second ASPP is what separation costs; the branch's two 1x1 convolutions of the SSH are nearly free. Sharing the ASPP would
-# bring the price down to almost nothing (R10): an option, and an ablation to come.
+# The second ASPP is what separation costs; the two 1x1 convolutions of the SSH are nearly free. Sharing the ASPP would
+# bring the price down to almost nothing (R10): an option, and a row of [Table 9](09_ablations).
 #
 # ## Eqs. 2 and 3
 #

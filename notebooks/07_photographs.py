@@ -109,7 +109,7 @@ chapter.table(
         ["mIoU over", ", ".join(first["mean_over"])],
         ["encoder starts from", "random weights" if first["weights"] is None else first["weights"]["name"]],
         ["precision, device", f"{first['precision']}, {', '.join(devices)}"],
-        ["a run took", f"{min(spent):.0f} to {max(spent):.0f} minutes, on machines shared with others"],
+        ["a run took", f"{min(spent):.0f} to {max(spent):.0f} minutes"],
     ],
 )
 

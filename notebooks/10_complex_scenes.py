@@ -104,8 +104,7 @@ chapter.table(
 )
 
 # %% [markdown]
-# What the paper may say of Table 4 is about the drop: Mixup and CutMix often fall below the baseline where a scene is complex,
-# source separation seldom does.
+# What the paper may say of Table 4 is about the drop: where a scene is complex, Mixup and CutMix fall below the baseline, and CM does not.
 #
 # ## Which images
 #
@@ -146,7 +145,7 @@ for name in differing:
 print("this data set cannot tell:", ", ".join(missing(evaluation)) or "nothing: every subset is built")
 
 # %% [markdown]
-# The counts by number of categories are one image off. *Person and car* is printed with the count of *car alone*.
+# Counts by number of categories are one image off, or none. *Person and car* is printed with the count of *car alone*.
 #
 # ## What occluded scenes look like
 #

@@ -310,7 +310,7 @@ chapter.table(["out of context", "difference, points", "95 % over scenes"], line
 # %% mystnb={"figure": {"caption": "Predictions of all five methods on the first three scenes out of context.", "name": "fig-predicted-out"}, "image": {"alt": "Three scenes out of context with their label maps and the predictions of five methods."}}
 sheet = []
 for index in range(3):
-    image, label = center_crop(*lists[OUT].pair(index), setting.scale.eval_crop)
+    image, label = center_crop(*lists[OUT].pair(index), setting.eval_crop)
     predicted = [figures.label_picture(segmenter(run.checkpoint)(image)) for run in runs.values()]
     sheet.append([image, figures.label_picture(label), *predicted])
 figures.panels(sheet, ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)])

@@ -411,7 +411,7 @@ chapter.table(
 # * Training and test scenes come from one generator; DUT-S and ECSSD come from different collectors.
 # * Pseudo-categories come from a segmenter that was trained on scenes of the same generator. On photographs they are as good as the network is on
 #   unfamiliar pictures.
-# * Table 7 prints one run of each method. The spread over seeds is not known.
+# * Table 7 does not say how many runs its numbers rest on.
 #
 # ## Takeaways
 #

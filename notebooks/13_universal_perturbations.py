@@ -15,7 +15,7 @@
 # # Universal perturbations
 #
 # **Question.** One pattern is added to every image. Does source separation lose less under it than the others do, as Table 6 is
-# said to show, and does it lose more than under plain noise?
+# said to show, and does the pattern do more harm than noise of its size?
 #
 # **Costs.** One more baseline is trained, and two perturbations are crafted on it: seconds at `smoke` scale on a CPU, a few minutes of one core at `demo`. A GPU
 # shortens both (`device="cuda"`). What comes from committed rows costs nothing; [how to run](../book/running) makes them again.
@@ -68,7 +68,7 @@ surrogate = chapter.Run(request, *cached_run(request))
 perturbations = {
     attack: crafted(
         surrogate.checkpoint,
-        crafting(attack, size=setting.scale.eval_crop, study=STUDIES[scale]),
+        crafting(attack, size=setting.eval_crop, study=STUDIES[scale]),
         training,
         surrogate.checkpoint.parent / "robustness" / "perturbations",
         output=request.experiment.method.output(),
@@ -167,7 +167,7 @@ chapter.table(
 
 # %% [markdown]
 # Whatever stands here is **robustness to transferred universal perturbations**: a fixed pattern, made without the network that it is shown to. It never
-# means that a network withstands somebody who attacks it. Rows of `demo` scale are not judged.
+# means that a network withstands somebody who attacks it. Rows of `smoke` and `demo` scale are not judged.
 #
 # ## What a universal perturbation is
 #
@@ -179,7 +179,7 @@ chapter.table(
 #
 # with $s_p(x)$ the category of pixel $p$ and $\epsilon = 10$ of 255. Note what a fooling rate is not: it counts changes, not errors, and needs no labels. The paper
 # takes published perturbations: UAP {cite}`moosavi2017universal`, made on classifiers, and GD-UAP {cite}`mopuri2019generalizable`, made on a segmenter's encoder.
-# The latter are no longer to be had; here they are crafted anew.
+# It says that both are public. We know of no published GD-UAP perturbation for segmentation; here they are crafted anew.
 #
 # ## How 224 pixels meet an image
 #
@@ -190,7 +190,7 @@ chapter.table(
 chapter.source(fit)
 
 # %% mystnb={"figure": {"caption": "A perturbation of 224 pixels and an image of 513, in proportion. Above: the pattern by itself, enlarged, and fitted in three ways; grey is nothing, black or full colour the limit. Below: the image, and the image with each.", "name": "fig-fits"}, "image": {"alt": "Four columns: a small pattern, then the same stretched, tiled, and padded with grey; below, a picture with each of them added."}}
-size = setting.scale.eval_crop
+size = setting.eval_crop
 drawn = perturbations.get(NAMES[0], own["uap"])  # a published one, if there is any
 small_CHW = fit(drawn.v_CHW, round(size * 224 / 513), round(size * 224 / 513))
 fitted = {mode: fit(small_CHW, size, size, mode=mode) for mode in FITS}
@@ -239,7 +239,7 @@ chapter.source(deepfool_segmentation)
 # v^* = \arg\min_{\|v\|_\infty \le \epsilon} \; - \sum_l \log \| a_l(v) \|_2
 # $$
 #
-# with $a_l$ what the $l$-th ReLU returns. `range` gives it the mean and spread of the training images, `data` the images, `part` a fixed share of them.
+# with $a_l$ what the $l$-th ReLU returns, of the perturbation alone or, with images, of the perturbed image. `range` gives it the mean and spread of the training images, `data` the images, `part` a fixed share of them.
 
 # %%
 chapter.source(log_norms)
@@ -250,7 +250,7 @@ chapter.source(log_norms)
 #
 # ## Why noise stands beside each
 #
-# Any pattern of this size costs a small network some points. Whether it was the *pattern* or only its *size* shows in three controls: random signs of the same
+# Any pattern of this size may cost a network some points. Whether it was the *pattern* or only its *size* shows in three controls: random signs of the same
 # largest size, random signs of the same root mean square, and the pattern's own pixels in another place ({func}`segmix_core.attacks.control_of`).
 
 # %%
@@ -294,8 +294,8 @@ for name, perturbation in perturbations.items():
 chapter.table([f"{number} images", "what is added", *networks], lines)
 
 # %% [markdown]
-# A number in the line *itself* says nothing until it is larger than the three below it. On small networks, transferred perturbations often do not get there:
-# what they take is what noise of their size takes. That is no robustness of the network, it is a weakness of the attack. (Networks of `smoke` scale are hardly
+# A number in the line *itself* says nothing until it is larger than the three below it. If it is not, the pattern does no more than noise of its size,
+# which is no robustness of the network: it is a weakness of the attack. (Networks of `smoke` scale are hardly
 # trained: where they call everything background, nothing changes.)
 #
 # ## Before and after
@@ -328,8 +328,8 @@ plt.show()
 #
 # ## Table 6 as printed
 #
-# The paper reads the columns as they stand: the method with the higher mIoU under attack is called more robust. But the methods start from different
-# heights. What an attack *takes* is the difference; what is *retained* is the share. The same losses are drawn in [the audit](17_audit).
+# The text speaks of "performance loss"; the table prints what is left. The methods start from different
+# heights, so that the loss has to be computed. What an attack *takes* is the difference; what is *retained* is the share. The same losses are drawn in [the audit](17_audit).
 
 # %%
 clean_of = {(row.experiment.name, row.column): row.printed for row in TABLES[1]}
@@ -497,9 +497,9 @@ chapter.table(["attack", "setting", "attacked", "white-box", "transfer, mean"], 
 # ## Limits
 #
 # * A universal perturbation is fixed before the network is seen. It bounds nothing: the next chapters attack each image with the network at hand.
-# * The paper's GD-UAP files cannot be had, and its surrogate is not known. What is crafted here carries the names of its settings, not its pixels.
+# * The paper's GD-UAP files and the network that they were made on are not known. What is crafted here carries the names of its settings, not its pixels.
 # * The published UAPs were made on classifiers of photographs at 224 pixels. To a small network on generated pictures they may be nothing but texture.
-# * Below paper scale the networks are underfitted, and lose points to any noise.
+# * Below paper scale the networks are underfitted. How much they lose to noise alone stands beside each perturbation.
 #
 # ## Takeaways
 #
@@ -539,9 +539,8 @@ def linear(shown_BCHW):
     )
 
 
-step_CHW = deepfool_segmentation(
-    linear, pixel_CHW, torch.zeros(1, 1, dtype=torch.uint8), torch.zeros(3, 1, 1), UAP(size=1)
-)
+own_HW, inside_HW = torch.zeros(1, 1, dtype=torch.uint8), torch.ones(1, 1, dtype=torch.bool)
+step_CHW = deepfool_segmentation(linear, pixel_CHW, own_HW, inside_HW, torch.zeros(3, 1, 1), UAP(size=1))
 by_hand = 1.02 * 255 * abs(margin) / float(weight_C.norm())
 print(f"{float(step_CHW.norm()):.3f} of 255, by hand {by_hand:.3f}")
 assert abs(float(step_CHW.norm()) - by_hand) < 1e-3

@@ -53,8 +53,8 @@ from segmix_core.experiments.robustness import STUDIED, STUDIES
 from segmix_core.losses import phantom_activation
 from segmix_core.records import Separation
 from segmix_core.report import figures, paired_difference, verdict
-from segmix_core.report.claims import NO_EVIDENCE, in_words
-from segmix_core.report.robustness import curves
+from segmix_core.report.claims import NO_EVIDENCE
+from segmix_core.report.robustness import curves, settings_of
 from segmix_core.report.statistics import interval
 from segmix_core.robustness.adaptive import batch_of
 
@@ -208,7 +208,7 @@ names = ("baseline", "sourcesep-cm")
 models = {name: setting.run(name).model.to(device).eval() for name in names}
 evaluation = setting.data[1]
 image_BCHW, label_BHW, inside_BHW = batch_of(
-    evaluation, range(min(16, len(evaluation))), setting.scale.eval_crop, device
+    evaluation, range(min(16, len(evaluation))), setting.eval_crop, device
 )
 things_BHW = (label_BHW > 0) & (label_BHW < 255)
 known_B = torch.zeros(len(image_BCHW), dtype=torch.int64, device=device)
@@ -234,7 +234,7 @@ def attacked(model, aim, epsilon, steps, count):
 
 one = {name: attacked(models[name], "dominant", study.at, STEPS, 1) for name in names}
 
-# %% mystnb={"figure": {"caption": "Which pixels each loss still pushes (length of its gradient with respect to a pixel's scores, relative to the largest), baseline. Above on the image as it is, below on the attacked one. SegPGD after half of its steps.", "name": "fig-pushed"}, "image": {"alt": "Two rows of maps: labels, wrong pixels, and for each of four losses where it pushes; the masked losses are black where pixels are wrong."}}
+# %% mystnb={"figure": {"caption": "Which pixels each loss still pushes (length of its gradient with respect to a pixel's scores, relative to the largest: bright is the most), baseline. Above on the image as it is, below on the attacked one. SegPGD after half of its steps.", "name": "fig-pushed"}, "image": {"alt": "Two rows of maps: labels, wrong pixels, and for each of four losses where it pushes; the masked losses are black where pixels are wrong."}}
 sheet = []
 for shown_BCHW in (image_BCHW[:1], one["baseline"].image_BCHW):
     with torch.no_grad():
@@ -331,7 +331,7 @@ plt.show()
 #
 # Rule: of the first sixteen evaluation images, that on which both networks together get the most pixels of things right. Where neither knows any, it is the first.
 
-# %% mystnb={"figure": {"caption": "One image under SEA at this page's scale, baseline above and CM below: the image, what was added (grey is nothing, black and white are epsilon), the labels, and the prediction before and after. Each network has a perturbation of its own.", "name": "fig-attacked-image"}, "image": {"alt": "Two rows: a scene, a magnified perturbation, the label map, the clean prediction and the prediction under attack, for two methods."}}
+# %% mystnb={"figure": {"caption": "One image under SEA at this page's scale, baseline above and CM below: the image, what was added (grey is nothing, black or full colour is epsilon), the labels, and the prediction before and after. Each network has a perturbation of its own.", "name": "fig-attacked-image"}, "image": {"alt": "Two rows: a scene, a magnified perturbation, the label map, the clean prediction and the prediction under attack, for two methods."}}
 sheet = []
 for name in names:
     with torch.inference_mode():
@@ -372,7 +372,8 @@ chapter.table(
 )
 
 # %% [markdown]
-# Pixels of one image at one size: an illustration, and no measurement. 0 stands for every loss after the one that had left nothing right.
+# Pixels of one image at one size: an illustration, and no measurement. 0 stands for every loss after the one that had left nothing right. (A network of `smoke`
+# scale is untrained and calls everything background: an attack of this size changes nothing of it, and by the checks below would be *invalid*.)
 #
 # ## Four aims
 #
@@ -483,10 +484,11 @@ chapter.table(
 # %% tags=["remove-cell"]
 MARKS = {True: "✔", False: "✘"}
 making = defaultdict(dict)  # (setting, images, method) -> seed -> checks, and those that failed
-for row in results.read_all():
-    condition = row["condition"]
-    if row["reported"] and condition and (condition["kind"], condition["aim"]) == ("adaptive", "worst"):
-        making[in_words(row), row["eval_images"], row["experiment"]][row["seed"]] = condition["making"]
+for words, of in settings_of(results.read_all()).items():
+    for row in of:
+        condition = row["condition"]
+        if row["reported"] and condition and (condition["kind"], condition["aim"]) == ("adaptive", "worst"):
+            making[words, row["eval_images"], row["experiment"]][row["seed"]] = condition["making"]
 
 
 def made(curve):
@@ -536,7 +538,7 @@ tables(["check", "method", "seed", "", "found"], numbers)
 # %% [markdown]
 # ## What is left, by size
 
-# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size, from committed rows: at each size the worst aim; where all aims were tried, the worst of them for each image. Bands: 95 % intervals over seeds. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at each size the worst aim; where all aims were tried, the worst of them for each image. Bands: 95 % intervals over seeds. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
 figures.epsilon_curves(found)
 plt.show()
 
@@ -567,9 +569,9 @@ tables(
 )
 
 # %% [markdown]
-# Every number is mIoU over the attacked images alone, clean ones included, with the 95 % interval over seeds where there are two. *Lost* is no measure of robustness by itself: a network that gets little right has
-# little to lose. The last two rows of each table are the yardstick. `baseline+noise` was trained on images with Gaussian noise, which helps against noise; `baseline+adversarial` was fine-tuned on
-# images attacked by PGD-3, the one thing known to help. An effect of the size of the first is none; one that deserves the word defence is to be compared with the second.
+# Every number, the clean mIoU too, is over the few attacked images and not the whole list, with the 95 % interval over seeds where there are two. *Lost* is no measure of robustness by itself: a network that gets little right has
+# little to lose. Two defences are the yardstick, where they were measured: `baseline+noise`, trained on images with Gaussian noise, is made against noise, and `baseline+adversarial`, fine-tuned on
+# images attacked by PGD-3, against attacks. An effect of the size of the first is none; one that deserves the word defence is to be compared with the second.
 
 # %% mystnb={"figure": {"caption": "mIoU that is left at one size, by what the attack aims at, from committed rows; each seed a dot, the mean a bar. \"worst\" takes the worst aim of each image. A plain head has one aim.", "name": "fig-aims"}, "image": {"alt": "For each setting with rows, dots of mIoU by method and aim; a note where nothing is measured yet."}}
 figures.aim_points(found)
@@ -632,8 +634,7 @@ tables(
 # ## Limits
 #
 # * An attack is a bound from one side: a better one may leave less, none can leave more. Passing the checks makes a gap unlikely, not impossible.
-# * Small networks that were trained for minutes fall at sizes that trained ones withstand; the sizes here are smaller than those of the literature, and numbers may not be
-#   compared across scales.
+# * The sizes here are smaller than those of the literature, chosen for networks that were trained for minutes. Numbers may not be compared across scales.
 # * Only $L_\infty$. A patch, a rotation or fog is another question; [how to run](../book/running) has the corruptions.
 # * The images of an attack are few, as each costs thousands of passes. The interval is over seeds, on the same images.
 #

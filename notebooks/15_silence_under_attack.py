@@ -14,9 +14,9 @@
 # %% [markdown]
 # # What stage 2 changes
 #
-# **Question.** The paper calls source separation an *implicit defence*: a network that was trained to take a second image out of the
-# first puts what does not belong there on its phantom branch. Stage 2 then tells that branch to be silent. Does the branch say
-# more of an attacked image than of a clean one, and what does silencing it change under attack?
+# **Question.** The paper calls source separation an *implicit defence* (section 4.4), and says that denoising improves performance
+# *and* robustness (section 6, Fig. 2), the latter without a number. One way for this to work, ours and not the paper's: the phantom branch takes up
+# what does not belong to the image. Does it say more of an attacked image than of a clean one, and what does silencing it change under attack?
 #
 # **Costs.** Nothing beyond the shared runs of [stage 1](04_stage1), and four short attacks on up to eight images: seconds at `smoke`, minutes of one
 # core at `demo`. At `mini` they are twenty times as much (five times the steps, four times the pixels): take a GPU, `device="cuda"`. The committed
@@ -39,6 +39,7 @@ from scipy.stats import binomtest
 
 from segmix_core import chapter, results
 from segmix_core.attacks import adaptive, sanity
+from segmix_core.attacks.pgd import pgd
 from segmix_core.experiments import METHODS
 from segmix_core.experiments.robustness import STUDIED, STUDIES
 from segmix_core.losses import phantom_activation
@@ -148,7 +149,7 @@ def silencing(stages):
 # %% tags=["remove-cell"]
 # The live part: the same images, shown in six ways to the network before and after stage 2.
 count = min(8, len(setting.data[1]))
-image_BCHW, label_BHW, inside_BHW = batch_of(setting.data[1], range(count), setting.scale.eval_crop, device)
+image_BCHW, label_BHW, inside_BHW = batch_of(setting.data[1], range(count), setting.eval_crop, device)
 EPSILON = study.at
 
 
@@ -175,7 +176,7 @@ def ways(stage):
             generator=drawn(),
             inside_BHW=inside_BHW,
         ).image_BCHW,
-        "phantom raised": adaptive.pgd(
+        "phantom raised": pgd(
             adaptive.objective_of(model, "phantom", "js", measured=output),
             image_BCHW,
             label_BHW,
@@ -529,7 +530,8 @@ Markdown(
 #
 # ## Takeaways
 #
-# * An argument about a branch needs a path from that branch to the answer. After stage 2 there is none.
+# * An argument about a branch needs a path from that branch to the answer. Read at $S_t$ after stage 2 (R12, our reading), there is none. Whoever reads
+#   $S_{ss}$ has that path, and the lower mIoU of [the photographs](07_photographs).
 # * To credit silence with a change, the same fine-tuning without a phantom must not make it.
 #
 # ## Exercises

@@ -217,7 +217,7 @@ Markdown(
         f"{name} loses more than the baseline under {', '.join(found) or 'none of them'}."
         for name, found in more.items()
     )
-    + " One network each, no interval: five columns of one row share its clean value and its luck."
+    + " No interval is printed: five columns of one row share its clean value and its luck."
 )
 
 # %% [markdown]
@@ -235,7 +235,7 @@ evaluation = setting.data[1]
 index = next(
     (place for place in range(len(evaluation)) if np.mean(evaluation.label(place) % 255 > 0) > 0.1), 0
 )
-scene = center_crop(*evaluation.pair(index), setting.scale.eval_crop)[0]
+scene = center_crop(*evaluation.pair(index), setting.eval_crop)[0]
 
 
 def seen(name, severity=SEVERITY):
@@ -328,7 +328,8 @@ header = ["setting", "against", *(f"{method} minus baseline" for method in (*SEP
 chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
 # %% [markdown]
-# Above zero is more robust: points lost less, under adaptive attacks points left more. Attacks whose sanity checks failed are left out.
+# Above zero is more robust: fewer points *lost*. Under adaptive attacks what is *left* is compared: attacks that leave little take most from whoever began highest,
+# robust or not. That favours a method with the higher clean mIoU, which stands beside it. Attacks whose sanity checks failed are left out.
 
 # %%
 scaled = []
@@ -510,14 +511,14 @@ absent = [
 Markdown(
     f"Of {len(UNIVERSALS)} declared universal perturbations, no row holds: {', '.join(unseen) or 'none is missing'}. "
     f"Scales without any row of the study: {', '.join(absent) or 'none'}. "
-    f"The paper's GD-UAP perturbations are not public; those here are crafted anew on a baseline of seed {SURROGATE}, which is not among the compared."
+    f"GD-UAP is crafted here, on a baseline of seed {SURROGATE}, which is not among the compared."
 )
 
 # %% [markdown]
 # ## Limits
 #
 # * The severities were set for pictures of 224 pixels a side. On smaller ones blur and pixelation of the same number hide more.
-# * Networks that were trained for minutes are floored by small attacks; sizes that tell methods apart here are below those of the literature.
+# * Sizes of attacks are below those of the literature: larger ones may leave nothing of networks that were trained for minutes.
 # * Verdicts over seeds treat the images as given.
 # * Two defences are a yardstick, not a contest: neither was tuned.
 #

@@ -70,9 +70,9 @@ Markdown(
 #
 # * **supported** when all its contrasts hold,
 # * **not supported** when one is contradicted,
-# * **undecided** otherwise: too few seeds, or intervals that hold zero.
+# * **undecided** otherwise: too few seeds, an interval or a bootstrap that holds zero, or a contrast that was not measured.
 #
-# Rows of `demo` scale are never judged: they show that a command works.
+# "No worse" holds where the interval lies above -1 point. Rows of `smoke` and `demo` scale are never judged: they show that a command works.
 # The rule was fixed before the rows were read, and is a function with its own tests ({func}`segmix_core.report.claims.judge`).
 #
 # ## All claims
@@ -88,13 +88,14 @@ MARKS = {
 settings = list(dict.fromkeys(one.setting for one in judged if one.setting))
 verdicts = {(one.claim.number, one.setting): MARKS[one.verdict] for one in judged if one.setting}
 chapter.table(
-    ["", "claim, in our words", "where", *(f"verdict: {name}" for name in settings)],
+    ["", "claim, in our words", "where", *(f"verdict: {name}" for name in settings), "note"],
     [
         [
             claim.number,
             claim.text,
             claim.where,
             *(verdicts.get((claim.number, name), "–") for name in settings),
+            claim.note,
         ]
         for claim in CLAIMS
     ],
@@ -161,7 +162,7 @@ chapter.table(["claim", "contrast", "printed", "where"], lines)
 # ## Takeaways
 #
 # * A verdict belongs to its setting. Read the setting before the verdict.
-# * *Undecided* is not *wrong*: with three seeds, only differences of several points can be told.
+# * *Undecided* is not *wrong*: how small a difference a few seeds can tell is the width of their intervals.
 #
 # ## Exercises
 #

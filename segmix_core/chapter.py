@@ -82,6 +82,11 @@ class Chapter:
             device=self.device,
         )
 
+    @property
+    def eval_crop(self) -> int:
+        """Pixels, side of the crop of protocol `crop`."""
+        return self.request("baseline").eval_crop
+
     def run(self, experiment: str) -> Run:
         """The run from the cache, trained now if it is not there."""
         request = self.request(experiment)
@@ -123,7 +128,7 @@ class Chapter:
     def evaluation_batch(self, indices: Sequence[int]) -> Batch:
         """Evaluation images, centre-cropped as in protocol `crop`."""
         evaluation = self.data[1]
-        pairs = [center_crop(*evaluation.pair(index), self.scale.eval_crop) for index in indices]
+        pairs = [center_crop(*evaluation.pair(index), self.eval_crop) for index in indices]
         image_BHWC = np.stack([image for image, _ in pairs])
         return Batch(
             torch.from_numpy(image_BHWC).permute(0, 3, 1, 2).float().div_(255),

@@ -34,9 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _answer(options)
     try:
         return _answer(options)
-    except BrokenPipeError:  # whoever read the answer has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except InputError as error:
         return _fail(f"{error}", 2)
     except WorkError as error:
@@ -64,7 +61,10 @@ def _fail(message: str, status: int) -> int:
 def _answer(options: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace], Answer] = options.run
     document, text = run(options)
-    print(json.dumps(document) if options.json else text, flush=True)
+    try:
+        print(json.dumps(document) if options.json else text, flush=True)
+    except BrokenPipeError:  # whoever read the answer has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(getattr(options, "status", 0))
 
 
@@ -177,7 +177,6 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--fit",
         choices=["resize", "tile", "center_pad"],
-        default="resize",
         help="how the perturbation meets the size of an image (resize)",
     )
 
@@ -658,10 +657,10 @@ def _evaluate(options: argparse.Namespace) -> Answer:
 def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | None]:
     """What is done to every image, and what the document says of it."""
     if options.perturbation is None:
-        if options.epsilon is not None or options.perturbation_scale is not None:
+        if options.epsilon is not None or options.perturbation_scale is not None or options.fit is not None:
             raise InputError(
                 "evaluate",
-                "--epsilon or --perturbation-scale without a perturbation",
+                "--epsilon, --fit or --perturbation-scale without a perturbation",
                 "name one with --perturbation",
             )
         return None, None
@@ -675,10 +674,10 @@ def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | No
     shown = {
         "name": found.name,
         "epsilon": round(found.epsilon, 4),
-        "fit": options.fit,
+        "fit": options.fit or "resize",
         "origin": found.origin,
     }
-    return partial(apply_perturbation, v=found.v_CHW, mode=options.fit), shown
+    return partial(apply_perturbation, v=found.v_CHW, mode=options.fit or "resize"), shown
 
 
 def _attack(options: argparse.Namespace) -> Answer:
@@ -729,11 +728,10 @@ def _predict(options: argparse.Namespace) -> Answer:
 def _run(options: argparse.Namespace) -> Answer:
     from segmix_core.experiments import nearest, row_groups
     from segmix_core.experiments.robustness import PARTS, STUDIED, find_parts, is_study
-    from segmix_core.robustness.study import run_study
+    from segmix_core.robustness.study import check_study, run_study
     from segmix_core.run import run_tables
 
     began = time.monotonic()
-    shared: dict[str, Any] = {"seeds": options.seeds, "results_file": options.out}
     tables = [name for name in options.tables if name not in (*PARTS, "robustness")]
     parts = [part for name in options.tables if is_study(name) for part in find_parts(name)]
     known = (*row_groups(), "robustness", *PARTS)
@@ -744,6 +742,17 @@ def _run(options: argparse.Namespace) -> Answer:
     def request_for(experiment: str, seed: int) -> Request:
         return _request(options, experiment, seed)
 
+    studied = {
+        "experiments": options.methods or tuple(STUDIED),
+        "seeds": options.seeds,
+        "perturbations": options.perturbations,
+    }
+    if parts:
+        check_study(parts, **studied)
+    elif options.methods or options.perturbations:
+        raise InputError(
+            "run", "--methods or --perturbations without robustness", "name a part, such as table6"
+        )
     done: list[str] = []
     left: list[str] = []
     if tables:
@@ -753,18 +762,18 @@ def _run(options: argparse.Namespace) -> Answer:
             budget=options.budget,
             progress=Progress("label maps", "images"),
             reporter=lambda what: Progress(what, "steps"),
-            **shared,
+            seeds=options.seeds,
+            results_file=options.out,
         )
     if parts:
         spent = time.monotonic() - began
         more, missing = run_study(
             list(dict.fromkeys(parts)),
             request_for,
-            experiments=options.methods or tuple(STUDIED),
-            perturbations=options.perturbations,
             budget=None if options.budget is None else max(0.0, options.budget - spent),
+            results_file=options.out,
             reporter=Progress,
-            **shared,
+            **studied,
         )
         done, left = done + more, left + missing
     text = f"done: {', '.join(done) or 'none'}\nleft: {', '.join(left) or 'none'}"

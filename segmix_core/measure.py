@@ -13,7 +13,7 @@ from PIL import Image
 import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
-from segmix_core.data import open_dataset
+from segmix_core.data import GENERATED, open_dataset
 from segmix_core.data.dataset import SegmentationDataset, read_image
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.voc import VOC_CATEGORIES, open_images, voc_palette
@@ -73,7 +73,7 @@ def measure_run(
             for output, score in evaluate(
                 load_model(checkpoint).to(request.device),
                 evaluation,
-                crop=request.scale.eval_crop,
+                crop=request.eval_crop,
                 device=request.device,
                 mean_over=request.mean_over,
                 progress=progress,
@@ -163,7 +163,7 @@ def shared_fields(
         "eval_digest": evaluation.digest(),
         "seed": request.seed,
         "protocol": "crop",
-        "crop": scale.eval_crop,
+        "crop": request.eval_crop,
         "mean_over": None if request.mean_over is None else list(request.mean_over),
         "group": scale.batch_size,
         "condition": None,
@@ -175,6 +175,13 @@ def shared_fields(
         "commit": results.commit(),
         "seconds": round(read_checkpoint(checkpoint)["progress"]["seconds"], 1),
     }
+
+
+def stored_crop(checkpoint: Path, root: Path) -> int:
+    """Pixels, side of the crop of protocol `crop` at a checkpoint's scale, for the images in `root`."""
+    scale = read_checkpoint(checkpoint)["identity"]["scale"]
+    size: int = scale["eval_crop"]
+    return min(size, scale["silhouettes"][2]) if GENERATED in root.parents else size
 
 
 def evaluate_checkpoint(
@@ -217,7 +224,7 @@ def evaluate_checkpoint(
             "mean_over": None,
             "outputs": {name: score.as_json() for name, score in salient.items()},
         }
-    crop = crop or read_checkpoint(checkpoint)["identity"]["scale"]["eval_crop"]
+    crop = crop or stored_crop(checkpoint, root)
     scores = evaluate(
         model,
         opened,

@@ -124,7 +124,7 @@ class _Runs:
 
     @property
     def crop(self) -> int:
-        return self.ask("baseline").scale.eval_crop
+        return self.ask("baseline").eval_crop
 
 
 def _cropped(runs: _Runs, dataset: SegmentationDataset, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -205,6 +205,10 @@ def _out_of_context(runs: _Runs, pictures: Path | None) -> Drawn:
 def _perturbed(runs: _Runs, perturbations: Path | None) -> Drawn:
     """Fig. 6: each image as it is and under a universal perturbation, and what the methods say of both."""
     request = runs.ask("baseline")
+    if request.seed == SURROGATE:
+        raise InputError(
+            f"seed {SURROGATE}", "is that of the network on which attacks are crafted", "choose another seed"
+        )
     if perturbations is None:
         surrogate = replace(request, seed=SURROGATE)
         checkpoint, _ = cached_run(surrogate, report=runs.reporter("surrogate"))

@@ -52,6 +52,12 @@ class Request:
     mean_over: tuple[str, ...] | None = None
     workers: int = 0
 
+    @property
+    def eval_crop(self) -> int:
+        """Pixels, side of the crop of protocol `crop`."""
+        generated = self.root is None and self.dataset.startswith("silhouettes")
+        return self.scale.evaluation_crop(generated=generated)
+
 
 def check_device(name: str) -> str:
     """`name` if torch can use that device, else InputError with the nearest one that it can."""

@@ -183,6 +183,15 @@ def _of_this_schema(row: Any) -> Any:
     return row | added
 
 
+def run_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells one training run from another; its rows share it, of images as they are and of attacked.
+
+    Two that took as long on one device, to a tenth of a second, are not told apart.
+    """
+    names = ("method_digest", "scale_digest", "dataset_digest", "seed", "device", "precision", "seconds")
+    return tuple(row[name] for name in names)
+
+
 def read_all(folder: Path = RESULTS) -> list[dict[str, Any]]:
     """The rows of every results file of a folder, by file name; none if there is no folder."""
     return list(_each(folder))

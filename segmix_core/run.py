@@ -88,7 +88,8 @@ def train_and_measure(
     if checkpoint.exists() and not resume:
         raise InputError(folder, "holds a run already", "add --resume, or choose another --out")
     check_device(request.device)
-    request = with_pseudo_categories(request)
+    began = time.monotonic()
+    request = with_pseudo_categories(request, report=report, seconds=seconds)
     training, evaluations = data_of(request, progress=progress)
     check_categories(request.mean_over, training.categories)
     batches = batches_of(request, training)
@@ -113,7 +114,7 @@ def train_and_measure(
     if results_file is not None:
         results.append(results_file, [])
     model = model_of(request, training.num_logits)
-    with _stopping(seconds) as stopping:
+    with _stopping(None if seconds is None else seconds - (time.monotonic() - began)) as stopping:
         train(
             plan,
             model,
@@ -194,7 +195,7 @@ def source_digest() -> str:
     """SHA-256 of the sources that decide the numbers of a run: everything but what shows or asks for them."""
     package = Path(__file__).resolve().parent
     rooms = ("data", "mixing", "models", "training", "evaluation")
-    names = ("attacks/adaptive", "cooccurrence", "losses", "measure", "metrics", "records", "rng", "subsets")
+    names = ("attacks/pgd", "cooccurrence", "losses", "measure", "metrics", "records", "rng", "subsets")
     files = [package / f"{name}.py" for name in names]
     files += sorted(path for room in rooms for path in (package / room).rglob("*.py"))
     return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()
@@ -212,12 +213,15 @@ def cached_run(
     Args:
         report, progress, seconds: see `train_and_measure`.
     """
-    request = with_pseudo_categories(request)
+    began = time.monotonic()
+    request = with_pseudo_categories(request, report=report, seconds=seconds)
     training, _ = data_of(request, progress=progress)
     folder = run_folder(request, training.digest())
     with alone(folder):
         if (folder / "rows.jsonl").is_file():
             return folder / "checkpoint.pt", results.read(folder / "rows.jsonl")
+        if seconds is not None:
+            seconds -= time.monotonic() - began
         return train_and_measure(request, folder, resume=True, report=report, seconds=seconds)
 
 
@@ -281,7 +285,9 @@ def pretrain_encoder(
     return made | {"weights": str(out), "accuracy": round(100 * accuracy, 2), "sha256": file_digest(out)}
 
 
-def with_pseudo_categories(request: Request) -> Request:
+def with_pseudo_categories(
+    request: Request, *, report: Report | None = None, seconds: float | None = None
+) -> Request:
     """The request with pseudo-categories for generated salient objects, predicted on first use.
 
     As in section 4.5, they are what a segmenter says of the training images: here the baseline of the same
@@ -293,7 +299,7 @@ def with_pseudo_categories(request: Request) -> Request:
     segmenter = replace(
         request, experiment=METHODS["baseline"], dataset="silhouettes", split="train", eval_split="val"
     )
-    checkpoint, _ = cached_run(segmenter)
+    checkpoint, _ = cached_run(segmenter, report=report, seconds=seconds)
     images = open_dataset("silhouettes-saliency", saliency_root(request.scale), "train")
     pseudo = checkpoint.parent / "pseudo_categories" / images.digest()
     with alone(pseudo.parent):
@@ -414,9 +420,24 @@ def judge_claims(rows: list[dict[str, Any]]) -> list[Judged]:
 
 
 def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Append the rows that `path` does not hold yet."""
-    present = {row_key(row) for row in results.read(path)} if path.exists() else set()
-    results.append(path, [row for row in rows if row_key(row) not in present])
+    """Append the rows that `path` does not hold yet.
+
+    Attacked rows are held against rows of the same network as it is: these are appended with them, even where
+    another network of the same kind and seed was measured before.
+    """
+    held = results.read(path) if path.exists() else []
+    present = {row_key(row) for row in held}
+    new = [row for row in rows if row_key(row) not in present]
+    attacked = {results.run_of(row) for row in new if row["condition"] is not None}
+    measured = {(row_key(row), results.run_of(row)) for row in (*held, *new)}
+    beside = [
+        row
+        for row in rows
+        if row["condition"] is None
+        and results.run_of(row) in attacked
+        and (row_key(row), results.run_of(row)) not in measured
+    ]
+    results.append(path, beside + new)
 
 
 def row_key(row: dict[str, Any]) -> str:

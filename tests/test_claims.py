@@ -165,12 +165,16 @@ def test_attacked_rows_are_in_no_clean_contrast() -> None:
     assert verdict_on(1, attacked).verdict == "not measured"
 
 
-def attacked_rows(name: str, clean: float, lost: float, epsilon: float = 10, **changes: Any) -> list[Any]:
-    """Three seeds, clean and under each perturbation of Table 6."""
+def attacked_rows(
+    name: str, clean: float, lost: float, epsilon: float = 10, noise: float = 1, **changes: Any
+) -> list[Any]:
+    """Three seeds, clean, under each perturbation of Table 6, and under noise that takes so many points."""
     rows = rows_of(name, *(clean + seed for seed in SEEDS))
     for perturbation in ("uap-resnet152", "uap-googlenet", "gd-uap-none", "gd-uap-data", "gd-uap-part"):
         condition = ATTACKED | {"name": perturbation, "epsilon": epsilon} | changes
         rows += rows_of(name, *(clean - lost + seed for seed in SEEDS), condition=condition)
+        condition = condition | {"control": "shuffled"}
+        rows += rows_of(name, *(clean - noise + seed for seed in SEEDS), condition=condition)
     return rows
 
 
@@ -187,6 +191,44 @@ def test_losses_under_attack_are_paired_at_one_size() -> None:
     assert verdict_on(6, rows).verdict == verdict_on(7, rows).verdict == "supported"
     failed = [row | {"condition": row["condition"] and row["condition"] | {"valid": False}} for row in rows]
     assert verdict_on(6, failed).verdict == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("noise", "expected"), [(1, "supported"), (8.9, "supported"), (9.1, "undecided"), (None, "undecided")]
+)
+def test_what_takes_no_more_than_noise_is_no_attack(noise: float | None, expected: str) -> None:
+    """The baseline loses 9 points. Where noise of the same size takes as many, nothing was attacked."""
+    rows = [
+        row
+        for name, lost in (("sourcesep-cc", 3), ("sourcesep-cm", 5), ("baseline", 9))
+        for row in attacked_rows(
+            name, 60, lost, noise=min(noise or 0, lost - 0.1) if lost < 9 else noise or 0
+        )
+        if noise is not None or row["condition"] is None or row["condition"]["control"] is None
+    ]
+    found = verdict_on(6, rows)
+    assert found.verdict == expected
+    assert {finding.is_attack for finding in found.findings} == {expected == "supported"}
+    assert [finding.mean for finding in found.findings] == pytest.approx([6, 4])
+
+
+def test_a_drop_is_that_of_one_network() -> None:
+    """Another training of the same seed, on another device, lends its clean score to nobody."""
+    elsewhere = [
+        row | {"device": "NVIDIA", "metrics": {"mIoU": 99.0}} for row in rows_of("baseline", 0, 0, 0)
+    ]
+    rows = [*elsewhere, *attacked_rows("sourcesep-cc", 60, 3), *attacked_rows("baseline", 50, 9)]
+    assert verdict_on(6, rows).findings[0].mean == pytest.approx(6)
+
+
+def test_one_sum_is_about_the_same_pixels() -> None:
+    """A perturbation that was crafted anew is another one."""
+    old, new = ({"making": {"sha256": name}} for name in ("old", "new"))
+    cc = attacked_rows("sourcesep-cc", 60, 3, **old)
+    rows = [*cc, *attacked_rows("baseline", 50, 9, **new)]
+    assert verdict_on(6, rows).verdict == "not measured"
+    rows += [row for row in attacked_rows("baseline", 50, 7, **old) if row["condition"] is not None]
+    assert verdict_on(6, rows).findings[0].mean == pytest.approx(4)
 
 
 def test_one_sum_is_about_one_list_of_images() -> None:

@@ -259,6 +259,7 @@ def test_deepfool_takes_the_shortest_step_over_a_linear_boundary() -> None:
         model,  # type: ignore[arg-type]
         image_CHW,
         torch.tensor([[own]], dtype=torch.uint8),
+        torch.ones(1, 1, dtype=torch.bool),
         torch.zeros(3, 1, 1, dtype=torch.float64),
         how,
     )
@@ -275,7 +276,14 @@ def test_deepfool_leaves_an_image_alone_that_is_changed_enough() -> None:
     other_HW = (now_HW + 1) % 4
     clean_HW = torch.where(torch.arange(5) < 1, now_HW, other_HW)  # 4 of 5 are changed: 0.8
     for goal, stays in ((0.8, True), (0.81, False)):
-        found = deepfool_segmentation(model, image_CHW, clean_HW, v_CHW, UAP(size=5, goal=goal))  # type: ignore[arg-type]
+        found = deepfool_segmentation(
+            model,  # type: ignore[arg-type]
+            image_CHW,
+            clean_HW,
+            torch.ones(1, 5, dtype=torch.bool),
+            v_CHW,
+            UAP(size=5, goal=goal),
+        )
         assert torch.equal(found, v_CHW) is stays
     assert (v_CHW == 0.5).all()
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from segmix_core import results
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "segmix_core"
 
@@ -133,3 +135,12 @@ def test_the_lock_file_names_no_index_and_every_dependency() -> None:
         item for extra in project["optional-dependencies"].values() for item in extra
     ]:
         assert named.split(">=")[0].split("==")[0].lower() in locked
+
+
+def test_pages_say_whether_anything_was_measured_at_the_papers_scale() -> None:
+    at_paper_scale = any(row["scale"] == "paper" for row in results.read_all())
+    for page, said in {
+        "README.md": "Nothing was measured at the paper's own scale",
+        "book/index.md": "Nothing in this book was measured at `paper` scale",
+    }.items():
+        assert (said in (ROOT / page).read_text(encoding="utf-8")) != at_paper_scale, page

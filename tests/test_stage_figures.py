@@ -15,7 +15,8 @@ def corrupted(setting: str, clean: float) -> Corrupted:
         for name, offset in (("shot_noise", 0), ("impulse_noise", 4), ("zoom_blur", 20))
         for severity in (1, 2)
     }
-    return Corrupted(setting, "mixup", 8, {0: clean, 1: clean + 2}, left)
+    clean_by_seed = {0: clean, 1: clean + 2}
+    return Corrupted(setting=setting, experiment="mixup", images=8, clean=clean_by_seed, left=left)
 
 
 def test_curves_of_corruptions_keep_settings_and_families_apart() -> None:
@@ -24,7 +25,7 @@ def test_curves_of_corruptions_keep_settings_and_families_apart() -> None:
     panels = figure.axes
     assert [panel.get_title() for panel in panels] == ["noise", "blur", "", ""]
     assert [panel.get_xlabel() for panel in panels] == ["", "", "severity", "severity"]
-    assert panels[0].get_ylabel() == "mini scale,\nfrom random weights\nmIoU (%)"
+    assert panels[0].get_ylabel() == "mini scale,\nfrom random weights\nn = 8, 2 seeds\nmIoU (%)"
     drawn = [[float(value) for value in panel.lines[0].get_ydata()] for panel in panels]
     assert drawn == [[61, 49, 39], [61, 31, 21], [81, 69, 59], [81, 51, 41]]
     assert [float(value) for value in panels[0].lines[0].get_xdata()] == [0, 1, 2]

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segmix_core.data.transforms import PADDING, Augmentation, augment, center_crop, draw_augmentation
+from segmix_core.data.transforms import (
+    PADDING,
+    Augmentation,
+    augment,
+    center_crop,
+    draw_augmentation,
+    inside_crop,
+)
 from segmix_core.rng import stream
 
 
@@ -175,3 +182,10 @@ def test_the_same_stream_draws_the_same_crop() -> None:
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
     assert (first[0] != other[0]).any()
+
+
+@pytest.mark.parametrize("shape", [(5, 9), (9, 5), (8, 8), (7, 8), (3, 4), (20, 11)])
+def test_inside_is_what_the_centre_crop_did_not_pad(shape: tuple[int, int]) -> None:
+    image, label = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
+    _, cropped = center_crop(image, label, 8)
+    np.testing.assert_array_equal(inside_crop(shape, 8), cropped != 255)

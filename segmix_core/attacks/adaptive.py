@@ -1,14 +1,14 @@
 """Adaptive white-box attacks on single images: APGD, and the SEA protocol over several losses.
 
-APGD is that of Croce and Hein (2020); the losses and the shrinking radius are those of SEA (Croce, Singh and
-Hein, "Towards reliable evaluation and fast training of robust semantic segmentation models", 2024). Sizes are
+APGD is that of Croce and Hein (2020). The shrinking radius is that of SEA (Croce, Singh and Hein, "Towards
+reliable evaluation and fast training of robust semantic segmentation models", 2024), and so are the losses
+but for the last: the margin to the best other category stands for the score of the label alone. Sizes are
 on the 0..255 scale. Every image of a batch has its own step size and its own worst iterate.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segmix_core.attacks.pgd import Ball, Judged, Objective, value_and_gradient
 from segmix_core.models import SourceSeparation
 from segmix_core.records import IGNORE_INDEX, Separation
 
@@ -64,25 +65,24 @@ class Attacked:
     by_loss: dict[str, Tensor]  # the same for each loss alone; 0 where an earlier loss had left nothing right
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What an objective says of the images it is shown."""
-
-    raised_B: Tensor  # what the attack follows the gradient of, upwards
-    watched_B: Tensor  # by which it sees whether it gets on
-    right_B: Tensor  # share of the labelled pixels that are right, 0..1
-
-
-Objective = Callable[[Tensor, Tensor, float], Judged]
-"""(image_BCHW, label_BHW, share of the steps done) -> what it says of each image."""
-
-
 def available_aims(model: SourceSeparation) -> tuple[Aim, ...]:
-    """The aims that a network's head allows: a plain head has S_t alone."""
-    head = model.architecture["head"]
-    if head == "plain":
-        return ("dominant",)
-    return ("dominant", "phantom") if head == "no_ssh" else AIMS
+    """The aims that a network's head allows: a plain head has S_t alone.
+
+    A ReLU on the logits of S_ss hides gradients: where all are 0 there is none. That head is attacked at S_t
+    and at both.
+    """
+    by_head: dict[str, tuple[Aim, ...]] = {
+        "plain": ("dominant",),
+        "no_ssh": ("dominant", "phantom"),
+        "full": AIMS,
+        "full_relu": ("dominant", "joint", "phantom"),
+    }
+    return by_head[str(model.architecture["head"])]
+
+
+def losses_of(adversary: Adversary) -> tuple[Loss, ...]:
+    """The losses that an attack goes through: what raises the phantom looks at no category, and has one."""
+    return adversary.losses[:1] if adversary.aim == "phantom" else adversary.losses
 
 
 def pixel_loss(
@@ -186,26 +186,6 @@ def objective_of(model: SourceSeparation, aim: Aim, loss: Loss, *, measured: str
     return objective
 
 
-def pgd(
-    objective: Objective,
-    image_BCHW: Tensor,
-    label_BHW: Tensor,
-    *,
-    epsilon: float,
-    step: float,
-    steps: int,
-    start_BCHW: Tensor | None = None,
-    inside_BHW: Tensor | None = None,
-) -> Tensor:
-    """Projected gradient ascent with a fixed step (Madry et al. 2018): the last iterate, floats 0..1."""
-    ball = _Ball(image_BCHW, epsilon, inside_BHW)
-    current = image_BCHW if start_BCHW is None else ball.project(start_BCHW)
-    for number in range(steps):
-        gradient_BCHW, _ = value_and_gradient(objective, current, label_BHW, number / steps)
-        current = ball.project(current + step / 255 * gradient_BCHW.sign())
-    return current
-
-
 def apgd(
     objective: Objective,
     image_BCHW: Tensor,
@@ -228,7 +208,7 @@ def apgd(
         For each image the iterate with the fewest right pixels, of those the one with the highest watched
         loss, floats 0..1; and its share of right pixels, (B,).
     """
-    ball = _Ball(image_BCHW, epsilon, inside_BHW)
+    ball = Ball(image_BCHW, epsilon, inside_BHW)
     current = previous = ball.project(start_BCHW)
     gradient, judged = value_and_gradient(objective, current, label_BHW, 0.0)
     loss_B, worst, least_B = judged.watched_B, current, judged.right_B
@@ -284,33 +264,8 @@ def _checkpoints(steps: int) -> set[int]:
     return found
 
 
-class _Ball:
-    """The images that an attack may show: within epsilon, within 0..1, changed inside the image alone."""
-
-    def __init__(self, image_BCHW: Tensor, epsilon: float, inside_BHW: Tensor | None) -> None:
-        reach = epsilon / 255
-        self.low, self.high = (image_BCHW - reach).clamp(min=0), (image_BCHW + reach).clamp(max=1)
-        if inside_BHW is not None:
-            inside = inside_BHW[:, None]
-            self.low, self.high = (torch.where(inside, one, image_BCHW) for one in (self.low, self.high))
-
-    def project(self, image_BCHW: Tensor) -> Tensor:
-        return torch.clamp(image_BCHW, self.low, self.high)
-
-
 def _wide(value_B: Tensor) -> Tensor:
     return value_B[:, None, None, None]
-
-
-def value_and_gradient(
-    objective: Objective, image_BCHW: Tensor, label_BHW: Tensor, done: float
-) -> tuple[Tensor, Judged]:
-    """The gradient with respect to the images alone, and what the objective says of them."""
-    with torch.enable_grad():
-        image_BCHW = image_BCHW.detach().requires_grad_()
-        judged = objective(image_BCHW, label_BHW, done)
-        (gradient_BCHW,) = torch.autograd.grad(judged.raised_B.sum(), image_BCHW)
-    return gradient_BCHW, judged
 
 
 def _gradient_of(
@@ -370,14 +325,12 @@ def attack(
     worst, right_B = image_BCHW.clone(), right_share(outputs[measured], label_BHW)
     clean_B = right_B.clone()
     by_loss: dict[str, Tensor] = {}
-    # What raises the phantom does not look at categories: it has one loss.
-    losses = adversary.losses[:1] if adversary.aim == "phantom" else adversary.losses
-    for loss in losses:
+    for loss in losses_of(adversary):
         # Drawn for all, so that an image's start does not depend on which others are left.
         noise_BCHW = torch.rand(image_BCHW.shape, generator=generator, device=image_BCHW.device) * 2 - 1
         found_B = torch.where(right_B > 0, clean_B, 0)
         left = (right_B > 0).nonzero()[:, 0]
-        if adversary.epsilon > 0 and len(left):
+        if len(left):
             found, least_B = _descend(
                 objective_of(model, adversary.aim, loss, measured=measured),
                 image_BCHW[left],
@@ -410,7 +363,8 @@ def _descend(
     least_B = image_BCHW.new_ones(len(image_BCHW))
     behind = 0
     for share, factor in phases:
-        until = round(share * adversary.steps)
+        # The last phase has a step at least: what the others find may be farther away than epsilon.
+        until = adversary.steps if share == 1 else min(round(share * adversary.steps), adversary.steps - 1)
         if until > behind:
             current, least_B = apgd(
                 objective,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segmix_core.attacks.perturbation import apply_perturbation
 from segmix_core.data.dataset import SegmentationDataset
-from segmix_core.data.transforms import center_crop
+from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.models import SourceSeparation
 
 FOOLING_RATE = "fooling rate (%)"
@@ -38,6 +38,7 @@ class Watched:
     output: str
     image_BHWC: Tensor  # uint8, on the device
     clean_BHW: Tensor  # uint8, on the device
+    inside_BHW: Tensor  # bool, on the device: what is picture and not padding
 
     @staticmethod
     def of(
@@ -50,25 +51,29 @@ class Watched:
         device: str,
     ) -> Watched:
         """The centre `size` x `size` pixels of some images of a data set."""
-        crops = [center_crop(*dataset.pair(int(index)), size)[0] for index in indices]
-        image_BHWC = torch.from_numpy(np.stack(crops)).to(device)
+        pairs = [dataset.pair(int(index)) for index in indices]
+        crops = [center_crop(*pair, size)[0] for pair in pairs]
+        insides = [inside_crop(label.shape, size) for _, label in pairs]
+        image_BHWC, inside_BHW = (torch.from_numpy(np.stack(one)).to(device) for one in (crops, insides))
         with torch.inference_mode():
             clean = [segmented(model, images, output) for images in _batches(image_BHWC)]
-        return Watched(model, output, image_BHWC, torch.cat(clean))
+        return Watched(model, output, image_BHWC, torch.cat(clean), inside_BHW)
 
     @torch.inference_mode()
     def changed_by(self, v_CHW: Tensor) -> Tensor:
-        """The share of pixels, 0..1, that a perturbation (0..255) changes in each image: float64 (B,)."""
-        shares = []
-        for image_BCHW, clean_BHW in zip(
-            _batches(self.image_BHWC), torch.split(self.clean_BHW, _BATCH), strict=True
+        """The share of its pixels, 0..1, that a perturbation (0..255) changes in each image: float64 (B,)."""
+        found = []
+        for image_BCHW, inside_BHW in zip(
+            _batches(self.image_BHWC), torch.split(self.inside_BHW, _BATCH), strict=True
         ):
-            found_BHW = segmented(self.model, apply_perturbation(image_BCHW, v_CHW), self.output)
-            shares.append((found_BHW != clean_BHW).double().mean((1, 2)))
-        return torch.cat(shares)
+            shown_BCHW = apply_perturbation(image_BCHW, v_CHW)
+            shown_BCHW = torch.where(inside_BHW[:, None], shown_BCHW, image_BCHW)
+            found.append(segmented(self.model, shown_BCHW, self.output))
+        changed_BHW = (torch.cat(found) != self.clean_BHW) & self.inside_BHW
+        return changed_BHW.double().sum((1, 2)) / self.inside_BHW.sum((1, 2))
 
     def fooling_rate(self, v_CHW: Tensor) -> float:
-        """The share of all pixels that a perturbation changes, 0..1."""
+        """The share of pixels that a perturbation changes, 0..1, mean over images."""
         return float(self.changed_by(v_CHW).mean())
 
 

@@ -13,7 +13,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from segmix_core.attacks.adaptive import Aim, Loss, objective_of, value_and_gradient
+from segmix_core.attacks.adaptive import Aim, Loss, objective_of
+from segmix_core.attacks.pgd import value_and_gradient
 from segmix_core.models import SourceSeparation
 
 STEPS = (0.003, 0.01, 0.03, 0.1)

@@ -73,8 +73,15 @@ def craft_uap(
         turn, position = divmod(making.visits, number)
         index = int(stream(how.seed, "uap", "order", turn).permutation(number)[position])
         image_CHW = watched.image_BHWC[index].permute(2, 0, 1).float().div_(255)
-        clean_HW = watched.clean_BHW[index]
-        making.v = deepfool_segmentation(model, image_CHW, clean_HW, making.v, how, output=output)
+        making.v = deepfool_segmentation(
+            model,
+            image_CHW,
+            watched.clean_BHW[index],
+            watched.inside_BHW[index],
+            making.v,
+            how,
+            output=output,
+        )
         making.v.clamp_(-how.epsilon, how.epsilon)
         making.visits += 1
         if position == number - 1:
@@ -100,6 +107,7 @@ def deepfool_segmentation(
     model: SourceSeparation,
     image_CHW: Tensor,
     clean_HW: Tensor,
+    inside_HW: Tensor,
     v_CHW: Tensor,
     how: UAP,
     *,
@@ -109,21 +117,23 @@ def deepfool_segmentation(
 
     DeepFool (Moosavi-Dezfooli et al. 2016) asks for the nearest decision boundary of one prediction. Here the
     prediction is that of all pixels not yet changed: f_k is their mean score of category k minus that of the
-    category they have, and the step is |f_k| / ||w_k||^2 w_k with w_k the gradient of f_k, for the category
-    k that needs the shortest one.
+    category they have (f_k < 0), and the step is -f_k w_k / (w_k . w_k) with w_k the gradient of f_k, for the
+    category k that needs the shortest one.
 
     Args:
         image_CHW: floats 0..1.
         clean_HW: the clean prediction, integers.
+        inside_HW: what is picture and not padding, bool.
         v_CHW: the perturbation so far, on the 0..255 scale.
     """
     v_CHW = v_CHW.clone()
     for _ in range(how.steps):
         added_CHW = v_CHW.clone().requires_grad_()
-        shown_CHW = (image_CHW + added_CHW / 255).clamp(0, 1)
+        shown_CHW = torch.where(inside_HW, (image_CHW + added_CHW / 255).clamp(0, 1), image_CHW)
         logits_NHW = model(shown_CHW[None]).outputs()[output][0]
-        unchanged_HW = logits_NHW.argmax(0) == clean_HW
-        if float((~unchanged_HW).double().mean()) >= how.goal:
+        unchanged_HW = (logits_NHW.argmax(0) == clean_HW) & inside_HW
+        pixels = int(inside_HW.sum())
+        if (pixels - int(unchanged_HW.sum())) / pixels >= how.goal:
             return v_CHW
         own = logits_NHW.gather(0, clean_HW.long()[None])[0]
         margin_NP = (logits_NHW - own)[:, unchanged_HW]

@@ -71,3 +71,11 @@ def center_crop(image: np.ndarray, label: np.ndarray, size: int) -> tuple[np.nda
     height, width = label.shape
     drawn = Augmentation(1.0, (height - size) // 2, (width - size) // 2, False)
     return augment(image, label, drawn, size)
+
+
+def inside_crop(shape: tuple[int, int], size: int) -> np.ndarray:
+    """Which pixels of `center_crop` are no padding, of an image of (height, width): bool (size, size)."""
+    inside = np.zeros((size, size), dtype=bool)
+    top, left = (max(0, -((side - size) // 2)) for side in shape)
+    inside[top : top + shape[0], left : left + shape[1]] = True
+    return inside

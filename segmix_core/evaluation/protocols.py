@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from segmix_core.data.dataset import SegmentationDataset
-from segmix_core.data.transforms import center_crop
+from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.evaluation.confusion import ConfusionMatrix
 from segmix_core.models import SourceSeparation
 from segmix_core.records import MixedBatch
@@ -71,7 +71,7 @@ def evaluate(
     Args:
         mean_over: restrict mIoU to these categories.
         perturb: image_BCHW in 0..1 -> image_BCHW in 0..1, applied before the network: an attack is only
-            another way of looking at an image.
+            another way of looking at an image. It is shown padding too, which stays as it was.
 
     Returns:
         `{"dominant": Scores}` and, with the SSH, `"final"`.
@@ -81,10 +81,10 @@ def evaluate(
     confusions: dict[str, list[np.ndarray]] = {}
     done = 0
     with torch.inference_mode():
-        for image_BHWC, label_BHW in _batches(dataset, protocol, crop, batch_size):
+        for image_BHWC, label_BHW, inside_BHW in _batches(dataset, protocol, crop, batch_size):
             image_BCHW = image_BHWC.to(device).permute(0, 3, 1, 2).float().div_(255)
             if perturb is not None:
-                image_BCHW = perturb(image_BCHW)
+                image_BCHW = torch.where(inside_BHW.to(device)[:, None], perturb(image_BCHW), image_BCHW)
             for name, logits in model(image_BCHW).outputs().items():
                 predicted_BHW = logits.argmax(1).to(torch.uint8).cpu()
                 for prediction, label in zip(predicted_BHW, label_BHW, strict=True):
@@ -127,12 +127,15 @@ def evaluate_blends(
 
 def _batches(
     dataset: SegmentationDataset, protocol: Protocol, crop: int, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """uint8 images (B, H, W, 3) and label maps (B, H, W), in the order of the data set."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """uint8 images (B, H, W, 3), label maps, and what is no padding, both (B, H, W), in order."""
     size = batch_size if protocol == "crop" else 1
     for start in range(0, len(dataset), size):
         pairs = [dataset.pair(index) for index in range(start, min(start + size, len(dataset)))]
+        insides = [np.ones(label.shape, dtype=bool) for _, label in pairs]
         if protocol == "crop":
+            insides = [inside_crop(label.shape, crop) for _, label in pairs]
             pairs = [center_crop(image, label, crop) for image, label in pairs]
         images, labels = zip(*pairs, strict=True)
-        yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+        image_BHWC, label_BHW, inside_BHW = map(np.stack, (images, labels, insides))
+        yield torch.from_numpy(image_BHWC), torch.from_numpy(label_BHW), torch.from_numpy(inside_BHW)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experimen
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
 from segmix_core.report.statistics import PAIRS_NEEDED, interval, paired_bootstrap, verdict
 from segmix_core.report.tables import Rows, confusions_of, reading, value_of
+from segmix_core.results import run_of
 from segmix_core.rng import stream
 
 NEVER_MEET = "pairs that never meet"
@@ -71,6 +72,7 @@ class Finding:
     seeds: int
     images: tuple[float, float] | None  # 95 % bootstrap interval over images and seeds
     holds: Literal["yes", "no", "undecided"]
+    is_attack: bool | None = None  # of perturbations: whether they take more than noise of their size
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def _claims() -> tuple[Claim, ...]:
                 _over(cutmix, base, expected="not below"),
                 _over(base, mixup),
             ),
+            "the order of DeepLabv3, Mixup and CutMix is read off the tables; no sentence claims it",
         ),
         Claim(
             2,
@@ -178,6 +181,7 @@ def _claims() -> tuple[Claim, ...]:
                 _over(base, cutmix, data="coco"),
                 _over(cutmix, mixup, data="coco"),
             ),
+            "as for claim 1",
         ),
         Claim(
             3,
@@ -188,6 +192,7 @@ def _claims() -> tuple[Claim, ...]:
                 _grows("gain at 4 objects - gain at 1", "objects/4", "objects/1"),
                 _grows("gain at 4 categories - gain at 2", "unique/4", "unique/2"),
             ),
+            "the text names occlusion and categories; the number of objects is read off the table",
         ),
         Claim(
             4,
@@ -224,8 +229,9 @@ def _claims() -> tuple[Claim, ...]:
             "Source separation loses less under universal perturbations.",
             "Table 6, Fig. 6",
             (_loses_less(cc, base), _loses_less(cm, base)),
+            "GD-UAP is crafted here, on a baseline of another seed; the paper's files are not known",
         ),
-        Claim(7, "CC is more robust than CM.", "Table 6", (_loses_less(cc, cm),)),
+        Claim(7, "CC is more robust than CM.", "Table 6", (_loses_less(cc, cm),), "as for claim 6"),
         Claim(
             8,
             "CM helps salient object detection; Mixup and CutMix hurt it.",
@@ -309,8 +315,9 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
 
     A contrast holds when its mean over seeds has a 95 % interval above zero, with three seeds or more
     (`verdict`), and, where the matrices of single images are there, so has the bootstrap over images and
-    seeds. A claim is supported when all its contrasts hold, not supported when one is contradicted, and
-    undecided otherwise. Rows of the scales in `NO_EVIDENCE` are passed over.
+    seeds. One about perturbations also needs them to take more than noise of their size: what noise takes
+    as well tells nothing of an attack. A claim is supported when all its contrasts hold, not supported when
+    one is contradicted, and undecided otherwise. Rows of the scales in `NO_EVIDENCE` are passed over.
 
     Args:
         pairs: measurements of pairs, which have no setting but VOC's label statistics.
@@ -320,7 +327,7 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
     for row in rows:
         if row["scale"] not in NO_EVIDENCE:
             settings[trained_in(row)].append(row)
-    words = _eachin_words([among[0] for among in settings.values()])
+    words = setting_names([among[0] for among in settings.values()])
     judged = []
     for claim in CLAIMS:
         found = []
@@ -354,21 +361,34 @@ def trained_in(row: dict[str, Any]) -> tuple[str, ...]:
     return (*(str(row[name]) for name in names), weights)
 
 
-def _eachin_words(firsts: Rows) -> list[str]:
+def setting_names(firsts: Rows) -> list[str]:
     """A name for each setting, from one of its rows; where names are alike, what else tells them apart."""
-    names = [in_words(row) for row in firsts]
-    return [
+    names = [_in_words(row) for row in firsts]
+    longer = [
         name
         if names.count(name) == 1
         else f"{name}, {row['precision']}, mean over {len(row['mean_over'] or ()) or 'all'} categories, "
         f"scale {row['scale_digest'][:4]}, data {row['dataset_digest'][:4]}"
         for name, row in zip(names, firsts, strict=True)
     ]
+    return [
+        name if longer.count(name) == 1 else f"{name} ({longer[:place].count(name) + 1})"
+        for place, name in enumerate(longer)
+    ]
 
 
-def in_words(row: dict[str, Any]) -> str:
+def _in_words(row: dict[str, Any]) -> str:
     start = "random weights" if row["weights"] is None else row["weights"]["name"]
     return f"{row['scale']} scale, {row['dataset']}, from {start}"
+
+
+def pixels_of(row: dict[str, Any]) -> str:
+    """Which perturbation a row is about, by digest: one that was crafted anew is another.
+
+    Those that are crafted on each method differ by seed on purpose, and are told apart by name alone.
+    """
+    condition = row["condition"]
+    return "" if " on " in condition["name"] else str(condition["making"].get("sha256", ""))
 
 
 def _verdict(claim: Claim, findings: tuple[Finding, ...]) -> Verdict:
@@ -403,7 +423,11 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
     holds: Literal["yes", "no", "undecided"] = "no" if said == "lower" else "undecided"
     if said == "higher" or (contrast.expected == "not below" and no_worse):
         holds = "yes"
-    return Finding(contrast, printed_value(contrast), mean, half, len(shared), images, holds)
+    attack = None
+    if any(one.perturbation for _, one in contrast.terms):
+        attack = _is_attack(contrast, rows, shared, pairs, loser=-1.0 if mean > 0 else 1.0)
+        holds = holds if attack else "undecided"
+    return Finding(contrast, printed_value(contrast), mean, half, len(shared), images, holds, attack)
 
 
 def _shared(by_seed: list[dict[int, float]]) -> list[int]:
@@ -411,21 +435,35 @@ def _shared(by_seed: list[dict[int, float]]) -> list[int]:
 
 
 def _alike(contrast: Contrast, rows: Rows) -> Iterator[Rows]:
-    """The rows that may stand in one sum: of the same images, read in the same way, attacked alike."""
+    """The rows that may stand in one sum: of the same images, read in the same way, attacked alike.
+
+    Of attacked networks those of one training run for each seed, and each perturbation as most rows hold it.
+    """
     measured = [row for _, one in contrast.terms for row in _rows_of(one, rows)]
     for way in dict.fromkeys(_measured_on(row) for row in measured) or [()]:
         same = [row for row in rows if _measured_on(row) == way]
-        attacked = [row["condition"] for row in measured if row["condition"] and _measured_on(row) == way]
-        for epsilon in dict.fromkeys(condition["epsilon"] for condition in attacked) or [None]:
-            fitted: dict[str, str] = {}  # each perturbation in one way
-            for condition in attacked:
-                if condition["epsilon"] == epsilon:
-                    fitted.setdefault(condition["name"], condition["how"])
+        attacked = [row for row in measured if row["condition"] and _measured_on(row) == way]
+        for epsilon in dict.fromkeys(row["condition"]["epsilon"] for row in attacked) or [None]:
+            held = Counter(
+                (row["condition"]["name"], pixels_of(row))
+                for row in attacked
+                if row["condition"]["epsilon"] == epsilon
+            )
+            shown = {name: pixels for (name, pixels), _ in reversed(held.most_common())}
+            runs = {
+                (row["method_digest"], row["seed"]): run_of(row)
+                for row in attacked
+                if row["condition"]["epsilon"] == epsilon
+            }
             yield [
                 row
                 for row in same
-                if (condition := row["condition"]) is None
-                or (condition["epsilon"], condition["how"]) == (epsilon, fitted.get(condition["name"]))
+                if runs.get((row["method_digest"], row["seed"]), run_of(row)) == run_of(row)
+                and (
+                    row["condition"] is None
+                    or (row["condition"]["epsilon"], pixels_of(row))
+                    == (epsilon, shown.get(row["condition"]["name"]))
+                )
             ]
 
 
@@ -442,6 +480,36 @@ def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
         if value is not None:
             values.setdefault(row["seed"], value)
     return values
+
+
+def _is_attack(contrast: Contrast, rows: Rows, seeds: list[int], pairs: Pairs, *, loser: float) -> bool:
+    """Whether the perturbations together take more than noise from the method that loses more.
+
+    With each seed, that is. Noise is the most harmful of a perturbation's controls; without any, nobody
+    knows.
+
+    Args:
+        loser: sign of the weights of the method's attacked readings in the contrast.
+    """
+    excess = dict.fromkeys(seeds, 0.0)
+    for weight, one in contrast.terms:
+        if one.perturbation is None or weight * loser < 0:
+            continue
+        controls = {
+            row["condition"]["control"]
+            for row in rows
+            if row["condition"] is not None and row["condition"]["name"] == one.perturbation
+        } - {None}
+        itself = _by_seed(one, rows, pairs)
+        noise = [
+            _by_seed(replace(one, perturbation=f"{one.perturbation}, {control}"), rows, pairs)
+            for control in sorted(controls)
+        ]
+        if not noise or not all(set(seeds) <= of.keys() for of in noise):
+            return False
+        for seed in seeds:
+            excess[seed] += min(of[seed] for of in noise) - itself[seed]
+    return all(value > 0 for value in excess.values())
 
 
 def _rows_of(one: Reading, rows: Rows) -> Rows:

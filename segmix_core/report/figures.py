@@ -359,9 +359,14 @@ def drop_points(drops: Sequence[Drop]) -> Figure:
 
     From three seeds on it has its 95 % interval. The ring is what the most harmful noise of its size takes: a
     dot that is not beyond it is noise. Setting, images and seeds stand above.
+
+    Raises:
+        ValueError: several drops of one perturbation and method, as of two settings or fits.
     """
     if not drops:
         return _not_measured()
+    if len({(drop.perturbation, drop.experiment) for drop in drops}) < len(drops):
+        raise ValueError("drops of several settings, fits or sizes do not share a line: draw them apart")
     names = list(dict.fromkeys(drop.perturbation for drop in drops))
     methods = list(dict.fromkeys(drop.experiment for drop in drops))
     figure, axis = plt.subplots(figsize=(7.2, 0.16 * len(names) * (len(methods) + 1) + 1.4))
@@ -405,8 +410,8 @@ def _not_measured() -> Figure:
 
 
 def _band(values: Sequence[Mapping[int, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """Means over seeds, and halves of their 95 % intervals (NaN for one seed)."""
-    found = [interval(list(one.values())) for one in values]
+    """Means over seeds, and halves of their 95 % intervals (NaN for one seed); NaN where there is none."""
+    found = [interval(list(one.values())) if one else (np.nan, None) for one in values]
     return np.array([mean for mean, _ in found]), np.array(
         [np.nan if half is None else half for _, half in found]
     )
@@ -532,7 +537,7 @@ def severity_curves(
 
     Settings stand below each other, in the order in which they come.
     """
-    settings = list(dict.fromkeys(one.setting for one in found))
+    settings = list(dict.fromkeys((one.setting, one.images) for one in found))
     if not settings:
         return _not_measured()
     figure, axes = plt.subplots(
@@ -544,11 +549,15 @@ def severity_curves(
         squeeze=False,
     )
     methods = list(dict.fromkeys(one.experiment for one in found))
-    for line, setting in zip(axes, settings, strict=True):
+    for line, (setting, images) in zip(axes, settings, strict=True):
         words = setting.replace(", from", ",\nfrom")
-        line[0].set_ylabel(f"{words}\n{unit}", fontsize=8.5)
+        seeds = len(
+            {seed for one in found if (one.setting, one.images) == (setting, images) for seed in one.clean}
+        )
+        counted = f"n = {images}, {seeds} seed{'s' * (seeds > 1)}"
+        line[0].set_ylabel(f"{words}\n{counted}\n{unit}", fontsize=8.5)
         for axis, names in zip(line, families.values(), strict=True):
-            for one in (one for one in found if one.setting == setting):
+            for one in (one for one in found if (one.setting, one.images) == (setting, images)):
                 severities = sorted({severity for name, severity in one.left if name in names})
                 values = [one.clean, *(one.mean(names, severity) for severity in severities)]
                 mean, half = _band(values)

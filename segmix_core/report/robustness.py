@@ -10,14 +10,15 @@ import numpy as np
 
 from segmix_core.experiments import METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import STUDIED
-from segmix_core.report.claims import in_words, trained_in
+from segmix_core.report.claims import pixels_of, setting_names, trained_in
 from segmix_core.report.statistics import interval
 from segmix_core.report.tables import Rows, value_of
+from segmix_core.results import run_of
 
 BySeed = dict[int, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Drop:
     """What a universal perturbation takes from a method, in points of a metric (per cent)."""
 
@@ -67,7 +68,7 @@ class Drop:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """What adaptive attacks leave of a method, in per cent, on the same images at every size."""
 
@@ -92,7 +93,7 @@ class Curve:
         return not self.failed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Corrupted:
     """What corruptions leave of a method, in per cent."""
 
@@ -112,19 +113,12 @@ class Corrupted:
 
 
 def settings_of(rows: Rows) -> dict[str, Rows]:
-    """Rows that may be compared, by their setting in words, the largest scale first.
-
-    Settings that read alike are told apart by precision and digests.
-    """
+    """Rows that may be compared, by their setting in words, the largest scale first."""
     groups: dict[tuple[str, ...], Rows] = defaultdict(list)
     for row in rows:
         groups[trained_in(row)].append(row)
-    words = [in_words(among[0]) for among in groups.values()]
-    named: dict[str, Rows] = {}
-    for name, among in zip(words, groups.values(), strict=True):
-        first = among[0]
-        digests = f"scale {first['scale_digest'][:4]}, data {first['dataset_digest'][:4]}"
-        named[name if words.count(name) == 1 else f"{name}, {first['precision']}, {digests}"] = among
+    names = setting_names([among[0] for among in groups.values()])
+    named = dict(zip(names, groups.values(), strict=True))
     sizes = list(SCALES)
 
     def order(name: str) -> tuple[int, str]:
@@ -144,16 +138,16 @@ def _of(rows: Rows, kind: str) -> dict[str, Rows]:
 
 
 def _by_seed(rows: Rows, metric: str) -> BySeed:
-    values: BySeed = {}
-    for row in rows:
-        value = value_of(row, metric)
-        if value is not None:
-            values.setdefault(row["seed"], value)
-    return values
+    """The last of a seed's rows counts: what was measured again stands below."""
+    return {row["seed"]: value for row in rows if (value := value_of(row, metric)) is not None}
 
 
 def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
-    """Every universal perturbation on every method, at the output that the method reports after a stage."""
+    """Every universal perturbation on every method, at the output that the method reports after a stage.
+
+    A seed is left out of a drop's `seeds` where a clean value or a control of the same training run is
+    missing; a drop without seeds is left out.
+    """
     found = []
     for setting, among in settings_of(rows).items():
         for name, listed in _of(among, "universal").items():
@@ -162,33 +156,36 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
             groups: dict[tuple[Any, ...], Rows] = defaultdict(list)
             for row in at_stage:
                 made = tuple(row["condition"][key] for key in ("name", "how", "access", "epsilon"))
-                groups[*made, row["eval_digest"], row["crop"]].append(row)
-            for (perturbation, fit, access, epsilon, images, crop), alike in groups.items():
+                groups[*made, pixels_of(row), row["eval_digest"], row["crop"]].append(row)
+            for (perturbation, fit, access, epsilon, _, images, crop), alike in groups.items():
                 itself = [row for row in alike if row["condition"]["control"] is None]
                 if not itself:
                     continue
+                # Of each seed one training run: its score as it is, attacked, and under the controls.
+                runs = {row["seed"]: run_of(row) for row in itself}
                 clean = [
                     row
                     for row in among
                     if row["condition"] is None
-                    and (row["experiment"], row["stage"], row["output"]) == (name, stage, output)
+                    and run_of(row) == runs.get(row["seed"])
+                    and (row["stage"], row["output"]) == (stage, output)
                     and (row["eval_digest"], row["crop"]) == (images, crop)
                 ]
                 controls: dict[str, Rows] = defaultdict(list)
                 for row in alike:
-                    if row["condition"]["control"] is not None:
+                    if row["condition"]["control"] is not None and run_of(row) == runs.get(row["seed"]):
                         controls[row["condition"]["control"]].append(row)
                 drop = Drop(
-                    setting,
-                    name,
-                    perturbation,
-                    fit,
-                    access,
-                    epsilon,
-                    itself[0]["eval_images"],
-                    _by_seed(clean, metric),
-                    _by_seed(itself, metric),
-                    {control: _by_seed(of, metric) for control, of in controls.items()},
+                    setting=setting,
+                    experiment=name,
+                    perturbation=perturbation,
+                    fit=fit,
+                    access=access,
+                    epsilon=epsilon,
+                    images=itself[0]["eval_images"],
+                    clean=_by_seed(clean, metric),
+                    attacked=_by_seed(itself, metric),
+                    controls={control: _by_seed(of, metric) for control, of in controls.items()},
                 )
                 if drop.seeds:
                     found.append(drop)
@@ -204,9 +201,9 @@ def printed_drops() -> dict[tuple[str, str], tuple[float, float]]:
     """Table 6 as printed: (method, perturbation) -> (clean, attacked), per cent."""
     printed = {(row.experiment.name, row.perturbation): row.printed for row in TABLES[6]}
     return {
-        (name, perturbation): (float(printed[name, None] or 0), float(value))
-        for (name, perturbation), value in printed.items()
-        if perturbation is not None and value is not None
+        (name, perturbation): (clean, attacked)
+        for (name, perturbation), attacked in printed.items()
+        if perturbation is not None and attacked is not None and (clean := printed[name, None]) is not None
     }
 
 
@@ -216,8 +213,8 @@ def curves(rows: Rows, *, metric: str = "mIoU") -> list[Curve]:
     for setting, among in settings_of(rows).items():
         for name, listed in _of(among, "adaptive").items():
             for digest in dict.fromkeys(row["eval_digest"] for row in listed):
-                alike = [row for row in listed if row["eval_digest"] == digest]
-                if any(row["condition"]["aim"] == "worst" for row in alike):  # the last row of a whole study
+                alike = _last_study([row for row in listed if row["eval_digest"] == digest])
+                if alike:
                     found.append(_curve(setting, name, alike, metric))
     return found
 
@@ -255,21 +252,21 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
     for row in filter(of_worst_aim, attacks):
         making, value = row["condition"]["making"], value_of(row, metric)
         if making["shrink"] and row["condition"]["epsilon"] == at and value is not None:
-            longest.setdefault(making["steps"], {}).setdefault(row["seed"], value)
+            longest.setdefault(making["steps"], {})[row["seed"]] = value
     stage1 = those(1, access="white-box", control=None)
     failed = {name for row in rows for name in row["condition"]["making"]["failed"]}
     return Curve(
-        setting,
-        name,
-        rows[0]["eval_images"],
-        steps,
-        at,
-        by_epsilon,
-        {
+        setting=setting,
+        experiment=name,
+        images=rows[0]["eval_images"],
+        steps=steps,
+        at=at,
+        by_epsilon=by_epsilon,
+        noise={
             epsilon: _by_seed([row for row in noise if row["condition"]["epsilon"] == epsilon], metric)
             for epsilon in sorted({row["condition"]["epsilon"] for row in noise})
         },
-        {
+        by_aim={
             aim: _by_seed(
                 [
                     row
@@ -280,16 +277,31 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
             )
             for aim in sorted(aims)
         },
-        longest,
-        _by_seed(those(access="transfer"), metric),
-        _by_seed([row for row in attacks if not row["condition"]["making"]["shrink"]], metric),
-        {
+        longer=longest,
+        transfer=_by_seed(those(access="transfer"), metric),
+        unbounded=_by_seed([row for row in attacks if not row["condition"]["making"]["shrink"]], metric),
+        stage1={
             aim: _by_seed([row for row in stage1 if row["condition"]["aim"] == aim], metric)
             for aim in sorted({row["condition"]["aim"] for row in stage1})
         },
-        tuple(sorted(failed)),
-        {row["seed"]: row["condition"]["making"]["checks"] for row in worst},
+        failed=tuple(sorted(failed)),
+        checks={row["seed"]: row["condition"]["making"]["checks"] for row in worst},
     )
+
+
+def _last_study(rows: Rows) -> Rows:
+    """Of each seed the rows of its last study: a study is appended whole, and ends with its worst aim."""
+    kept: Rows = []
+    for seed in dict.fromkeys(row["seed"] for row in rows):
+        of_seed = [row for row in rows if row["seed"] == seed]
+        ends = [
+            place
+            for place, (row, after) in enumerate(zip(of_seed, [*of_seed[1:], None], strict=True))
+            if row["condition"]["aim"] == "worst" and (after is None or after["condition"]["aim"] != "worst")
+        ]
+        first = ends[-2] + 1 if len(ends) > 1 else 0
+        kept += of_seed[first : ends[-1] + 1] if ends else []
+    return kept
 
 
 def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
@@ -306,7 +318,15 @@ def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
                 clean = _by_seed(left.pop(("none", 0), []), metric)
                 values = {case: _by_seed(of, metric) for case, of in left.items()}
                 if clean:
-                    found.append(Corrupted(setting, name, alike[0]["eval_images"], clean, values))
+                    found.append(
+                        Corrupted(
+                            setting=setting,
+                            experiment=name,
+                            images=alike[0]["eval_images"],
+                            clean=clean,
+                            left=values,
+                        )
+                    )
     return found
 
 

@@ -158,7 +158,7 @@ def _summary(
         "metric": metric,
         "value": round(mean, digits),
         "half_width_95": None if half is None else round(half, digits),
-        "by_seed": {str(seed): round(value, digits) for seed, value in by_seed.items()},
+        "by_seed": {str(seed): round(value, 4) for seed, value in by_seed.items()},
         "seeds": sorted(by_seed),
         "images": images,
         "steps": first["steps"],

@@ -16,12 +16,11 @@ from torch import Tensor
 from segmix_core.attacks.adaptive import Adversary, attack
 from segmix_core.attacks.sanity import noise
 from segmix_core.data.dataset import SegmentationDataset
-from segmix_core.data.transforms import center_crop
+from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.errors import InputError
 from segmix_core.evaluation import ConfusionMatrix, Scores
 from segmix_core.files import alone, replacing
 from segmix_core.models import SourceSeparation
-from segmix_core.records import IGNORE_INDEX
 from segmix_core.rng import stream
 
 BATCH = 16
@@ -147,10 +146,9 @@ def batch_of(
     for index in indices:
         image, label = dataset.pair(index)
         cropped, cropped_label = center_crop(image, label, crop)
-        _, inside = center_crop(image, np.zeros_like(label), crop)
         images.append(cropped)
         labels.append(cropped_label)
-        insides.append(inside != IGNORE_INDEX)
+        insides.append(inside_crop(label.shape, crop))
     image_BHWC = torch.from_numpy(np.stack(images)).to(device)
     label_BHW = torch.from_numpy(np.stack(labels)).to(device).long()
     inside_BHW = torch.from_numpy(np.stack(insides)).to(device)

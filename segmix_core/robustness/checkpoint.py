@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segmix_core.attacks.adaptive import LOSSES, Adversary, Aim, Loss, available_aims
-from segmix_core.attacks.sanity import Check, never_helps, noise_is_weaker, nothing_at_zero
+from segmix_core.attacks.sanity import (
+    Check,
+    finite_and_unmasked,
+    never_helps,
+    noise_is_weaker,
+    nothing_at_zero,
+)
 from segmix_core.attacks.uap import UAP
 from segmix_core.data import open_dataset
 from segmix_core.data.dataset import SegmentationDataset
@@ -16,11 +24,13 @@ from segmix_core.errors import InputError
 from segmix_core.evaluation import evaluate
 from segmix_core.experiments import Method, nearest
 from segmix_core.files import file_digest
+from segmix_core.measure import stored_crop
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
-from segmix_core.request import check_categories, check_device
+from segmix_core.request import check_categories, check_device, device_name
 from segmix_core.rng import stream
-from segmix_core.robustness.adaptive import attack_dataset, attack_folder
+from segmix_core.robustness.adaptive import attack_dataset, attack_folder, batch_of
 from segmix_core.robustness.universal import CRAFTED, attack_digest, crafted, crafting, ways
+from segmix_core.run import source_digest
 
 ADAPTIVE: dict[str, tuple[tuple[Loss, ...], bool]] = {
     "sea": (LOSSES, True),
@@ -63,7 +73,7 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
         `results`: for each size, and for a universal perturbation each of its controls, mIoU and aAcc of the
         output that is attacked ("dominant" or "final"; else the one that the method reports, R12), and the
         sanity checks: a line is not `valid` where an attack left more right than a smaller one, no less than
-        noise of its size, or changed something at size 0.
+        noise of its size, changed something at size 0, or had gradients that are masked.
 
     Raises:
         InputError: an unknown attack; a head without what is aimed at; a bad checkpoint or data set; a folder
@@ -97,7 +107,7 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
     if asked.images is not None and asked.images < len(opened):
         drawn = stream(asked.seed, "attack", "images").permutation(len(opened))[: asked.images]
         chosen = opened.only(sorted(int(index) for index in drawn))
-    crop = asked.crop or content["identity"]["scale"]["eval_crop"]
+    crop = asked.crop or stored_crop(asked.checkpoint, asked.root)
     work = _universal if asked.attack in CRAFTED else _adaptive
     found = work(asked, model, chosen, measured, crop, reporter)
     return {"images": len(chosen), "crop": crop, "measured": measured, "results": found}
@@ -119,7 +129,8 @@ def _adaptive(
         """Metrics, and the right pixels in per cent, mean over images."""
         folder = attack_folder(
             asked.out, adversary, epsilon=epsilon, network=network, images=dataset.digest(),
-            measured=measured, crop=crop, seed=asked.seed, code=attack_digest(),
+            measured=measured, crop=crop, seed=asked.seed, device=device_name(asked.device),
+            code=(attack_digest(), source_digest()),
         )  # fmt: skip
         attacked = attack_dataset(
             model,
@@ -136,21 +147,27 @@ def _adaptive(
         )
         return attacked.scores[measured].as_json(), 100 * float(attacked.right_n.mean())
 
+    image_BCHW, label_BHW, _ = batch_of(dataset, range(min(4, len(dataset))), crop, asked.device)
+    generator = torch.Generator(device=asked.device).manual_seed(0)
+    unmasked = finite_and_unmasked(model, image_BCHW, label_BHW, aim=asked.aim, generator=generator)
     lines: list[dict[str, Any]] = []
     by_size: dict[float, float] = {}
     for epsilon in sorted(set(asked.epsilons)):
         noise, with_noise = left_by(None, epsilon)
         if not losses:
-            lines.append(_line(asked, epsilon, len(dataset), noise, [], steps=None))
+            lines.append(_line(asked, asked.aim, epsilon, len(dataset), noise, [], steps=None))
             continue
         adversary = Adversary(aim=asked.aim, epsilon=epsilon, steps=steps, losses=losses, shrink=shrink)
         metrics, right = left_by(adversary, epsilon)
         by_size[epsilon] = right
         checks = [noise_is_weaker(right, with_noise) if epsilon else nothing_at_zero(with_noise, right)]
+        if epsilon:
+            checks.append(unmasked)
         if len(by_size) > 1:
-            checks.append(never_helps("epsilon", by_size))
+            least = min(list(by_size)[:-1], key=by_size.__getitem__)
+            checks.append(never_helps("epsilon", {least: by_size[least], epsilon: right}))
         lines.append(
-            _line(asked, epsilon, len(dataset), metrics, checks, steps=steps)
+            _line(asked, asked.aim, epsilon, len(dataset), metrics, checks, steps=steps)
             | {"noise_aAcc": noise["aAcc"], "mean_image_accuracy": round(right, 4)}
         )
     return lines
@@ -196,10 +213,12 @@ def _universal(
             )[measured].as_json()
             for way in shown
         ]
+        if scores[0]["aAcc"] is None:
+            raise InputError(asked.root, "no image has a labelled pixel", "choose a list with labels")
         check = noise_is_weaker(scores[0]["aAcc"], min(control["aAcc"] for control in scores[1:]))
         taken = perturbation.origin["passes" if isinstance(how, UAP) else "iterations"]
         lines += [
-            _line(asked, epsilon, len(dataset), metrics, [check], steps=taken)
+            _line(asked, measured, epsilon, len(dataset), metrics, [check], steps=taken)
             | {"control": way.control, "making": perturbation.origin}
             for way, metrics in zip(shown, scores, strict=True)
         ]
@@ -208,6 +227,7 @@ def _universal(
 
 def _line(
     asked: Attacking,
+    output: str,
     epsilon: float,
     images: int,
     metrics: dict[str, Any],
@@ -219,7 +239,7 @@ def _line(
     return {
         "attack": asked.attack,
         "epsilon": epsilon,
-        "output": asked.aim,
+        "output": output,
         "images": images,
         "steps": steps,
         "mIoU": metrics["mIoU"],

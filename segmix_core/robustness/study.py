@@ -15,7 +15,7 @@ import torch
 
 from segmix_core import results
 from segmix_core.attacks import Perturbation
-from segmix_core.attacks.adaptive import Adversary, Aim, available_aims
+from segmix_core.attacks.adaptive import LOSSES, Adversary, Aim, available_aims, losses_of
 from segmix_core.attacks.sanity import (
     Check,
     finite_and_unmasked,
@@ -128,17 +128,7 @@ def run_study(
         InputError: an unknown experiment; the seed of the surrogate; data that cannot be attacked; a
             perturbation that is missing or broken.
     """
-    for name in experiments:
-        if name not in STUDIED:
-            raise nearest("method of the study", name, STUDIED)
-    if SURROGATE in seeds:
-        raise InputError(
-            f"seed {SURROGATE}", "is that of the network on which attacks are crafted", "choose other seeds"
-        )
-    if "universal" in parts and perturbations is not None:
-        for universal in UNIVERSALS:  # one that is not there is found before the work
-            if universal.file is not None:
-                published(perturbations, universal.file, universal.name)
+    check_study(parts, experiments=experiments, seeds=seeds, perturbations=perturbations)
     clock = Clock(budget)
     done, left = [], []
     for part in parts:
@@ -159,9 +149,31 @@ def run_study(
                     continue
                 append_missing(path, rows)
                 done.append(label)
-                if part == "universal" and perturbations is None:
-                    left.append(f"{label} (published ones need --perturbations)")
+    if "universal" in parts and perturbations is None:
+        left.append("published perturbations (need --perturbations)")
     return done, left
+
+
+def check_study(
+    parts: Sequence[Part], *, experiments: Sequence[str], seeds: Sequence[int], perturbations: Path | None
+) -> None:
+    """Find what `run_study` would refuse, before any work.
+
+    Raises:
+        InputError: an unknown experiment; the seed of the surrogate; a perturbation that is missing or
+            broken.
+    """
+    for name in experiments:
+        if name not in STUDIED:
+            raise nearest("method of the study", name, STUDIED)
+    if SURROGATE in seeds:
+        raise InputError(
+            f"seed {SURROGATE}", "is that of the network on which attacks are crafted", "choose other seeds"
+        )
+    if "universal" in parts and perturbations is not None:
+        for universal in UNIVERSALS:
+            if universal.file is not None:
+                published(perturbations, universal.file, universal.name)
 
 
 class Target:
@@ -247,7 +259,7 @@ class Target:
         return evaluate(
             model,
             dataset,
-            crop=self.request.scale.eval_crop,
+            crop=self.request.eval_crop,
             device=self.request.device,
             mean_over=self.request.mean_over,
             perturb=perturb,
@@ -334,7 +346,7 @@ def _matrix(target: Target, perturbations: Path | None) -> Iterator[dict[str, An
 
 
 def _crafted_on(source: Target, attack: str) -> Perturbation:
-    how = crafting(attack, size=source.request.scale.eval_crop, study=source.study)
+    how = crafting(attack, size=source.request.eval_crop, study=source.study)
     return crafted(
         source.checkpoint,
         how,
@@ -440,7 +452,8 @@ def _attacks(target: Target, dataset: SegmentationDataset) -> Iterator[dict[str,
     def against(aim: Aim, epsilon: float, steps: int, **how: Any) -> Adversary:
         return Adversary(aim=aim, epsilon=epsilon, steps=steps, **how)
 
-    clean = shown(_Case(against("dominant", 0.0, study.steps), 0.0))
+    # One step, so that the check that size 0 changes nothing is about an attack.
+    clean = shown(_Case(against("dominant", 0.0, 1, losses=LOSSES[:1], shrink=False), 0.0))
     by_aim = {
         aim: shown(_Case(against(aim, study.at, study.steps), study.at))
         for aim in available_aims(target.model)
@@ -454,11 +467,11 @@ def _attacks(target: Target, dataset: SegmentationDataset) -> Iterator[dict[str,
     surrogate = target.another("baseline", SURROGATE)
     transferred = shown(_Case(against("dominant", study.at, study.steps), study.at, on=surrogate))
     longer = shown(_Case(against(worst_aim, study.at, study.longer), study.at))
-    unbounded = shown(
-        _Case(against(worst_aim, UNBOUNDED, study.steps, losses=("masked-ce",), shrink=False), UNBOUNDED)
-    )
-    for aim in available_aims(target.stage1):
-        shown(_Case(against(aim, study.at, study.steps), study.at, stage=1))
+    unbounded = shown(_Case(_unbounded(target.output, study), UNBOUNDED))
+    at_stage1 = {
+        aim: shown(_Case(against(aim, study.at, study.steps), study.at, stage=1))
+        for aim in available_aims(target.stage1)
+    }
 
     checks = [
         nothing_at_zero(_right(_scores_of(target, dataset), target.output), _mean(clean)),
@@ -467,14 +480,37 @@ def _attacks(target: Target, dataset: SegmentationDataset) -> Iterator[dict[str,
         noise_is_weaker(_mean(by_aim[worst_aim]), _mean(noise[study.at])),
         unbounded_reaches_zero(_mean(unbounded)),
         transfer_is_not_stronger(_mean(by_aim[worst_aim]), _mean(transferred)),
-        _gradients(target, dataset, worst_aim),
+        _gradients(target, target.model, dataset, worst_aim),
     ]
+    checks_by_stage = {1: _stage1_checks(target, dataset, at_stage1), 2: checks}
     for case, attacked in found:
-        condition = _adaptive_condition(target, case, checks)
+        condition = _adaptive_condition(target, case, checks_by_stage[case.stage])
         yield from target.rows(attacked.scores, condition, dataset, stage=case.stage, per_image=True)
     worst = worst_of(list(by_aim.values()))
     at_worst = _adaptive_condition(target, _Case(against(worst_aim, study.at, study.steps), study.at), checks)
     yield from target.rows(worst.scores, at_worst | {"aim": "worst"}, dataset, per_image=True)
+
+
+def _unbounded(output: str, study: Study) -> Adversary:
+    """Against the output that is measured: what is right there is all that it has to change."""
+    aim: Aim = "final" if output == "final" else "dominant"
+    return Adversary(aim=aim, epsilon=UNBOUNDED, steps=study.steps, losses=LOSSES[:1], shrink=False)
+
+
+def _stage1_checks(
+    target: Target, dataset: SegmentationDataset, by_aim: dict[Aim, AttackedSet]
+) -> list[Check]:
+    """What must hold of the attacks on the network before stage 2."""
+    study = target.study
+    output = target.request.experiment.method.stage1().output()
+    worst_aim: Aim = min(by_aim, key=lambda aim: float(by_aim[aim].right_n.mean()))
+    noise = _attacked(target, dataset, _Case(None, study.at, stage=1))
+    unbounded = _attacked(target, dataset, _Case(_unbounded(output, study), UNBOUNDED, stage=1))
+    return [
+        noise_is_weaker(_mean(by_aim[worst_aim]), _mean(noise)),
+        unbounded_reaches_zero(_mean(unbounded)),
+        _gradients(target, target.stage1, dataset, worst_aim),
+    ]
 
 
 def _attacked(target: Target, dataset: SegmentationDataset, case: _Case) -> AttackedSet:
@@ -500,7 +536,7 @@ def _attacked(target: Target, dataset: SegmentationDataset, case: _Case) -> Atta
         case.adversary,
         epsilon=case.epsilon,
         measured=measured,
-        crop=target.request.scale.eval_crop,
+        crop=target.request.eval_crop,
         judges=model,
         device=target.request.device,
         mean_over=target.request.mean_over,
@@ -513,20 +549,24 @@ def _adaptive_condition(target: Target, case: _Case, checks: Sequence[Check]) ->
     failed = [check.name for check in checks if not check.holds]
     making: dict[str, Any] = {"checks": {check.name: check.detail for check in checks}, "failed": failed}
     if case.adversary is not None:
-        making |= asdict(case.adversary) | {"losses": list(case.adversary.losses)}
+        making |= asdict(case.adversary) | {"losses": list(losses_of(case.adversary))}
     if case.on is not None:
         making["made on"] = {"experiment": case.on.name, "seed": case.on.request.seed}
+    access = None  # of images as they are and of noise, which look at no network
+    if case.adversary is not None and case.epsilon > 0:
+        access = "white-box" if case.on is None else "transfer"
     how = "as it is" if case.epsilon == 0 else "random signs"
     if case.adversary is not None and case.epsilon > 0:
         one = case.adversary
-        how = f"{'SEA' if one.shrink else 'APGD'}, {one.steps} steps, {len(one.losses)} losses"
+        losses = len(losses_of(one))
+        how = f"{'SEA' if one.shrink else 'APGD'}, {one.steps} steps, {losses} loss{'es' * (losses > 1)}"
     return _condition(
         "adaptive",
         "sea",
         control="signs of the same size" if case.adversary is None else None,
         epsilon=case.epsilon,
         aim=case.aim if case.epsilon > 0 else None,
-        access="white-box" if case.on is None else "transfer",
+        access=access,
         how=how,
         valid=not failed,
         making=making,
@@ -548,12 +588,12 @@ def _right(scores: dict[str, Scores], output: str) -> float:
     return 100 * float(right_n.mean())
 
 
-def _gradients(target: Target, dataset: SegmentationDataset, aim: Aim) -> Check:
+def _gradients(target: Target, model: SourceSeparation, dataset: SegmentationDataset, aim: Aim) -> Check:
     image_BCHW, label_BHW, _ = batch_of(
-        dataset, range(min(4, len(dataset))), target.request.scale.eval_crop, target.request.device
+        dataset, range(min(4, len(dataset))), target.request.eval_crop, target.request.device
     )
     generator = torch.Generator(device=target.request.device).manual_seed(0)
-    return finite_and_unmasked(target.model, image_BCHW, label_BHW, aim=aim, generator=generator)
+    return finite_and_unmasked(model, image_BCHW, label_BHW, aim=aim, generator=generator)
 
 
 _PARTS: dict[Part, Callable[[Target, Path | None], Iterator[dict[str, Any]]]] = {

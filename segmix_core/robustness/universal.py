@@ -167,6 +167,8 @@ def crafted(
                 state=folder / f"{stem}.state",
                 report=report,
             )
+            if made.epsilon == 0:
+                raise InputError(checkpoint, f"no step of {how.name} changes this network", "train it longer")
             write_perturbation(path, made)
             with replacing(path.with_suffix(".png")) as temporary:
                 Image.fromarray(picture_of(made)).save(temporary, format="PNG")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segmix_core.attacks.adaptive import Judged, pgd
+from segmix_core.attacks.pgd import Judged, pgd
 from segmix_core.errors import WorkError
 from segmix_core.experiments import Method, Scale
 from segmix_core.losses import (
