@@ -19,7 +19,7 @@ from test_robustness import SHORT, TINY
 from segmix_core import cli, results, run
 from segmix_core.attacks.sanity import Check
 from segmix_core.experiments import METHODS, SCALES, TABLES
-from segmix_core.experiments.robustness import PARTS, STUDIES, UNIVERSALS
+from segmix_core.experiments.robustness import PARTS, STUDIES, SURROGATE, UNIVERSALS
 from segmix_core.models import SourceSeparation, read_checkpoint
 from segmix_core.robustness import adaptive, checkpoint
 from segmix_core.robustness.universal import CRAFTED
@@ -360,10 +360,22 @@ def test_a_file_that_is_no_perturbation_is_one_line(
 
 def test_options_of_a_perturbation_need_one(networks: Networks, tmp_path: Path) -> None:
     command = ("evaluate", *networks.of(networks.full))
-    for option in (("--epsilon", 4), ("--perturbation-scale", "unit")):
+    for option in (("--epsilon", 4), ("--fit", "tile"), ("--perturbation-scale", "unit")):
         refused(segmix(*command, *option), "without a perturbation; name one with --perturbation")
     refused(segmix(*command, "--perturbation", tmp_path / "none.mat"), "no such perturbation")
     refused(segmix(*command, "--perturbation", tmp_path, "--epsilon", -1), "-1 is not in 0..255")
+
+
+def test_what_the_study_refuses_is_found_before_tables_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmix_core.run.run_tables", lambda *given, **named: pytest.fail("trained first"))
+    command = ("run", "table6", "--scale", "smoke", "--out", tmp_path / "rows.jsonl")
+    refused(segmix(*command, "--methods", "basline"), "did you mean 'baseline'")
+    refused(segmix(*command, "--seeds", SURROGATE), "choose other seeds")
+    refused(segmix(*command, "--perturbations", tmp_path), "ResNet-152.mat: no such perturbation")
+    alone = ("run", "table1", "--scale", "smoke", "--methods", "baseline")
+    refused(segmix(*alone), "--methods or --perturbations without robustness")
 
 
 # Progress

@@ -311,6 +311,22 @@ def test_a_perturbation_acts_before_the_network(quadrants: SegmentationDataset) 
     assert shifted["final"].confusion.matrix[1:4, 2:5].tolist() == [[48, 0, 0], [0, 48, 0], [0, 0, 32]]
 
 
+def test_padding_is_not_perturbed(quadrants: SegmentationDataset) -> None:
+    """Of crops of 16 px round images of 12 x 8 and less, the network is shown a border as it was."""
+    seen: list[Tensor] = []
+
+    class Watching(Rule):
+        def forward(self, image_BCHW: Tensor) -> Separation:
+            seen.append(image_BCHW)
+            return super().forward(image_BCHW)
+
+    evaluate(Watching(), quadrants, crop=16)
+    evaluate(Watching(), quadrants, crop=16, perturb=lambda image_BCHW: image_BCHW + 10 / 255)
+    changed_BHW = (seen[1] - seen[0]).abs().amax(1) > 0
+    pictures = [quadrants.label(index).size for index in range(len(quadrants))]
+    assert changed_BHW.sum((1, 2)).tolist() == pictures
+
+
 def test_progress_counts_images(quadrants: SegmentationDataset) -> None:
     calls: list[tuple[int, int]] = []
     evaluate(Rule(), quadrants, crop=8, batch_size=2, progress=lambda *done: calls.append(done))

@@ -9,7 +9,16 @@ from test_results import ATTACKED, ROW
 
 from segmix_core.experiments import METHODS, TABLES, find_experiment
 from segmix_core.report import as_markdown, measured
-from segmix_core.report.robustness import Curve, Drop, corruptions, curves, drops, matrix, printed_drops
+from segmix_core.report.robustness import (
+    Curve,
+    Drop,
+    corruptions,
+    curves,
+    drops,
+    matrix,
+    printed_drops,
+    settings_of,
+)
 
 SIGNS = "signs of the same size"
 
@@ -32,7 +41,29 @@ def uap(**changes: Any) -> dict[str, Any]:
     return ATTACKED | changes
 
 
+def test_no_row_is_lost_between_settings_that_read_alike() -> None:
+    """Means over different categories are different settings, and must not share a name."""
+    chosen = [None, ["cat", "dog"], ["cat", "cow"], ["cat", "dog", "cow"]]
+    rows = [row(50.0, mean_over=categories) for categories in chosen]
+    assert sorted(len(of) for of in settings_of(rows).values()) == [1, 1, 1, 1]
+    assert len(settings_of([*rows, row(40.0, seed=1)])) == 4
+
+
 # Universal perturbations
+
+
+def test_a_drop_is_that_of_one_training_run() -> None:
+    """A network that was trained again with a seed lends its clean score and its controls to nobody else."""
+    again = [row(90.0, seed=0, seconds=7.0), row(89.0, uap(control=SIGNS), seed=0, seconds=7.0)]
+    assert drops(again + two_seeds()) == drops(two_seeds() + again) == drops(two_seeds())
+    (drop,) = drops([*two_seeds(), *again, row(80.0, uap(), seed=0, seconds=7.0)])
+    assert (drop.clean[0], drop.attacked[0], drop.controls[SIGNS][0]) == (90, 80, 89)
+    assert drop.seeds == [1]  # of seed 0 the shuffled control is missing
+
+
+def test_a_perturbation_that_was_crafted_anew_is_another() -> None:
+    anew = [row(10.0, uap(making={"sha256": "other"}), seed=0)]
+    assert [drop.attacked for drop in drops(two_seeds() + anew)] == [{0: 30, 1: 40}, {0: 10}]
 
 
 def two_seeds() -> list[Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_results import ATTACKED
+from test_results import row as result_row
 
 from segmix_core import request as requests
 from segmix_core import results, run
@@ -15,10 +17,10 @@ from segmix_core.data.check import check
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, Row, find_experiment, find_rows
-from segmix_core.experiments.scales import SMOKE
+from segmix_core.experiments.scales import SCALES, SMOKE
 from segmix_core.report import measured
 from segmix_core.request import Request, data_of
-from segmix_core.run import on_data, run_tables, train_and_measure, training_runs
+from segmix_core.run import append_missing, on_data, run_tables, train_and_measure, training_runs
 from segmix_core.training import TrainingBatches
 
 TINY = replace(
@@ -223,3 +225,28 @@ def test_fine_tuning_goes_on_from_a_checkpoint(root: Path, tmp_path: Path) -> No
     assert not (tmp_path / "third" / "run.json").exists()
     with pytest.raises(InputError, match="another architecture"):
         requests.model_of(replace(second, experiment=METHODS["baseline"]), 21)
+
+
+def test_attacked_rows_bring_the_clean_rows_of_their_own_network(tmp_path: Path) -> None:
+    """Another training of the same kind and seed is there already: its score is not that of this one."""
+    path = tmp_path / "rows.jsonl"
+    first, again = result_row(50.0, seconds=1.0), result_row(51.0, seconds=2.0)
+    attacked = result_row(30.0, seconds=2.0, condition=ATTACKED)
+    append_missing(path, [first])
+    append_missing(path, [again])  # alone it is present
+    assert [one["seconds"] for one in results.read(path)] == [1.0]
+    for _ in range(2):
+        append_missing(path, [again, attacked])
+        kept = results.read(path)
+        assert [(one["seconds"], one["condition"] is None) for one in kept] == [
+            (1.0, True),
+            (2.0, True),
+            (2.0, False),
+        ]
+
+
+def test_generated_pictures_are_evaluated_without_padding() -> None:
+    mini = Request(experiment=METHODS["baseline"], scale=SCALES["mini"])
+    assert mini.eval_crop == SCALES["mini"].silhouettes[2] < SCALES["mini"].eval_crop
+    photographs = replace(mini, dataset="voc2012", root=Path("VOC2012"))
+    assert photographs.eval_crop == SCALES["mini"].eval_crop
