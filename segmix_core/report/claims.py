@@ -12,7 +12,7 @@ import numpy as np
 from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experiment, find_rows
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
 from segmix_core.report.statistics import PAIRS_NEEDED, interval, paired_bootstrap, verdict
-from segmix_core.report.tables import Rows, confusions_of, reading, value_of
+from segmix_core.report.tables import Rows, confusions_of, reading, start_of, value_of
 from segmix_core.results import run_of
 from segmix_core.rng import stream
 
@@ -356,9 +356,8 @@ def _about_pairs(contrast: Contrast) -> bool:
 
 def trained_in(row: dict[str, Any]) -> tuple[str, ...]:
     """What networks that are compared must share: everything but the images they are measured on."""
-    weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
     names = ("scale", "scale_digest", "dataset", "dataset_digest", "mean_over", "precision")
-    return (*(str(row[name]) for name in names), weights)
+    return (*(str(row[name]) for name in names), start_of(row))
 
 
 def setting_names(firsts: Rows) -> list[str]:
@@ -378,7 +377,7 @@ def setting_names(firsts: Rows) -> list[str]:
 
 
 def _in_words(row: dict[str, Any]) -> str:
-    start = "random weights" if row["weights"] is None else row["weights"]["name"]
+    start = "random weights" if row["weights"] is None else start_of(row)
     return f"{row['scale']} scale, {row['dataset']}, from {start}"
 
 

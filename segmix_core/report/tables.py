@@ -121,14 +121,18 @@ def measured(
     return [_summary(group, metric, subset) for group in groups.values()]
 
 
+def start_of(row: dict[str, Any]) -> str:
+    """What the encoder of a row started from: "random", or the name of its weights."""
+    return "random" if row["weights"] is None else str(row["weights"].get("name"))
+
+
 def setting(row: dict[str, Any]) -> tuple[str, ...]:
     """What must be equal for two rows to be compared: scale, data, start, protocol, precision."""
-    weights = "random" if row["weights"] is None else str(row["weights"].get("name"))
     names = ("scale", "scale_digest", "dataset", "dataset_digest", "eval_dataset", "eval_digest",
              "protocol", "crop", "mean_over", "precision")  # fmt: skip
     condition = row["condition"] or {}
     how = (str(condition.get(name)) for name in ("epsilon", "severity", "aim", "access", "how", "valid"))
-    return (*(str(row[name]) for name in names), weights, *how)
+    return (*(str(row[name]) for name in names), start_of(row), *how)
 
 
 def _summary(
@@ -150,7 +154,7 @@ def _summary(
         "subset": subset,
         "mean_over": first["mean_over"],
         "condition": _without_making(first["condition"]),
-        "weights": "random" if first["weights"] is None else first["weights"]["name"],
+        "weights": start_of(first),
         "backbone": first["backbone"],
         "protocol": first["protocol"] if first["crop"] is None else f"{first['protocol']} {first['crop']}",
         "output": first["output"],
