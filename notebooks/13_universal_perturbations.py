@@ -332,6 +332,20 @@ plt.show()
 # heights, so that the loss has to be computed. What an attack *takes* is the difference; what is *retained* is the share. The same losses are drawn in [the audit](17_audit).
 
 # %%
+columns = {row.perturbation: row.column for row in TABLES[6] if row.perturbation is not None}
+chapter.table(
+    ["name in this book", "column of Table 6", "here"],
+    [
+        [
+            one.name,
+            columns.get(one.name, "not in the paper"),
+            f"as published, {one.file}" if one.file else "crafted on another baseline",
+        ]
+        for one in UNIVERSALS
+    ],
+)
+
+# %%
 clean_of = {(row.experiment.name, row.column): row.printed for row in TABLES[1]}
 chapter.table(
     ["method", "clean", "which is, in Table 1", *(f"{name}: left / lost / retained" for name in PRINTED)],
