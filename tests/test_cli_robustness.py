@@ -120,8 +120,8 @@ def test_an_attack_on_single_images(attack: str, networks: Networks, tmp_path: P
     assert some["aAcc"] < some["noise_aAcc"] < 100
     assert some["mean_image_accuracy"] == pytest.approx(some["aAcc"], abs=1e-3)  # as many pixels in each
     assert [(line["valid"], line["steps"], line["attack"]) for line in (none, some)] == [
-        (True, 3, attack)
-    ] * 2
+        (True, steps, attack) for steps in (1, 3)
+    ]
     assert list(none["checks"]) == ["size 0 changes nothing"]
     assert list(some["checks"]) == [
         "noise of the same size is weaker",

@@ -157,7 +157,11 @@ def _adaptive(
         if not losses:
             lines.append(_line(asked, asked.aim, epsilon, len(dataset), noise, [], steps=None))
             continue
-        adversary = Adversary(aim=asked.aim, epsilon=epsilon, steps=steps, losses=losses, shrink=shrink)
+        # At size 0 one step tells whether the attack stays where it must.
+        tried = (steps, losses, shrink) if epsilon else (1, losses[:1], False)
+        adversary = Adversary(
+            aim=asked.aim, epsilon=epsilon, steps=tried[0], losses=tried[1], shrink=tried[2]
+        )
         metrics, right = left_by(adversary, epsilon)
         by_size[epsilon] = right
         checks = [noise_is_weaker(right, with_noise) if epsilon else nothing_at_zero(with_noise, right)]
@@ -167,7 +171,7 @@ def _adaptive(
             least = min(list(by_size)[:-1], key=by_size.__getitem__)
             checks.append(never_helps("epsilon", {least: by_size[least], epsilon: right}))
         lines.append(
-            _line(asked, asked.aim, epsilon, len(dataset), metrics, checks, steps=steps)
+            _line(asked, asked.aim, epsilon, len(dataset), metrics, checks, steps=adversary.steps)
             | {"noise_aAcc": noise["aAcc"], "mean_image_accuracy": round(right, 4)}
         )
     return lines
