@@ -181,7 +181,7 @@ def stored_crop(checkpoint: Path, root: Path) -> int:
     """Pixels, side of the crop of protocol `crop` at a checkpoint's scale, for the images in `root`."""
     scale = read_checkpoint(checkpoint)["identity"]["scale"]
     size: int = scale["eval_crop"]
-    return min(size, scale["silhouettes"][2]) if GENERATED in root.parents else size
+    return min(size, scale["silhouettes"][2]) if GENERATED in root.resolve().parents else size
 
 
 def evaluate_checkpoint(

@@ -270,6 +270,15 @@ def test_a_check_that_failed_with_one_seed_makes_the_curve_invalid_and_the_repor
     assert [("**a sanity check failed**" in line) for line in lines].count(True) == 1
 
 
+def test_the_last_study_of_a_seed_counts() -> None:
+    """An earlier one that failed, with another worst aim, leaves nothing behind; that of another seed stays."""
+    before = studied(0, "dominant", failed=("transfer is not stronger",))
+    now, other = studied(0), studied(1)
+    assert curve_of(before + other + now) == curve_of(other + now)
+    assert curve_of(before + other + now).valid
+    assert not curve_of(now + other + before).valid
+
+
 def test_images_and_settings_have_curves_of_their_own() -> None:
     rows = studied(0)
     for changes in ({"eval_digest": "0" * 16}, {"precision": "bf16"}):

@@ -92,8 +92,6 @@ STUDIED: dict[str, Experiment] = METHODS | DEFENCES
 _GROUPS: dict[str, tuple[Part, ...]] = {part: (part,) for part in PARTS} | {
     "table6": ("universal",),
     "figure6": ("universal",),
-    "tables": ("universal",),
-    "figures": ("universal",),
     "robustness": tuple(PARTS),
 }
 
