@@ -271,7 +271,7 @@ def test_a_check_that_failed_with_one_seed_makes_the_curve_invalid_and_the_repor
 
 
 def test_the_last_study_of_a_seed_counts() -> None:
-    """An earlier one that failed, with another worst aim, leaves nothing behind; that of another seed stays."""
+    """An earlier one that failed, with another worst aim, leaves nothing behind; other seeds stay."""
     before = studied(0, "dominant", failed=("transfer is not stronger",))
     now, other = studied(0), studied(1)
     assert curve_of(before + other + now) == curve_of(other + now)
