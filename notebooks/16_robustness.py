@@ -37,6 +37,7 @@ import numpy as np
 from IPython.display import Markdown
 
 from segmix_core import chapter, corruptions, results
+from segmix_core.attacks import FITS
 from segmix_core.data.transforms import center_crop
 from segmix_core.experiments import DEFENCES, METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import PARTS, STUDIED, SURROGATE, UNIVERSALS
@@ -408,7 +409,7 @@ chapter.table(header, lines) if lines else Markdown(
 # %%
 lines = []
 for name, found in drops.items():
-    controlled = [one for one in found if one.is_attack is not None]
+    controlled = [one for one in found if one.is_attack is not None and one.fit == FITS[0]]
     for perturbation in dict.fromkeys(one.perturbation for one in controlled):
         of = [one for one in controlled if one.perturbation == perturbation]
         beaten = [one.experiment for one in of if one.is_attack]

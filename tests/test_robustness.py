@@ -341,12 +341,8 @@ def test_controls_are_made_at_the_size_of_the_image(height: int, width: int) -> 
 
 def test_a_perturbation_is_shown_in_its_ways() -> None:
     shown = [(way.fit, way.control) for way in ways(rough(8), access="transfer", published=True)]
-    controls = [
-        ("resize", "signs of the same size"),
-        ("resize", "signs of the same RMS"),
-        ("resize", "shuffled"),
-    ]
-    assert shown == [("resize", None), *controls, ("tile", None), ("center_pad", None)]
+    controls = (None, "signs of the same size", "signs of the same RMS", "shuffled")
+    assert shown == [(how, control) for how in ("resize", "tile", "center_pad") for control in controls]
     own = [*ways(rough(8), access="white-box", published=False)]
     assert [(way.fit, way.control) for way in own] == shown[:4]
     assert {way.access for way in own} == {"white-box"}
@@ -488,10 +484,9 @@ def test_rows_of_universal_perturbations_say_what_was_shown(done: Path) -> None:
     expected = set()
     for one in UNIVERSALS:
         controls = (None, "signs of the same size", "signs of the same RMS", "shuffled")
-        expected |= {(one.name, control, "resize", 2) for control in controls}
+        fits = ("resize",) if one.file is None else ("resize", "tile", "center_pad")
+        expected |= {(one.name, control, how, 2) for control in controls for how in fits}
         expected |= {(one.name, None, "resize", 1)}
-        if one.file is not None:
-            expected |= {(one.name, None, how, 2) for how in ("tile", "center_pad")}
     assert shown == expected
     assert len(rows) == len(expected)
     assert {row["access"] for row in rows} == {"transfer"}

@@ -90,13 +90,10 @@ class Shown:
 
 
 def ways(perturbation: Perturbation, *, access: Access, published: bool) -> Iterator[Shown]:
-    """The perturbation itself; noise in its place; and, of a published one, the other ways of fitting it."""
-    yield Shown(perturbation, access=access)
-    for control in CONTROLS:
-        yield Shown(perturbation, control=control, access=access)
-    if published:
-        for fit in FITS[1:]:
-            yield Shown(perturbation, fit=fit, access=access)
+    """The perturbation itself and noise in its place; a published one in every way of fitting it."""
+    for mode in FITS if published else FITS[:1]:
+        for control in (None, *CONTROLS):
+            yield Shown(perturbation, fit=mode, control=control, access=access)
 
 
 def crafting(
