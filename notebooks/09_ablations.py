@@ -166,7 +166,7 @@ table_of(9)
 #
 # ## Table 10: pairing, separation, denoising
 #
-# "+ Co-occurrence" changes Mixup's pairing alone (R23). The lower rows replace Algorithm 2 by pairings that keep its score and avoid its hubs, see
+# "+ Co-occurrence" changes Mixup's pairing alone (R23). The lower rows replace Algorithm 2 by other pairings; which of them avoid its hubs is measured in
 # [pairing, examined](08_pairing).
 
 # %%

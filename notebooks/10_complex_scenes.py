@@ -135,7 +135,7 @@ chapter.table(
 )
 
 # %% [markdown]
-# The third column is counted in the committed table of VOC's label maps. It knows no objects, hence the dashes. The last
+# The column *VOC val, counted* comes from the committed table of VOC's label maps. It knows no objects, hence the dashes. The last
 # column is this page's own evaluation list. With VOC's `Annotations` at hand, `segmix subsets` fills the rest.
 
 # %%

@@ -391,7 +391,7 @@ chapter.table(
 # * "Never together" is about VOC's two lists. Other data sets may show such pairs.
 # * Places and seats favour ordinary pairs, see above. And with equal shares for all categories, few of the pairs that never meet get a scene (table above): the
 #   list is about those.
-# * Two categories a scene is within the cap of Algorithm 2; crowded scenes out of context are not tested.
+# * Every scene has two categories; crowded scenes out of context are not tested.
 #
 # ## Takeaways
 #

@@ -456,18 +456,20 @@ Markdown("\n\n".join(tables) or "**Not measured yet.**")
 # called more robust only through the rule for differences: three seeds or more, and an interval away from zero.
 #
 # Does the way of fitting matter? Points lost under the published perturbations, and what of them is beyond noise that is fitted in the same way; means over the
-# methods that met all three with their controls:
+# methods that met all three (a dash: noise was not fitted so):
 
 # %%
 lines = []
 for key, of in measured.items():
-    fitted = {(one.perturbation, one.experiment, one.fit): one for one in of if one.excess is not None}
+    fitted = {(one.perturbation, one.experiment, one.fit): one for one in of}
     for name in NAMES:
         met = [one for one in STUDIED if all((name, one, mode) in fitted for mode in FITS)]
         for mode in FITS if met else ():
             these = [fitted[name, one, mode] for one in met]
-            means = [np.mean([one.lost[0] for one in these]), np.mean([one.excess[0] for one in these])]
-            lines.append([said_of(key, of), name, mode, len(met), *(f"{mean:+.2f}" for mean in means)])
+            lost = f"{np.mean([one.lost[0] for one in these]):+.2f}"
+            controlled = all(one.excess is not None for one in these)
+            beyond = f"{np.mean([one.excess[0] for one in these]):+.2f}" if controlled else "–"
+            lines.append([said_of(key, of), name, mode, len(met), lost, beyond])
 header = ["setting", "perturbation", "fitted by", "methods", "points lost", "of them beyond noise"]
 chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 

@@ -156,7 +156,7 @@ chapter.table(["claim", "contrast", "printed", "where"], lines)
 #
 # * The runs start from random or generated weights and are short; most networks are underfitted. Mixing makes their task harder, so that a method which
 #   needs long training is at a disadvantage here.
-# * The methods of Table 1 train the same number of steps, fine-tuning included. Networks that are read before stage 2 ("without denoising", and rows of Tables 9 to 11)
+# * The methods of Table 1 train the same number of steps, fine-tuning included. Networks that are read before stage 2 ("without denoising", and some rows of Tables 9 to 11)
 #   have had the steps of stage 1 alone.
 # * "Not measured" means just that: the command exists (`segmix run tableN`), the rows do not.
 #
