@@ -47,6 +47,7 @@ from segmix_core.experiments import FIGURES, MEASURED_ON, METHODS, SCALES
 from segmix_core.measure import segmenter
 from segmix_core.metrics import iou, miou
 from segmix_core.report import (
+    Term,
     confusions_of,
     figures,
     measured,
@@ -296,9 +297,11 @@ for first, second in (
     ("sourcesep-cc", "baseline"),
     ("sourcesep-cm", "baseline"),
 ):
-    mean, low, high = paired_bootstrap(
-        [matrices(first, OUT)], [matrices(second, OUT)], rng=stream(seed, "chapter", first, second)
-    )
+    terms = [
+        Term(weight=sign, matrices_SnNN=matrices(name, OUT)[None])
+        for sign, name in ((1, first), (-1, second))
+    ]
+    mean, low, high = paired_bootstrap(terms, rng=stream(seed, "chapter", first, second))
     lines.append([f"{first} minus {second}", f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"])
 chapter.table(["out of context", "difference, points", "95 % over scenes"], lines)
 

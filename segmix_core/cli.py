@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     augment.add_argument("--root", type=Path, required=True, help="folder of VOC 2012")
     augment.add_argument("--sbd", type=Path, required=True, help="folder of SBD (benchmark_RELEASE)")
     check = command(data, "check", _data_check, "open and validate every file of a data set")
-    _data_options(check, "voc2012")
+    _data_options(check, "voc2012", "sbd, outofcontext, unrel, uap")
     _mask_option(check)
 
     subsets = command(
@@ -262,8 +262,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _data_options(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--dataset", default=default, help=f"{', '.join(DATASETS)} (default {default})")
+def _data_options(parser: argparse.ArgumentParser, default: str, *more: str) -> None:
+    names = ", ".join((*DATASETS, *more))
+    parser.add_argument("--dataset", default=default, help=f"{names} (default {default})")
     parser.add_argument(
         "--root", type=Path, help="folder of the data set; silhouettes are generated without it"
     )
@@ -532,14 +533,16 @@ def _data_check(options: argparse.Namespace) -> Answer:
 
 
 def _experiments(options: argparse.Namespace) -> Answer:
-    from segmix_core.report import experiments_table
+    from segmix_core.report import collapsed, experiments_table
 
     rows = experiments_table(options.table)
     lines = []
-    for row in rows:
+    for row in collapsed(rows):
         printed = "-" if row["printed"] is None else row["printed"]
         found = [_briefly(entry) for entries in row["measured"].values() for entry in entries.values()]
-        line = f"table {row['table']}  {row['column']:<32}{row['row']:<52}{printed:<7}{row['experiment']:<36}"
+        line = (
+            f"table {row['table']}  {row['column']:<32}{row['row']:<52}{printed:<12}{row['experiment']:<36}"
+        )
         lines.append(f"{line}{', '.join(found)}".rstrip())
     return {"rows": rows}, "\n".join(lines)
 

@@ -120,6 +120,22 @@ def _of_batch(
     return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 
 
+def published_epoch(pairing: Pairing, presence: np.ndarray) -> int:
+    """Images in one epoch of the published method.
+
+    Categorical clusters are blended once and stored: each image, for each of its categories, with a partner
+    from the cluster of each of the N - 1 others (section 3.1.1). Every other pairing passes through the
+    images themselves. Trained here, both see as many images (R14).
+
+    Args:
+        presence: bool (n, N), column 0 background, which has no cluster.
+    """
+    if pairing != "clusters":
+        return len(presence)
+    things = presence[:, 1:]
+    return int(things.sum()) * int(things.shape[1] - 1)
+
+
 def over_seeds(
     pairing: Pairing,
     presence: np.ndarray,

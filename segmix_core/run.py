@@ -26,13 +26,13 @@ from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.silhouettes.folder import new_folder
 from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
-from segmix_core.experiments import METHODS, Experiment, Method, Row, Scale, find_rows
+from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, Scale, find_rows
 from segmix_core.experiments.factors import Pairing
 from segmix_core.experiments.paper import Data
 from segmix_core.files import alone, file_digest, sweep, write_text
 from segmix_core.measure import measure_run, predict
-from segmix_core.pairing_statistics import over_seeds
-from segmix_core.report.claims import BIAS, NEVER_MEET, Judged, judge
+from segmix_core.pairing_statistics import over_seeds, published_epoch
+from segmix_core.report.claims import BIAS, EPOCH, NEVER_MEET, Judged, judge
 from segmix_core.request import (
     Request,
     batches_of,
@@ -341,6 +341,8 @@ def run_tables(
         for request in wanted:
             asked = request_for(request.experiment.name, seed=seed)
             where = "" if request.dataset == asked.dataset else f" on {request.dataset}"
+            encoder = request.scale.backbone
+            where += "" if encoder == asked.scale.backbone else f" with {encoder}"
             name = f"{request.experiment.name} {seed}{where}"
             spent = time.monotonic() - began
             if budget is not None and spent + longest > budget:
@@ -372,21 +374,29 @@ def training_runs(
     Returns:
         The runs, and the experiments of rows that are about another kind of data than was asked for.
     """
-    wanted: dict[tuple[str, Method], Request] = {}
+    wanted: dict[tuple[str, str, Method], Request] = {}
     elsewhere: dict[tuple[Experiment, Data], None] = {}
     for row in rows:
         request = on_data(request_for(row.experiment.name), row.data)
         if request is None:
             elsewhere[row.experiment, row.data] = None
         else:
-            wanted.setdefault((request.dataset, row.experiment.method), request)
-    longer = {(dataset, method.stage1()) for dataset, method in wanted if method.finetune != "none"}
+            request = with_encoder(request, row.backbone)
+            wanted.setdefault((request.dataset, request.scale.backbone, row.experiment.method), request)
+    longer = {(*where, method.stage1()) for *where, method in wanted if method.finetune != "none"}
     kept = [
         request
-        for (dataset, method), request in wanted.items()
-        if method.finetune != "none" or (dataset, method) not in longer
+        for (*where, method), request in wanted.items()
+        if method.finetune != "none" or (*where, method) not in longer
     ]
     return kept, list(elsewhere)
+
+
+def with_encoder(request: Request, backbone: str) -> Request:
+    """The request with the encoder of a table's row at paper scale, unless another was asked for (R25)."""
+    if request.scale != SCALES["paper"]:
+        return request
+    return replace(request, scale=replace(request.scale, backbone=backbone))
 
 
 def on_data(request: Request, data: Data) -> Request | None:
@@ -416,6 +426,7 @@ def judge_claims(rows: list[dict[str, Any]]) -> list[Judged]:
         drawn = over_seeds(pairing, presence, 16, seeds=range(5), batches=100)
         pairs[experiment, NEVER_MEET] = {seed: 100 * one.never_meet for seed, one in enumerate(drawn)}
         pairs[experiment, BIAS] = {seed: 100 * one.bias for seed, one in enumerate(drawn)}
+        pairs[experiment, EPOCH] = dict.fromkeys(range(5), published_epoch(pairing, presence) / 1000)
     return judge(rows, pairs=pairs)
 
 

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from test_results import ATTACKED, ROW
 
+from segmix_core.data.label_table import read_label_table
 from segmix_core.experiments import METHODS, find_experiment
 from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.pairing_statistics import published_epoch
 from segmix_core.report.claims import BIAS, CLAIMS, NEVER_MEET, judge, printed_value
+from segmix_core.run import judge_claims
 
 SEEDS = (0, 1, 2)
 
@@ -135,11 +138,12 @@ def test_denoising_is_read_against_the_stage_1_of_the_same_runs() -> None:
     for name, gain in (("sourcesep-cc", 2.0), ("sourcesep-cm", 1.0)):
         rows += rows_of(name, *(50 + seed for seed in SEEDS), stage=1, output="final")
         rows += rows_of(name, *(50 + seed + gain for seed in SEEDS))
-    longer = find_experiment("table8/sourcesep-cm-mixed").name
-    rows += rows_of(longer, *(50.5 + seed for seed in SEEDS), output="final")
+    for short in ("cc", "cm"):
+        longer = find_experiment(f"table8/sourcesep-{short}-mixed").name
+        rows += rows_of(longer, *(50.5 + seed for seed in SEEDS), output="final")
     found = verdict_on(9, rows)
     assert found.verdict == "supported"
-    assert [finding.mean for finding in found.findings] == pytest.approx([2, 1, 0.5, 1])
+    assert [finding.mean for finding in found.findings] == pytest.approx([2, 1, 1.5, 0.5, 1])
     swapped = [row | {"stage": 3 - row["stage"]} for row in rows if row["experiment"] in METHODS]
     assert verdict_on(9, swapped).verdict == "not measured"
 
@@ -155,6 +159,16 @@ def test_pairs_are_judged_without_any_network() -> None:
     assert verdict_on(15, [], pairs=shares).verdict == "supported"
     noise = {("sourcesep-cc", NEVER_MEET): {0: 50.0}, ("sourcesep-cm", NEVER_MEET): {0: 1.0}}
     assert verdict_on(14, [], pairs=noise).verdict == "undecided"
+
+
+def test_the_cost_of_clusters_is_the_stored_set_of_blends() -> None:
+    """15,555 memberships of train_aug, each blended with 19 other categories (R14)."""
+    presence = read_label_table().presence("train_aug")
+    assert published_epoch("clusters", presence) == 15_555 * 19 == 295_545
+    assert published_epoch("cooccurrence", presence) == len(presence) == 10_582
+    (found,) = [one for one in judge_claims([]) if one.claim.number == 13]
+    assert (found.verdict, found.setting) == ("supported", "label statistics of VOC")
+    assert found.findings[0].mean == pytest.approx(284.963)
 
 
 def test_attacked_rows_are_in_no_clean_contrast() -> None:

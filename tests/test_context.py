@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segmix_core.data.check import check
 from segmix_core.data.context import check_context, open_context
 from segmix_core.errors import InputError
 
@@ -34,7 +35,8 @@ def test_images_are_found_and_sorted_by_name(tmp_path: Path, below: str) -> None
         image = opened.image(index)
         assert image.shape == (8, 12, 3)
         assert abs(image.astype(int) - (10 * len(path.name) + ord(path.name[0]))).max() <= 2
-    assert check_context(opened) == []
+    assert check_context(tmp_path).problems == ()
+    assert check_context(tmp_path).files == 4
 
 
 def test_several_folders_of_images_are_not_guessed_among(tmp_path: Path) -> None:
@@ -71,5 +73,16 @@ def test_check_decodes_to_the_end(tmp_path: Path) -> None:
     for name in ("c.jpg", "d.jpg"):
         Image.fromarray(noise).save(tmp_path / name)
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:2000])
-    opened = open_context("outofcontext", tmp_path)  # the head is whole
-    assert [Path(error.where).name for error in check_context(opened)] == ["c.jpg", "d.jpg"]
+    assert len(open_context("outofcontext", tmp_path)) == 6  # the heads are whole
+    (tmp_path / "e.jpg").write_text("<html>404</html>")
+    found = [Path(problem.path).name for problem in check_context(tmp_path).problems]
+    assert found == ["c.jpg", "d.jpg", "e.jpg"]
+
+
+def test_check_by_name(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    assert check("unrel", tmp_path).files == check("outofcontext", tmp_path).files == 4
+    with pytest.raises(InputError, match="did you mean 'unrel'"):
+        check("unreal", tmp_path)
+    with pytest.raises(InputError, match="leave the option out"):
+        check("unrel", tmp_path, mask_threshold=3)

@@ -25,6 +25,7 @@ from segmix_core.attacks import (
     read_perturbation,
     write_perturbation,
 )
+from segmix_core.data.check import check
 from segmix_core.errors import InputError
 from segmix_core.files import file_digest
 
@@ -502,3 +503,17 @@ def test_the_published_arrays_in_units_of_one_open(real_data: Path) -> None:
         read = read_perturbation(path, scale="unit")
         assert read.v_CHW.shape == (3, 224, 224)
         assert read.epsilon == pytest.approx(10, abs=1e-3)
+
+
+def test_check_reads_every_perturbation_of_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no file of the form \.mat"):
+        check("uap", tmp_path)
+    v = np.zeros((1, 3, 8, 8), dtype=np.float32)
+    v[..., 0] = 10
+    np.save(tmp_path / "a.npy", v)
+    np.save(tmp_path / "b.npy", v[0, 0])
+    np.save(tmp_path / "c.npy", v * np.nan)
+    (tmp_path / "readme.txt").write_text("no perturbation")
+    found = check("uap", tmp_path)
+    assert found.files == 3
+    assert [Path(one.path).name for one in found.problems] == ["b.npy", "c.npy"]

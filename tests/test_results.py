@@ -18,7 +18,9 @@ from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, find_experiment
 from segmix_core.metrics import ImageConfusions, save_confusions
 from segmix_core.report import (
+    Term,
     as_markdown,
+    collapsed,
     experiments_table,
     interval,
     measured,
@@ -444,25 +446,58 @@ def test_the_bootstrap_is_paired_over_images_and_seeds() -> None:
     first, second = np.zeros((images, 2, 2), dtype=np.int64), np.zeros((images, 2, 2), dtype=np.int64)
     first[:, 0, 0], first[:, 1, 1], first[:, 1, 0] = 100, hit + 5, 95 - hit
     second[:, 0, 0], second[:, 1, 1], second[:, 1, 0] = 100, hit, 100 - hit
-    draw = {"rng": np.random.default_rng(1), "draws": 400}
-    difference, low, high = paired_bootstrap([first, first], [second, second], **draw)
+
+    def drawn(*pairs: tuple[np.ndarray, np.ndarray], **how: Any) -> tuple[float, float, float]:
+        """First minus second, a pair for each seed."""
+        terms = [
+            Term(weight=sign, matrices_SnNN=np.stack(of), **how)
+            for sign, of in zip((1, -1), zip(*pairs, strict=True), strict=True)
+        ]
+        return paired_bootstrap(terms, rng=np.random.default_rng(1), draws=400)
+
+    difference, low, high = drawn((first, second), (first, second))
     assert 0 < low < difference < high < 10
     # Images vary by far more than 5 pixels; only pairing makes the interval this narrow.
     assert high - low < 1
-    assert paired_bootstrap([first], [first], **draw) == (0, 0, 0)
-    turned = paired_bootstrap([second], [first], **draw)
-    assert turned[2] < 0
+    assert drawn((first, first)) == (0, 0, 0)
+    assert drawn((second, first))[2] < 0
+    cat = drawn((first, second), categories=[1])
+    assert cat[0] == pytest.approx(5)
     # Seeds that contradict each other widen it across zero.
-    _, low, high = paired_bootstrap([first, second], [second, first], **draw)
+    _, low, high = drawn((first, second), (second, first))
     assert low < 0 < high
-    with pytest.raises(ValueError, match="the same seeds and images"):
-        paired_bootstrap([first], [second[:-1]], **draw)
+    short = [Term(weight=1, matrices_SnNN=one[None]) for one in (first, second[:-1])]
+    with pytest.raises(ValueError, match="need the same"):
+        paired_bootstrap(short, rng=rng)
+
+
+def test_the_bootstrap_of_a_subset_counts_its_images_alone() -> None:
+    """Ten points are gained on each image of the first half, none on the second, whose images differ."""
+    images = 40
+    second = np.zeros((1, images, 2, 2), dtype=np.int64)
+    second[..., 0, 0], second[..., 1, 1], second[..., 1, 0] = 100, 50, 50
+    first = second.copy()
+    half_n = np.arange(images) < images // 2
+    first[:, half_n, 1] = [40, 60]
+    for one in (first, second):
+        one[0, -1, 1] = [0, 500]
+    gain = [
+        Term(weight=sign * side, matrices_SnNN=of, counted_n=half_n == (side > 0), categories=[1])
+        for side in (1, -1)
+        for sign, of in ((1, first), (-1, second))
+    ]
+    rng = np.random.default_rng(0)
+    assert paired_bootstrap(gain, rng=rng, draws=50) == pytest.approx((10, 10, 10))
+    alone = paired_bootstrap(gain[3:], rng=rng, draws=50)  # of the second half, where one image outweighs
+    assert alone[1] == pytest.approx(50)
+    assert alone[1] < alone[0] < alone[2]
 
 
 def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
     declared = next(one for one in TABLES[1] if one.experiment == CM)
     results.append(tmp_path / "rows.jsonl", [row(40.0)])
     elsewhere = {"scale": "paper", "dataset": "voc2012", "eval_dataset": "voc2012"}
+    elsewhere["backbone"] = declared.backbone
     results.append(tmp_path / "rows.jsonl", [row(44.0, **elsewhere)])
     results.append(tmp_path / "rows.jsonl", [row(99.0, eval_dataset="coco")])  # of another table
     found = next(
@@ -487,8 +522,35 @@ def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
         for entry in report_rows("table1", scale="paper", dataset="voc2012", folder=tmp_path)
         if entry["row"] == declared.row
     ]
-    assert all(list(entry["measured"]) == ["paper"] for entry in narrowed)
+    assert [list(entry["measured"]) for entry in narrowed] == [["paper"], []]
     assert "40.0" not in as_markdown(narrowed)
+
+
+def test_blocks_of_encoders_are_apart_at_paper_scale_and_one_below(tmp_path: Path) -> None:
+    """R25. Each block of Table 1 has its own encoder's value there; a sketch has one encoder, said once."""
+    paper = {"scale": "paper", "dataset": "voc2012", "eval_dataset": "voc2012"}
+    for backbone, value in (("resnet50", 50.0), ("resnet101", 60.0)):
+        made = row(value, backbone=backbone, scale_digest=backbone, **paper)
+        results.append(tmp_path / "rows.jsonl", [made])
+    results.append(tmp_path / "rows.jsonl", [row(40.0)])
+    rows = [one for one in report_rows("table1", folder=tmp_path) if one["experiment"] == CM.name]
+
+    def values(one: dict[str, Any]) -> dict[str, list[float]]:
+        return {
+            scale: [entry["value"] for entry in found.values()] for scale, found in one["measured"].items()
+        }
+
+    assert {one["column"]: values(one) for one in rows} == {
+        "ResNet-50": {"paper": [50], "sketch": [40]},
+        "ResNet-101": {"paper": [60], "sketch": [40]},
+    }
+    shown = [(one["column"], one["printed"], values(one)) for one in collapsed(rows)]
+    assert shown == [
+        ("ResNet-50", 76.2, {"paper": [50]}),
+        ("ResNet-101", 78.9, {"paper": [60]}),
+        ("ResNet-50, ResNet-101", "76.2, 78.9", {"sketch": [40]}),
+    ]
+    assert as_markdown(rows).count("40.00") == 1
 
 
 def test_what_was_not_measured_says_so(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from segmix_core.data import open_dataset, silhouettes
 from segmix_core.data.check import check
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.errors import InputError
-from segmix_core.experiments import METHODS, TABLES, Row, find_experiment, find_rows
+from segmix_core.experiments import METHODS, TABLES, Row, Scale, find_experiment, find_rows
 from segmix_core.experiments.scales import SCALES, SMOKE
 from segmix_core.report import measured
 from segmix_core.request import Request, data_of
@@ -76,6 +76,28 @@ def test_rows_of_other_data_are_left() -> None:
     assert {experiment.name for experiment, _ in elsewhere} == {row.experiment.name for row in TABLES[3]}
     assert names_of(TABLES[3], "coco") == [row.experiment.name for row in TABLES[3]]
     assert names_of(TABLES[1], "coco") == []
+
+
+def test_at_paper_scale_each_block_trains_its_encoder() -> None:
+    """Tables 1 and 7 have ResNet-50; below paper scale, or where one is asked for, there is one encoder."""
+
+    def trained(scale: Scale, *tables: int) -> list[tuple[str, str]]:
+        rows = tuple(row for number in tables for row in TABLES[number])
+        wanted, _ = training_runs(rows, lambda name: replace(request_for(name, "voc2012"), scale=scale))
+        return [(request.scale.backbone, request.experiment.name) for request in wanted]
+
+    assert trained(SCALES["paper"], 1) == [
+        (backbone, name) for backbone in ("resnet50", "resnet101") for name in METHODS
+    ]
+    assert trained(TINY, 1) == [(TINY.backbone, name) for name in METHODS]
+    asked = replace(SCALES["paper"], backbone="resnet50")
+    assert trained(asked, 1) == [("resnet50", name) for name in METHODS]
+    # Stage 1 alone is read off the whole run of the same encoder.
+    assert ("resnet50", "table9/baseline-stage1") not in trained(SCALES["paper"], 1, 11)
+    (salient, *_), _ = training_runs(
+        TABLES[7], lambda name: replace(request_for(name, "duts"), scale=SCALES["paper"])
+    )
+    assert salient.scale.backbone == "resnet50"
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from scipy.sparse import csc_matrix
 from test_voc import refused, write_label, write_list
 
 from segmix_core.data import check_disjoint, sbd
+from segmix_core.data.check import check
 from segmix_core.data.sbd import Made, make_train_aug, read_sbd_label, train_aug_ids
 from segmix_core.data.voc import open_voc, voc_palette
 from segmix_core.errors import InputError, WorkError
@@ -340,3 +341,19 @@ def test_the_real_label_maps_have_void_on_voc_train_alone(real_data: Path) -> No
     own = set(train.ids)
     seen = {(real.ids[index] in own, bool((real.label(index) == 255).any())) for index in range(0, 10582, 40)}
     assert seen == {(True, True), (False, False)}
+
+
+def test_check_reads_both_lists(folders: tuple[Path, Path]) -> None:
+    root, _ = folders
+    whole = check("sbd", root)
+    assert (whole.files, whole.problems) == (12, ())
+    assert whole.bytes == sum(
+        path.stat().st_size for name in ("img", "cls") for path in (root / name).iterdir()
+    )
+    (root / "cls" / f"{EXTRA[0]}.mat").write_bytes(b"cut")
+    write_mat(root / "cls" / f"{EXTRA[1]}.mat", sbd_map(1)[:-1])
+    (root / "img" / f"{VAL[0]}.jpg").unlink()
+    said = {Path(one.path).name: one.problem for one in check("sbd", root).problems}
+    assert said.keys() == {f"{EXTRA[0]}.mat", f"{EXTRA[1]}.mat", f"{VAL[0]}.jpg"}
+    assert "damaged" in said[f"{EXTRA[0]}.mat"]
+    assert "for an image of 24x24" in said[f"{EXTRA[1]}.mat"]

@@ -12,6 +12,7 @@ from conftest import boxes_map, write_voc
 from PIL import Image
 
 from segmix_core.data import check_disjoint, open_dataset
+from segmix_core.data.check import check
 from segmix_core.data.voc import VOC_CATEGORIES, open_images, open_voc, read_ids, voc_palette
 from segmix_core.errors import InputError, LabelError
 
@@ -428,3 +429,19 @@ def test_the_published_lists_open_and_do_not_leak(real_data: Path) -> None:
     }
     check_disjoint(lists["train_aug"], lists["val"])
     assert set(lists["train"].ids) <= set(lists["train_aug"].ids)
+
+
+def test_check_reads_test_images_without_label_maps(tiny_voc: Path) -> None:
+    """The archive of PASCAL's test images has no label map; unpacked beside trainval, its list is there."""
+    before = check("voc2012", tiny_voc)
+    names = ("2008_000001", "2008_000002")
+    for name in names:
+        Image.new("RGB", (20, 16)).save(tiny_voc / "JPEGImages" / f"{name}.jpg")
+    write_list(tiny_voc, "test", *names)
+    beside = check("voc2012", tiny_voc)
+    assert (beside.files, beside.problems) == (before.files + 2, before.problems)
+    (tiny_voc / "JPEGImages" / f"{names[1]}.jpg").write_bytes(b"cut")
+    assert [Path(one.path).name for one in check("voc2012", tiny_voc).problems] == [f"{names[1]}.jpg"]
+    write_label(tiny_voc / "SegmentationClass" / f"{names[0]}.png", np.zeros((16, 20), dtype=np.uint8))
+    said = [one.problem for one in check("voc2012", tiny_voc).problems]
+    assert said == ["is on list test and does not exist"]  # a list with any label map has to have them all

@@ -3,6 +3,7 @@
 from segmix_core.attacks.perturbation import (
     CONTROLS,
     FITS,
+    FORMS,
     Perturbation,
     apply_perturbation,
     control_of,
@@ -15,6 +16,7 @@ from segmix_core.attacks.perturbation import (
 __all__ = [
     "CONTROLS",
     "FITS",
+    "FORMS",
     "Perturbation",
     "apply_perturbation",
     "control_of",

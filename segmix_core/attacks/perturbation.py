@@ -25,7 +25,7 @@ Control = Literal["signs of the same size", "signs of the same RMS", "shuffled"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 CONTROLS: tuple[Control, ...] = get_args(Control)
 
-_FORMS = ".mat, .npy, .pth, .pt or .safetensors"
+FORMS = (".mat", ".npy", ".pth", ".pt", ".safetensors")
 _KEY = "perturbation"  # of the tensor in a file of ours
 _SLACK = 1e-3  # of 255: rounding that a stated epsilon forgives
 
@@ -79,7 +79,7 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
             no `scale` for a file whose values are all within -1..1.
     """
     if not path.is_file():
-        raise InputError(path, "no such perturbation", f"name a file of the form {_FORMS}")
+        raise InputError(path, "no such perturbation", f"name a file of the form {', '.join(FORMS)}")
     stated: dict[str, Any] = {}
     form = path.suffix.lower()
     if form == ".mat":
@@ -91,7 +91,7 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
     elif form == ".safetensors":
         found, layout, stated = _crafted(path)
     else:
-        raise InputError(path, f"a file of the form '{path.suffix}'", f"give {_FORMS}")
+        raise InputError(path, f"a file of the form '{path.suffix}'", f"give {', '.join(FORMS)}")
     if not np.isfinite(found).all():
         raise InputError(path, "holds values that are not finite", "restore the file")
     size = float(np.abs(found).max(initial=0))

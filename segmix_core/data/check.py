@@ -6,14 +6,27 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from segmix_core.data import check_disjoint, open_dataset
+from segmix_core.data import VOC_LAYOUT, check_disjoint, open_dataset
 from segmix_core.data.annotations import read_annotation
 from segmix_core.data.coco import check_coco
-from segmix_core.data.dataset import Checked, Problem, SegmentationDataset, read_label
+from segmix_core.data.context import check_context
+from segmix_core.data.dataset import (
+    Checked,
+    Problem,
+    SegmentationDataset,
+    check_files,
+    read_image,
+    read_label,
+)
 from segmix_core.data.saliency import check_saliency
-from segmix_core.data.voc import lists_of
+from segmix_core.data.sbd import check_sbd
+from segmix_core.data.voc import lists_of, read_ids, year_folder
 from segmix_core.errors import InputError
+from segmix_core.experiments import nearest
 from segmix_core.records import IGNORE_INDEX
+
+CHECKED = (*VOC_LAYOUT, "coco", "sbd", "duts", "ecssd", "outofcontext", "unrel", "uap")
+"""What `check` reads; VOC's test images are `voc2012`."""
 
 
 def check(
@@ -23,9 +36,11 @@ def check(
     mask_threshold: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
-    """Read every list, image and label map of a data set; train and val lists must be disjoint.
+    """Read every file of a data set that `segmix data fetch` brings, or that is in the layout of one.
 
-    In VOC's layout, the annotation and the instance map of each image too, where there are such folders.
+    In VOC's layout that is every list, image and label map, and the annotation and the instance map of each
+    image where there are such folders; train and val lists must be disjoint. The list `test` has no label
+    maps: PASCAL keeps them.
 
     Args:
         mask_threshold: of DUT-S and ECSSD alone; see `saliency.read_mask`.
@@ -35,8 +50,18 @@ def check(
     """
     if dataset in ("duts", "ecssd"):
         return check_saliency(dataset, root, threshold=mask_threshold, progress=progress)  # type: ignore[arg-type]
+    if mask_threshold is not None:
+        raise InputError(f"dataset {dataset}", "has no masks for --mask-threshold", "leave the option out")
     if dataset == "coco":
         return check_coco(root, progress=progress)
+    if dataset == "sbd":
+        return check_sbd(root, progress=progress)
+    if dataset in ("outofcontext", "unrel"):
+        return check_context(root, progress=progress)
+    if dataset == "uap":
+        return _check_perturbations(root, progress=progress)
+    if dataset not in VOC_LAYOUT:
+        raise nearest("dataset", dataset, CHECKED)
     problems: dict[Problem, None] = {}  # in the order found, each once
 
     def note(error: InputError) -> None:
@@ -46,7 +71,11 @@ def check(
     if not names:
         raise InputError(root, "has no lists in ImageSets/Segmentation", "give the folder in VOC layout")
     opened: dict[str, SegmentationDataset] = {}
+    pictures: list[Path] = []
     for split in names:
+        if split == "test" and (unlabelled := _without_labels(root, split)):
+            pictures += unlabelled
+            continue
         try:
             opened[split] = open_dataset(dataset, root, split, need_images=False)
         except InputError as error:
@@ -79,9 +108,33 @@ def check(
             except InputError as error:
                 note(error)
         if progress is not None:
-            progress(done, len(entries))
+            progress(done, len(entries) + len(pictures))
+    alone = check_files(
+        [path for path in pictures if path not in seen],
+        read_image,
+        progress=progress and (lambda done, total: progress(len(entries) + done, len(entries) + total)),
+    )
     size = sum(path.stat().st_size for path in seen if path.is_file())
-    return Checked(len(seen), size, tuple(problems))
+    return Checked(len(seen) + alone.files, size + alone.bytes, (*problems, *alone.problems))
+
+
+def _without_labels(root: Path, split: str) -> list[Path]:
+    """The images of a list none of which has a label map; none if one has."""
+    folder = year_folder(root)
+    ids = read_ids(root, split)
+    if any((folder / "SegmentationClass" / f"{one}.png").is_file() for one in ids):
+        return []
+    return [folder / "JPEGImages" / f"{one}.jpg" for one in ids]
+
+
+def _check_perturbations(root: Path, *, progress: Callable[[int, int], None] | None) -> Checked:
+    """Read every universal perturbation of a folder."""
+    from segmix_core.attacks import FORMS, read_perturbation  # which needs torch
+
+    paths = sorted(path for path in root.iterdir() if path.suffix in FORMS) if root.is_dir() else []
+    if not paths:
+        raise InputError(root, f"holds no file of the form {', '.join(FORMS)}", "give the folder of them")
+    return check_files(paths, read_perturbation, progress=progress)
 
 
 def _beside(listed: SegmentationDataset, identifier: str) -> Iterator[tuple[Path, Callable[[], object]]]:

@@ -7,6 +7,7 @@ so the folder that holds them is found, or asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from segmix_core.data.dataset import read_image
+from segmix_core.data.dataset import Checked, check_files, read_image
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
 
@@ -71,15 +72,13 @@ def open_context(name: ContextName, root: Path) -> ImageFolder:
     return ImageFolder(name=name, root=Path(root), ids=tuple(by_id), image_paths=tuple(by_id.values()))
 
 
-def check_context(images: ImageFolder) -> list[InputError]:
-    """Decode every image to its end; what cannot be decoded, in the order of the images."""
-    errors = []
-    for index in range(len(images)):
-        try:
-            images.image(index)
-        except InputError as error:
-            errors.append(error)
-    return errors
+def check_context(root: Path, *, progress: Callable[[int, int], None] | None = None) -> Checked:
+    """Decode every image to its end.
+
+    Raises:
+        InputError: no images there, or in several folders. Everything else is a `Problem`.
+    """
+    return check_files(_images_in(_image_folder(Path(root))), read_image, progress=progress)
 
 
 def _image_folder(root: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,24 @@ class Checked:
     files: int
     bytes: int
     problems: tuple[Problem, ...]
+
+
+def check_files(
+    paths: Sequence[Path],
+    read: Callable[[Path], object],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Checked:
+    """Read every file; each that cannot be read is a `Problem`, in their order."""
+    problems: dict[Problem, None] = {}
+    for done, path in enumerate(paths, start=1):
+        try:
+            read(path)
+        except InputError as error:
+            problems.setdefault(Problem(error.where, error.what))
+        if progress is not None:
+            progress(done, len(paths))
+    return Checked(len(paths), sum(path.stat().st_size for path in paths if path.is_file()), tuple(problems))
 
 
 @dataclass(frozen=True, kw_only=True)

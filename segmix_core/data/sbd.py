@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 
-from segmix_core.data.dataset import read_image, read_label
+from segmix_core.data.dataset import Checked, check_files, read_image, read_label
 from segmix_core.data.voc import VOC_CATEGORIES, id_of, read_ids, read_list, voc_palette, year_folder
 from segmix_core.errors import InputError
 from segmix_core.files import alone, replacing, write_text
@@ -95,6 +95,25 @@ def make_train_aug(
         part.rename(out)
     from_voc = len(own.intersection(ids))
     return Made(len(ids), from_voc, len(ids) - from_voc, _whole(own, extra))
+
+
+def check_sbd(root: Path, *, progress: Callable[[int, int], None] | None = None) -> Checked:
+    """Read every image and label map on SBD's two lists, and hold their sizes against each other.
+
+    Raises:
+        InputError: no folder `cls`, or a list is missing or empty. Everything else is a `Problem`.
+    """
+    folder = _dataset_folder(Path(root))
+    ids = [id_of(line) for name in ("train", "val") for line in read_list(folder / f"{name}.txt")]
+
+    def read(path: Path) -> None:
+        if path.suffix == ".jpg":
+            read_image(path)
+        else:
+            _refuse_other_size(path, read_sbd_label(path), folder / "img" / f"{path.stem}.jpg")
+
+    paths = [folder / name for one in ids for name in (f"img/{one}.jpg", f"cls/{one}.mat")]
+    return check_files(list(dict.fromkeys(paths)), read, progress=progress)
 
 
 def train_aug_ids(voc_train: Collection[str], sbd: Collection[str], voc_val: Collection[str]) -> list[str]:
@@ -177,6 +196,14 @@ def _write(source: Path, image: Path, written: Path) -> None:
     """Write the label map of `source` as a palette PNG, held to the size of its image."""
     own = source.suffix == ".png"
     label = read_label(source, len(VOC_CATEGORIES)) if own else read_sbd_label(source)
+    _refuse_other_size(source, label, image)
+    drawn = Image.fromarray(label)
+    drawn.putpalette(_PALETTE)
+    with replacing(written) as temporary:
+        drawn.save(temporary, format="PNG")
+
+
+def _refuse_other_size(source: Path, label: np.ndarray, image: Path) -> None:
     height, width = read_image(image).shape[:2]
     if label.shape != (height, width):
         raise InputError(
@@ -185,7 +212,3 @@ def _write(source: Path, image: Path, written: Path) -> None:
             f"({image.name})",
             "restore the two as published",
         )
-    drawn = Image.fromarray(label)
-    drawn.putpalette(_PALETTE)
-    with replacing(written) as temporary:
-        drawn.save(temporary, format="PNG")

@@ -1,8 +1,9 @@
 """Rows and declarations -> tables and figures. No torch."""
 
-from segmix_core.report.statistics import interval, paired_bootstrap, paired_difference, verdict
+from segmix_core.report.statistics import Term, interval, paired_bootstrap, paired_difference, verdict
 from segmix_core.report.tables import (
     as_markdown,
+    collapsed,
     confusions_of,
     experiments_table,
     measured,
@@ -13,7 +14,9 @@ from segmix_core.report.tables import (
 )
 
 __all__ = [
+    "Term",
     "as_markdown",
+    "collapsed",
     "confusions_of",
     "experiments_table",
     "interval",

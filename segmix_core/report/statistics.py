@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
@@ -43,46 +44,50 @@ def verdict(difference: tuple[float, float | None, int] | None) -> str:
     return "higher" if mean > 0 else "lower"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One mIoU of a weighted sum, of the same network for each seed."""
+
+    weight: float
+    matrices_SnNN: np.ndarray  # of single images, int (seeds, n, N, N)
+    counted_n: np.ndarray | None = None  # bool: the images of a subset; None is all
+    categories: Sequence[int] | None = None  # the mean is restricted to these; one alone makes it an IoU
+
+
 def paired_bootstrap(
-    first_SnNN: Sequence[np.ndarray],
-    second_SnNN: Sequence[np.ndarray],
-    *,
-    rng: np.random.Generator,
-    categories: Sequence[int] | None = None,
-    draws: int = 2000,
+    terms: Sequence[Term], *, rng: np.random.Generator, draws: int = 2000
 ) -> tuple[float, float, float]:
-    """95 % interval of mIoU(first) - mIoU(second), resampling seeds and images together, in points (0..100).
+    """95 % interval of a weighted sum of mIoU, resampling seeds and images together, in points (0..100).
 
-    Each draw takes S seeds and n images with replacement, the same for both methods, sums the confusion
-    matrices of those images for each of those seeds, and averages the difference of mIoU over the seeds.
-    With one seed it tells how much the choice of images alone moves the difference.
-
-    Args:
-        first_SnNN, second_SnNN: for each seed the matrices of the same n images, int (n, N, N).
+    Each draw takes S seeds and n images with replacement, the same for every term, sums the confusion
+    matrices of those images for each of those seeds, and averages the sum of mIoU over the seeds. A term on a
+    subset counts those of the drawn images that are in it. With one seed it tells how much the choice of
+    images alone moves the sum.
 
     Returns:
-        The difference on the images and seeds as they are, and the 2.5 and 97.5 per cent quantiles.
+        The sum on the images and seeds as they are, and the 2.5 and 97.5 per cent quantiles.
 
     Raises:
-        ValueError: the two do not have the same seeds, images and categories.
+        ValueError: the terms do not have the same seeds and images.
     """
-    first, second = np.stack(first_SnNN).astype(np.float64), np.stack(second_SnNN).astype(np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"shapes {first.shape} and {second.shape}: pairs need the same seeds and images")
-    seeds, images, number = first.shape[:3]
+    shapes = {term.matrices_SnNN.shape[:2] for term in terms}
+    if len(shapes) != 1:
+        raise ValueError(f"{sorted(shapes)} seeds and images: the terms of a sum need the same")
+    ((seeds, images),) = shapes
 
-    def difference(weight_Dn: np.ndarray, share_DS: np.ndarray) -> np.ndarray:
-        mean_D = np.zeros(len(weight_Dn))
-        for seed in range(seeds):
-            of_D = [
-                miou((weight_Dn @ one[seed].reshape(images, -1)).reshape(-1, number, number), categories)
-                for one in (first, second)
-            ]
-            mean_D += share_DS[:, seed] * (of_D[0] - of_D[1])
-        return 100 * mean_D
+    def total(weight_Dn: np.ndarray, share_DS: np.ndarray) -> np.ndarray:
+        sum_D = np.zeros(len(weight_Dn))
+        for term in terms:
+            counted_Dn = weight_Dn if term.counted_n is None else weight_Dn * term.counted_n
+            number = term.matrices_SnNN.shape[-1]
+            for seed in range(seeds):
+                flat_nM = term.matrices_SnNN[seed].reshape(images, -1).astype(np.float64)
+                of_D = miou((counted_Dn @ flat_nM).reshape(-1, number, number), term.categories)
+                sum_D += term.weight * share_DS[:, seed] * of_D
+        return 100 * sum_D
 
-    observed = difference(np.ones((1, images)), np.full((1, seeds), 1 / seeds))
+    observed = total(np.ones((1, images)), np.full((1, seeds), 1 / seeds))
     weight_Dn = rng.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
     share_DS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    low, high = np.nanquantile(difference(weight_Dn, share_DS), (0.025, 0.975))
+    low, high = np.nanquantile(total(weight_Dn, share_DS), (0.025, 0.975))
     return float(observed[0]), float(low), float(high)

@@ -20,10 +20,13 @@ from segmix_core.experiments import (
     find_rows,
     nearest,
 )
+from segmix_core.experiments.paper import ENCODERS
 from segmix_core.metrics import ImageConfusions, iou, load_confusions, miou
 from segmix_core.report.statistics import interval
 
 Rows = list[dict[str, Any]]
+PAPER = "paper"
+"""The scale at which a table's blocks of encoders are measured apart."""
 
 
 @lru_cache(maxsize=64)
@@ -101,11 +104,13 @@ def measured(
     among: tuple[str, ...] | None = None,
     eval_split: str | None = None,
     perturbation: str | None = None,
+    backbone: str | None = None,
 ) -> list[dict[str, Any]]:
     """The measurements of an experiment, one entry for each setting that may not be averaged across.
 
     Args:
         among: only these evaluation sets.
+        backbone: at paper scale, only networks with this encoder; the scales below have one (R25).
         perturbation: see `condition_of`.
     """
     groups: dict[tuple[str, ...], dict[int, tuple[float, dict[str, Any]]]] = defaultdict(dict)
@@ -113,6 +118,8 @@ def measured(
         if among is not None and row["eval_dataset"] not in among:
             continue
         if eval_split is not None and row["eval_split"] != eval_split:
+            continue
+        if backbone is not None and row["scale"] == PAPER and row["backbone"] != backbone:
             continue
         value = value_of(row, metric, subset)
         if value is not None:
@@ -201,6 +208,7 @@ def _declared(row: Row, rows: Rows) -> dict[str, Any]:
         among=MEASURED_ON[row.data],
         eval_split=row.eval_split,
         perturbation=row.perturbation,
+        backbone=row.backbone,
     )
     for entry in found:
         entries = by_scale[entry["scale"]]
@@ -235,19 +243,45 @@ def report_rows(
     return rows
 
 
+def collapsed(rows: Rows) -> Rows:
+    """A report to be read: blocks of encoders as one line, below paper scale, where there is one (R25).
+
+    The line names both blocks and both printed values; what was measured at paper scale keeps its block's.
+    """
+    blocks: dict[tuple[Any, ...], Rows] = defaultdict(list)
+    for row in rows:
+        where = None if row["column"] in ENCODERS.values() else row["column"]
+        parts = ("experiment", "row", "metric", "subset", "perturbation")
+        blocks[(row.get("table"), row.get("figure"), where, *(row[part] for part in parts))].append(row)
+    shown: Rows = []
+    for alike in blocks.values():
+        if len(alike) == 1:
+            shown += alike
+            continue
+        apart = [
+            row | {"measured": {PAPER: row["measured"][PAPER]}} for row in alike if PAPER in row["measured"]
+        ]
+        below = {at: found for at, found in alike[0]["measured"].items() if at != PAPER}
+        printed = [str(row["printed"]) for row in alike if row["printed"] is not None]
+        one = {
+            "column": ", ".join(row["column"] for row in alike),
+            "printed": ", ".join(printed) or None,
+            "measured": below,
+        }
+        shown += [*apart, alike[0] | one] if below or not apart else apart
+    return shown
+
+
 _COLUMNS = (
     *("row", "column", "metric", "printed", "measured"),
-    *("scale", "data", "start", "seeds", "n", "device", "commit"),
+    *("scale", "data", "start", "steps", "seeds", "n", "device", "commit"),
 )
 
 
 def as_markdown(rows: Rows) -> str:
-    """A report as Markdown tables: one for each table, one line for each printed row, column and setting.
-
-    Below paper scale there is one encoder, so the blocks of backbones share one measured value (R25).
-    """
+    """A report as Markdown tables: one for each table, one line for each printed row, column and setting."""
     tables: dict[str, Rows] = defaultdict(list)
-    for row in rows:
+    for row in collapsed(rows):
         title = f"Table {row['table']}" if "table" in row else f"Figure {row['figure']}"
         tables[title].append(row)
     lines = []
@@ -263,7 +297,7 @@ def as_markdown(rows: Rows) -> str:
             entries = [entry for found in row["measured"].values() for entry in found.values()]
             lines += [f"| {' | '.join([*cells, *_measured_cells(entry)])} |" for entry in entries]
             if not entries:
-                lines.append(f"| {' | '.join(cells)} | not measured | | | | | | | |")
+                lines.append(f"| {' | '.join(cells)} | not measured |{' |' * (len(_COLUMNS) - 5)}")
         lines.append("")
     lines.append("n: evaluation images. ±: half of the 95 % interval of the mean over seeds (Student's t).")
     return "\n".join(lines)
@@ -278,6 +312,7 @@ def _measured_cells(entry: dict[str, Any]) -> list[str]:
         f"{entry['scale']}, {entry['backbone']}",
         f"{entry['dataset']} {entry['split']}{over}{_attacked(entry['condition'])}",
         entry["weights"],
+        str(entry["steps"]),
         str(len(entry["seeds"])),
         str(entry["images"]),
         ", ".join(entry["devices"]),
