@@ -732,7 +732,7 @@ def _run(options: argparse.Namespace) -> Answer:
     from segmix_core.experiments import nearest, row_groups
     from segmix_core.experiments.robustness import PARTS, STUDIED, find_parts, is_study
     from segmix_core.robustness.study import check_study, run_study
-    from segmix_core.run import run_tables
+    from segmix_core.run import Ran, run_tables
 
     began = time.monotonic()
     tables = [name for name in options.tables if name not in (*PARTS, "robustness")]
@@ -756,10 +756,9 @@ def _run(options: argparse.Namespace) -> Answer:
         raise InputError(
             "run", "--methods or --perturbations without robustness", "name a part, such as table6"
         )
-    done: list[str] = []
-    left: list[str] = []
+    ran = Ran()
     if tables:
-        done, left = run_tables(
+        ran = run_tables(
             tables,
             request_for,
             budget=options.budget,
@@ -769,7 +768,7 @@ def _run(options: argparse.Namespace) -> Answer:
             results_file=options.out,
         )
     if {"tables", "figures"} & set(options.tables) and "universal" not in parts:
-        left.append("rows under perturbations (run table6)")
+        ran.left.append("rows under perturbations (run table6)")
     if parts:
         spent = time.monotonic() - began
         more, missing = run_study(
@@ -780,9 +779,12 @@ def _run(options: argparse.Namespace) -> Answer:
             reporter=Progress,
             **studied,
         )
-        done, left = done + more, left + missing
-    text = f"done: {', '.join(done) or 'none'}\nleft: {', '.join(left) or 'none'}"
-    return {"done": done, "left": left}, text
+        ran.done += more
+        ran.left += missing
+    lines = [f"{what}: {', '.join(names) or 'none'}" for what, names in dataclasses.asdict(ran).items()]
+    if ran.held:
+        lines.append("held: the results file has these rows; another --out measures anew")
+    return dataclasses.asdict(ran), "\n".join(lines)
 
 
 def _report(options: argparse.Namespace) -> Answer:

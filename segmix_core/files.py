@@ -68,17 +68,33 @@ def sweep(folder: Path) -> None:
 def alone(folder: Path) -> Iterator[None]:
     """Hold `folder` for one process at a time; others wait until the block ends or its process dies.
 
+    A folder that was made for a block that failed goes with it, if it holds nothing.
+
     Raises:
         InputError: the folder cannot be made or written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        opened = (folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(folder, f"cannot write here ({error.strerror})", "name another folder") from error
-    with opened as handle:
+    made = not folder.exists()
+    lock = folder / ".lock"
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = lock.open("w")
+        except OSError as error:
+            raise InputError(
+                folder, f"cannot write here ({error.strerror})", "name another folder"
+            ) from error
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        if lock.exists() and os.path.samestat(os.fstat(handle.fileno()), lock.stat()):
+            break
+        handle.close()  # whoever held it failed, and took the folder away
+    with handle:
+        try:
+            yield
+        except BaseException:
+            if made and [path.name for path in folder.iterdir()] == [lock.name]:
+                lock.unlink()
+                folder.rmdir()
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -119,6 +120,19 @@ def append(path: Path, rows: list[dict[str, Any]]) -> None:
             opened.write(text)
     except OSError as error:
         raise InputError(path, f"cannot be written ({error.strerror})", "choose another place") from error
+
+
+def check_appendable(path: Path) -> None:
+    """Find out before the work whether rows can be appended to `path`; nothing is written.
+
+    Raises:
+        InputError: the file cannot be written, or it holds a broken line.
+    """
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if there.is_dir() == (there == path) or not os.access(there, os.W_OK):
+        raise InputError(path, "cannot be written", "choose another place")
+    if there == path:
+        read(path)
 
 
 def _lines(path: Path, rows: list[dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ from segmix_core.data.label_table import read_label_table
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.silhouettes.folder import new_folder
 from segmix_core.data.transforms import center_crop
+from segmix_core.data.voc import lists_of, open_images
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, Scale, find_rows
 from segmix_core.experiments.factors import Pairing
 from segmix_core.experiments.paper import Data
 from segmix_core.files import alone, file_digest, sweep, write_text
-from segmix_core.measure import measure_run, predict
+from segmix_core.measure import measure_run, predict, submit
 from segmix_core.pairing_statistics import over_seeds, published_epoch
 from segmix_core.report.claims import BIAS, EPOCH, NEVER_MEET, Judged, judge
 from segmix_core.request import (
@@ -107,13 +108,13 @@ def train_and_measure(
             one.pair(index)
         if not isinstance(one, SaliencyDataset):
             build_subsets(one, dataset_presence(one), matrix_NN)
+    model = model_of(request, training.num_logits)
+    if results_file is not None:
+        results.check_appendable(results_file)
     sweep(folder)
-    # What the run is, to read; and a folder or file that cannot be written is found now, not after hours.
+    # What the run is, to read; and a folder that cannot be written is found now, not after hours.
     if not checkpoint.exists():
         write_text(folder / "run.json", json.dumps(plan.identity(), indent=2) + "\n")
-    if results_file is not None:
-        results.append(results_file, [])
-    model = model_of(request, training.num_logits)
     with _stopping(None if seconds is None else seconds - (time.monotonic() - began)) as stopping:
         train(
             plan,
@@ -318,10 +319,11 @@ def run_tables(
     results_file: Path | None = None,
     reporter: Callable[[str], Report] = lambda what: lambda step, steps, terms: None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[str], list[str]]:
+) -> Ran:
     """Run what is missing of the rows of tables and figures: each distinct training run once for a seed.
 
-    Rows land in `results_file`; runs live in the cache, so that a stopped one goes on where it was.
+    Rows land in `results_file`, and what it holds is not run again; runs live in the cache, so that a stopped
+    one goes on where it was. For Table 2 networks are fine-tuned on trainval, and archives are made.
 
     Args:
         names: "table1", "figure5", "tables" ..., the most telling first.
@@ -329,39 +331,135 @@ def run_tables(
         budget: seconds; a run is only begun while it is likely to end in time, judged by the longest so far,
             and stops at a checkpoint if it does not.
 
-    Returns:
-        What is done and what is left, as "experiment seed".
+    Raises:
+        InputError: a figure without rows, or rows of another kind of data alone were asked for.
     """
     began, longest = time.monotonic(), 0.0
-    done, left = [], []
-    declared = [row for name in names for row in find_rows(name)]
+    ran = Ran()
+    declared = [row for name in names for row in _rows_to_measure(name)]
     for seed in seeds:
         wanted, elsewhere = training_runs(declared, functools.partial(request_for, seed=seed))
-        left += [f"{experiment.name} {seed} (needs {data})" for experiment, data in elsewhere]
+        if not wanted and elsewhere:
+            _, data = elsewhere[0]
+            asked = request_for(declared[0].experiment.name, seed=seed).dataset
+            raise InputError(
+                " ".join(names), f"is about {_NEEDS[data]}, not {asked}", "give --dataset and --root"
+            )
+        ran.left += [f"{experiment.name} {seed} (needs {_NEEDS[data]})" for experiment, data in elsewhere]
         for request in wanted:
-            asked = request_for(request.experiment.name, seed=seed)
-            where = "" if request.dataset == asked.dataset else f" on {request.dataset}"
-            encoder = request.scale.backbone
-            where += "" if encoder == asked.scale.backbone else f" with {encoder}"
-            name = f"{request.experiment.name} {seed}{where}"
+            asked_for = request_for(request.experiment.name, seed=seed)
+            name = _name_of(request, asked_for)
             spent = time.monotonic() - began
             if budget is not None and spent + longest > budget:
-                left.append(name)
+                ran.left.append(name)
                 continue
-            path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
-            results.append(path, [])  # a file that cannot be written or read is found before the work
-            results.read(path)
             remaining = None if budget is None else budget - spent
+            how: dict[str, Any] = {"report": reporter(name), "progress": progress, "seconds": remaining}
+            path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
+            results.check_appendable(path)
             try:
-                _, rows = cached_run(request, report=reporter(name), progress=progress, seconds=remaining)
+                if request.split == TRAINVAL:
+                    ran.done.append(f"{name}: {submit_run(request, asked_for, **how)}")
+                elif path.exists() and is_measured(request, results.read(path)):
+                    ran.held.append(name)
+                    continue
+                else:
+                    append_missing(path, cached_run(request, **how)[1])
+                    ran.done.append(name)
             except OutOfTimeError:
-                left.append(name)
+                ran.left.append(name)
                 longest = math.inf
                 continue
-            append_missing(path, rows)
             longest = max(longest, time.monotonic() - began - spent)
-            done.append(name)
-    return done, left
+    return ran
+
+
+@dataclass
+class Ran:
+    """What `run_tables` did of each "experiment seed"."""
+
+    done: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)  # by the results file already
+    left: list[str] = field(default_factory=list)  # for want of time or of data
+
+
+TRAINVAL = "trainval"
+_NEEDS: dict[Data, str] = {
+    "voc": "voc2012 or silhouettes",
+    "voc-test": "voc2012 with its test images",
+    "coco": "coco",
+    "ecssd": "duts or silhouettes",
+    "context": "silhouettes",
+}
+
+
+def _rows_to_measure(name: str) -> tuple[Row, ...]:
+    rows = find_rows(name)
+    if not rows:
+        raise InputError(
+            name, "has no rows: there is nothing to measure", f"draw it: 'segmix figure {name[6:]}'"
+        )
+    return rows
+
+
+def _name_of(request: Request, asked: Request) -> str:
+    """An experiment and its seed, and in what the run is another one than was asked for."""
+    encoder = request.scale.backbone
+    parts = [
+        f"{request.experiment.name} {request.seed}",
+        "" if request.dataset == asked.dataset else f" on {request.dataset}",
+        "" if request.split == asked.split else f" on {request.split}",
+        "" if encoder == asked.scale.backbone else f" with {encoder}",
+    ]
+    return "".join(parts)
+
+
+def is_measured(request: Request, rows: list[dict[str, Any]]) -> bool:
+    """Whether rows hold what a request's method reports, on each set that it is measured on."""
+    method = request.experiment.method
+    own = {
+        "seed": request.seed,
+        "scale_digest": request.scale.digest(),
+        "dataset": request.dataset,
+        "device": device_name(request.device),
+        "precision": precision_of(request),
+        "weights": weights_of(request)[1],
+        "mean_over": None if request.mean_over is None else list(request.mean_over),
+        "output": method.output(),
+        "condition": None,
+    }
+    found = [
+        row
+        for row in rows
+        if all(row[name] == value for name, value in own.items())
+        and row["stage"] == method.stage_of(Method.stored(row["method"]))
+    ]
+    if not found:
+        return False
+    training, evaluations = data_of(request)
+    held = {row["eval_digest"] for row in found if row["dataset_digest"] == training.digest()}
+    return {one.digest() for one in evaluations} <= held
+
+
+def submit_run(request: Request, asked: Request, *, seconds: float | None = None, **told: Any) -> Path:
+    """The archive that PASCAL's server takes, of a network fine-tuned on trainval (Table 2).
+
+    Args:
+        request: of `on_data`, on the list trainval.
+        asked: the run that it goes on from, on the training list.
+        told, seconds: see `cached_run`.
+    """
+    began = time.monotonic()
+    assert asked.root is not None
+    open_images(asked.root, "test")  # before hours of training
+    start, _ = cached_run(replace(asked, scale=request.scale), seconds=seconds, **told)
+    if seconds is not None:
+        seconds -= time.monotonic() - began
+    tuned, _ = cached_run(replace(request, start=start), seconds=seconds, **told)
+    archive = tuned.with_name("submission.tgz")
+    if not archive.exists():
+        submit(tuned, asked.root, "test", archive, device=asked.device)
+    return archive
 
 
 def training_runs(
@@ -374,7 +472,7 @@ def training_runs(
     Returns:
         The runs, and the experiments of rows that are about another kind of data than was asked for.
     """
-    wanted: dict[tuple[str, str, Method], Request] = {}
+    wanted: dict[tuple[str, str, str, Method], Request] = {}
     elsewhere: dict[tuple[Experiment, Data], None] = {}
     for row in rows:
         request = on_data(request_for(row.experiment.name), row.data)
@@ -382,12 +480,13 @@ def training_runs(
             elsewhere[row.experiment, row.data] = None
         else:
             request = with_encoder(request, row.backbone)
-            wanted.setdefault((request.dataset, request.scale.backbone, row.experiment.method), request)
-    longer = {(*where, method.stage1()) for *where, method in wanted if method.finetune != "none"}
+            where = (request.dataset, request.split, request.scale.backbone)
+            wanted.setdefault((*where, row.experiment.method), request)
+    longer = {(*run, method.stage1()) for *run, method in wanted if method.finetune != "none"}
     kept = [
         request
-        for (*where, method), request in wanted.items()
-        if method.finetune != "none" or (*where, method) not in longer
+        for (*run, method), request in wanted.items()
+        if method.finetune != "none" or (*run, method) not in longer
     ]
     return kept, list(elsewhere)
 
@@ -401,6 +500,8 @@ def with_encoder(request: Request, backbone: str) -> Request:
 
 def on_data(request: Request, data: Data) -> Request | None:
     """The request on the kind of data that a row is about; None where its data set is of another kind."""
+    if data == "voc-test" and request.dataset == "voc2012" and _has_test(request.root):
+        return replace(request, split=TRAINVAL, eval_split=None)
     kinds: dict[str, Data] = {"coco": "coco", "duts": "ecssd", "silhouettes-saliency": "ecssd"}
     kind = kinds.get(request.dataset, "voc")
     if kind == data or (data == "context" and request.dataset == "silhouettes"):
@@ -408,6 +509,10 @@ def on_data(request: Request, data: Data) -> Request | None:
     if data == "ecssd" and request.dataset == "silhouettes" and request.root is None:
         return replace(request, dataset="silhouettes-saliency", eval_split="test")
     return None
+
+
+def _has_test(root: Path | None) -> bool:
+    return root is not None and "test" in lists_of(root)
 
 
 def judge_claims(rows: list[dict[str, Any]]) -> list[Judged]:

@@ -249,7 +249,7 @@ def test_experiments_and_report() -> None:
         assert len(printed) == 10
     lines = segmix("experiments", "--table", 1).out.splitlines()
     assert lines[0].startswith("table 1  ResNet-50")
-    assert re.search(r" 75\.1 +baseline +.*voc2012 mini \d+\.\d\d", lines[0])
+    assert re.search(r" 75\.1, 77\.1 +baseline +.*voc2012 mini \d+\.\d\d", lines[0])
     at_smoke = segmix("report", "table1", "--scale", "smoke", "--json").document()
     assert all(row["measured"].keys() <= {"smoke"} for row in at_smoke["rows"])
     assert json.loads(segmix("report", "table1", "--format", "json").out) == document
@@ -415,15 +415,15 @@ def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
     out = tmp_path / "rows.jsonl"
     command = ("run", "table1", "--scale", "smoke", *data(root), "--out", out, "--json")
     names = [f"{name} 0" for name in METHODS]
-    assert segmix(*command, "--budget", "0s").document() == {"done": [], "left": names}
+    assert segmix(*command, "--budget", "0s").document() == {"done": [], "held": [], "left": names}
     assert not out.exists()
     with monkeypatch.context() as ticking:
         ticking.setattr(run, "time", SimpleNamespace(monotonic=itertools.count(0, 10).__next__))
         # 10 s are spent when the first run begins; it takes 10 s, so at 30 s another would end at 40 s.
         once = segmix(*command, "--budget", "39s").document()
-    assert once == {"done": names[:1], "left": names[1:]}
+    assert once == {"done": names[:1], "held": [], "left": names[1:]}
     assert {row["experiment"] for row in results.read(out)} == {"baseline"}
-    assert segmix(*command).document() == {"done": names, "left": []}
+    assert segmix(*command).document() == {"done": names[1:], "held": names[:1], "left": []}
     rows = results.read(out)
     assert [(row["experiment"], row["stage"], row["output"]) for row in rows if row["reported"]] == [
         (name, 2, "dominant") for name in METHODS
@@ -436,8 +436,15 @@ def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
 
     monkeypatch.setattr(run, "train", fail)
     before = out.read_bytes()
-    assert segmix(*command).document() == {"done": names, "left": []}
+    assert segmix(*command).document() == {"done": [], "held": names, "left": []}
     assert out.read_bytes() == before
+    # Another file takes the runs from the cache; another seed, precision or mean is not held by this one.
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    assert segmix(*command[:-2], elsewhere, "--json").document()["done"] == names
+    assert len(results.read(elsewhere)) == len(rows)
+    for other in (("--seeds", 1), ("--precision", "bf16"), ("--categories", "person")):
+        with pytest.raises(AssertionError, match="trained again"):
+            segmix(*command, *other)
 
 
 def test_a_run_that_outlasts_the_budget_stops_at_a_checkpoint_and_is_gone_on_with(
@@ -454,10 +461,11 @@ def test_a_run_that_outlasts_the_budget_stops_at_a_checkpoint_and_is_gone_on_wit
     out = tmp_path / "rows.jsonl"
     command = ("run", "table1", "--scale", "short", *data(root), "--out", out, "--budget", "1h", "--json")
     for step in (10, 30):  # nobody asks at 20, the end of stage 1
-        assert segmix(*command).document() == {"done": [], "left": [f"{name} 0" for name in METHODS]}
+        left = [f"{name} 0" for name in METHODS]
+        assert segmix(*command).document() == {"done": [], "held": [], "left": left}
         (checkpoint,) = (tmp_path / "cache").rglob("checkpoint.pt")  # no other run was begun
         assert read_checkpoint(checkpoint)["progress"]["step"] == step
-        assert results.read(out) == []
+        assert not out.exists()
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("45s", 45), ("25m", 1500), ("1.5h", 5400)])
@@ -599,6 +607,9 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("predict", "CHECKPOINT", "FILE", "--out", "OUT"), ("the image is cut short or damaged",)),
         (("predict", "CHECKPOINT", "PHOTO", "--out", "FILE"), ("cannot write here",)),
         (("run", "tabel1", "DATA"), ("did you mean 'table1'?",)),
+        (("run", "figure3", "DATA"), ("has no rows", "segmix figure 3")),
+        (("run", "table2", "DATA"), ("is about voc2012 with its test images, not voc2012",)),
+        (("run", "table3", "DATA"), ("is about coco, not voc2012",)),
         (("run", "table1", "DATA", "--seeds", "0,x"), ("--seeds",)),
         (("run", "table1", "DATA", "--budget", "5 days"), ("--budget",)),
         (("run", "table1", "DATA", "--out", "FILE/rows.jsonl"), ("cannot be written",)),
@@ -659,7 +670,8 @@ def test_bad_input_is_one_line_and_exit_2(
     refused(said, *named)
     assert file.read_text() == "mine"
     assert broken.read_text() == f"{row}\n{row[:80]}\n"
-    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*.p*"))
+    for left in ("out", "cache", "results"):
+        assert not list((tmp_path / left).rglob("*"))
 
 
 @pytest.mark.parametrize(

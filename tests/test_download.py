@@ -183,7 +183,7 @@ def entry(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 def left(root: Path) -> set[str]:
     """What lies under the root, without what fetching always leaves."""
-    return {path.name for path in root.iterdir()} - {".lock", ".fetched"}
+    return {path.name for path in root.glob("*")} - {".lock", ".fetched"}
 
 
 @pytest.fixture
@@ -578,8 +578,7 @@ def test_an_archive_that_means_harm_leaves_nothing(
     with pytest.raises(InputError, match=f"is not unpacked: .*{said}") as raised:
         fetch("toy", root, server)
     assert "\n" not in str(raised.value)
-    assert left(root) == set()
-    assert list((root / ".fetched").iterdir()) == []
+    assert not root.exists()
     assert [path.name for path in tmp_path.rglob("*evil*")] == []
 
 

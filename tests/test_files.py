@@ -4,9 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from segmix_core.files import replacing, sweep
+import pytest
+
+from segmix_core.files import alone, replacing, sweep
 
 KILLED = """
 import os, signal, sys
@@ -48,3 +53,48 @@ def test_a_part_that_is_being_written_is_not_swept(tmp_path: Path) -> None:
         sweep(tmp_path)
     assert (tmp_path / "rows.npz").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npz"]
+
+
+def hold_and_fail(folder: Path, work: Callable[[], object] = lambda: None) -> None:
+    with alone(folder):
+        work()
+        raise ValueError("refused")
+
+
+def test_a_folder_made_for_nothing_goes_again(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for folder in (mine, tmp_path / "new"):
+        with pytest.raises(ValueError, match="refused"):
+            hold_and_fail(folder)
+    assert mine.is_dir()
+    assert not (tmp_path / "new").exists()
+    work = tmp_path / "half" / "work"
+    with pytest.raises(ValueError, match="refused"):
+        hold_and_fail(tmp_path / "half", lambda: work.write_text("to go on from"))
+    assert work.exists()
+
+
+def test_who_waits_for_a_folder_that_goes_makes_it_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    waiting = threading.Event()
+    kept: list[bool] = []
+
+    def second() -> None:
+        waiting.set()
+        with alone(folder):
+            (folder / "work").write_text("done")
+            kept.append((folder / ".lock").exists())
+
+    other = threading.Thread(target=second)
+
+    def until_it_waits() -> None:
+        other.start()
+        waiting.wait()
+        time.sleep(0.1)
+
+    with pytest.raises(ValueError, match="refused"):
+        hold_and_fail(folder, until_it_waits)
+    other.join(timeout=10)
+    assert kept == [True]
+    assert (folder / "work").read_text() == "done"

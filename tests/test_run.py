@@ -1,6 +1,7 @@
 """Which runs a set of tables needs, and the salient path from pseudo-categories to rows."""
 
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from segmix_core.experiments import METHODS, TABLES, Row, Scale, find_experiment
 from segmix_core.experiments.scales import SCALES, SMOKE
 from segmix_core.report import measured
 from segmix_core.request import Request, data_of
-from segmix_core.run import append_missing, on_data, run_tables, train_and_measure, training_runs
+from segmix_core.run import Ran, append_missing, on_data, run_tables, train_and_measure, training_runs
 from segmix_core.training import TrainingBatches
 
 TINY = replace(
@@ -209,10 +210,10 @@ def test_a_run_on_generated_scenes_is_measured_out_of_context_too(
     monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
     monkeypatch.setattr("segmix_core.data.GENERATED", tmp_path / "generated")
     out = tmp_path / "rows.jsonl"
-    done, left = run_tables(
+    ran = run_tables(
         ["figure4"], lambda name, seed: replace(request_for(name), seed=seed), seeds=[0], results_file=out
     )
-    assert (done, left) == ([f"{name} 0" for name in METHODS], [])
+    assert ran == Ran(done=[f"{name} 0" for name in METHODS])
     rows = results.read(out)
     for split, images in (("val", 6), ("outofcontext", 3), ("ordinary", 3)):
         listed = [row for row in rows if row["eval_split"] == split]
@@ -247,6 +248,40 @@ def test_fine_tuning_goes_on_from_a_checkpoint(root: Path, tmp_path: Path) -> No
     assert not (tmp_path / "third" / "run.json").exists()
     with pytest.raises(InputError, match="another architecture"):
         requests.model_of(replace(second, experiment=METHODS["baseline"]), 21)
+
+
+def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    voc = tmp_path / "VOC2012"
+    shutil.copytree(root, voc)
+    lists = voc / "ImageSets" / "Segmentation"
+    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
+
+    def asked(name: str, seed: int) -> Request:
+        return replace(request_for(name, "voc2012"), root=voc, seed=seed)
+
+    out = tmp_path / "rows.jsonl"
+    with pytest.raises(InputError, match="is about voc2012 with its test images"):
+        run_tables(["table2"], asked, seeds=[0], results_file=out)
+    (lists / "test.txt").write_text("test_0000\n")
+    with pytest.raises(InputError, match="is on list test and does not exist"):
+        run_tables(["table2"], asked, seeds=[0], results_file=out)
+    assert not (tmp_path / "cache").exists()
+    Image.new("RGB", (40, 30)).save(voc / "JPEGImages" / "test_0000.jpg")
+    ran = run_tables(["table2"], asked, seeds=[0], results_file=out)
+    assert (ran.left, ran.held, len(ran.done)) == ([], [], len(METHODS))
+    assert not out.exists()  # the server alone can measure
+    for name, line in zip(METHODS, ran.done, strict=True):
+        said, _, archive = line.partition(": ")
+        assert said == f"{name} 0 on trainval"
+        with tarfile.open(archive) as opened:
+            assert opened.getnames() == ["results/VOC2012/Segmentation/comp6_test_cls/test_0000.png"]
+        tuned = requests.read_checkpoint(Path(archive).with_name("checkpoint.pt"))
+        assert (tuned["identity"]["stage1_steps"], tuned["progress"]["step"]) == (0, TINY.stage2_steps)
+    monkeypatch.setattr(run, "train", lambda *given, **named: pytest.fail("trained again"))
+    assert run_tables(["table2"], asked, seeds=[0], results_file=out) == ran
 
 
 def test_attacked_rows_bring_the_clean_rows_of_their_own_network(tmp_path: Path) -> None:

@@ -109,11 +109,6 @@ def fetch(
             f"{source.archives[0].file} is given out only to those with an account at {source.home}",
             "download it there and give --mirror file:///FOLDER-IT-LIES-IN",
         )
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        (root / ".fetched").mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(root, f"cannot write here ({error.strerror})", "name another folder") from error
     sizes = [archive.about for archive in source.archives]
     counts, totals, new = 0, 0, []
     with alone(root):

@@ -139,7 +139,7 @@ def run_study(
                 path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
                 try:
                     clock.look()
-                    results.append(path, [])  # a file that cannot be written or read is found before the work
+                    results.check_appendable(path)
                     results.read(path)
                     target = Target(request, request_for, clock, reporter)
                     with alone(target.folder):
