@@ -136,7 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     subsets.add_argument("--train-split", help="list whose co-occurrence counts for Fig. 5")
 
     experiments = command(
-        commands, "experiments", _experiments, "the paper's tables as declared, and what was measured"
+        commands,
+        "experiments",
+        _experiments,
+        "the paper's tables and figures as declared, and what was measured",
     )
     experiments.add_argument("--table", type=int)
 
@@ -243,7 +246,9 @@ def _parser() -> argparse.ArgumentParser:
     report = command(commands, "report", _report, "printed beside measured")
     report.add_argument("table", help="table1, figure5, tables, ...")
     report.add_argument("--scale")
-    report.add_argument("--dataset", choices=DATASETS)
+    report.add_argument(
+        "--dataset", choices=(*DATASETS, "silhouettes-outofcontext"), help="trained or measured on it"
+    )
     report.add_argument("--format", choices=["json", "markdown"], default="markdown")
 
     command(commands, "claims", _claims, "the paper's fifteen claims, and the verdicts that the rows allow")
@@ -533,18 +538,24 @@ def _data_check(options: argparse.Namespace) -> Answer:
 
 
 def _experiments(options: argparse.Namespace) -> Answer:
-    from segmix_core.report import collapsed, experiments_table
+    from segmix_core.experiments import FIGURES
+    from segmix_core.report import collapsed, experiments_table, report_rows
 
     rows = experiments_table(options.table)
+    figures = [
+        {"figure": number, "shows": it.shows, "rows": report_rows(f"figure{number}") if it.rows else []}
+        for number, it in FIGURES.items()
+        if options.table is None
+    ]
     lines = []
-    for row in collapsed(rows):
+    for row in collapsed(rows + [row for it in figures for row in it["rows"]]):
         printed = "-" if row["printed"] is None else row["printed"]
         found = [_briefly(entry) for entries in row["measured"].values() for entry in entries.values()]
-        line = (
-            f"table {row['table']}  {row['column']:<32}{row['row']:<52}{printed:<12}{row['experiment']:<36}"
-        )
-        lines.append(f"{line}{', '.join(found)}".rstrip())
-    return {"rows": rows}, "\n".join(lines)
+        where = f"figure {row['figure']}" if "figure" in row else f"table {row['table']}"
+        cells = f"{where:<9}{row['column']:<32}{row['row']:<58}{printed:<12}{row['experiment']:<38}"
+        lines.append(f"{cells}{', '.join(found)}".rstrip())
+    lines += [f"figure {it['figure']} shows {it['shows']}: segmix figure {it['figure']}" for it in figures]
+    return {"rows": rows, "figures": figures}, "\n".join(lines)
 
 
 def _briefly(entry: dict[str, Any]) -> str:
@@ -607,6 +618,7 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
 
 
 def _train(options: argparse.Namespace) -> Answer:
+    from segmix_core import results
     from segmix_core.run import train_and_measure
 
     request = _request(options, options.experiment, options.seed)
@@ -623,6 +635,12 @@ def _train(options: argparse.Namespace) -> Answer:
         f"{'  <- reported' * row['reported']}"
         for row in rows
     ]
+    if options.results is not None and rows:
+        kept = [results.run_of(row) for row in results.read(options.results)].count(results.run_of(rows[0]))
+        if kept < len(rows):
+            lines.append(
+                f"{options.results} holds {len(rows) - kept} of these measurements of another run already"
+            )
     return {"checkpoint": str(checkpoint), "rows": rows}, "\n".join([f"checkpoint: {checkpoint}", *lines])
 
 

@@ -27,7 +27,7 @@ from segmix_core.data.silhouettes.folder import new_folder
 from segmix_core.data.transforms import center_crop
 from segmix_core.data.voc import lists_of, open_images
 from segmix_core.errors import InputError
-from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, Scale, find_rows
+from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, Scale, rows_to_measure
 from segmix_core.experiments.factors import Pairing
 from segmix_core.experiments.paper import Data
 from segmix_core.files import alone, file_digest, sweep, write_text
@@ -336,7 +336,7 @@ def run_tables(
     """
     began, longest = time.monotonic(), 0.0
     ran = Ran()
-    declared = [row for name in names for row in _rows_to_measure(name)]
+    declared = [row for name in names for row in rows_to_measure(name)]
     for seed in seeds:
         wanted, elsewhere = training_runs(declared, functools.partial(request_for, seed=seed))
         if not wanted and elsewhere:
@@ -391,15 +391,6 @@ _NEEDS: dict[Data, str] = {
     "ecssd": "duts or silhouettes",
     "context": "silhouettes",
 }
-
-
-def _rows_to_measure(name: str) -> tuple[Row, ...]:
-    rows = find_rows(name)
-    if not rows:
-        raise InputError(
-            name, "has no rows: there is nothing to measure", f"draw it: 'segmix figure {name[6:]}'"
-        )
-    return rows
 
 
 def _name_of(request: Request, asked: Request) -> str:

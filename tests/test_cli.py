@@ -239,7 +239,7 @@ ROW = {
 def test_experiments_and_report() -> None:
     for arguments in (("experiments",), ("experiments", "--table", 1), ("report", "table1")):
         document = segmix(*arguments, "--json").document()
-        has_kind(document, {"rows": [ROW]})
+        has_kind(document["rows"], [ROW])
         printed = {
             (row["experiment"], row["column"]): row["printed"]
             for row in document["rows"]
@@ -247,6 +247,21 @@ def test_experiments_and_report() -> None:
         }
         assert printed[("sourcesep-cm", "ResNet-101")] == 78.9
         assert len(printed) == 10
+    everything = segmix("experiments", "--json").document()
+    has_kind(everything["figures"], [{"figure": int, "shows": str, "rows": list}])
+    assert {it["figure"]: len(it["rows"]) for it in everything["figures"]} == dict.fromkeys(
+        range(1, 8), 0
+    ) | {4: 10, 5: 25}
+    shown = segmix("experiments").out
+    assert all(f"segmix figure {number}" in shown for number in range(1, 8))
+    of_4 = {
+        dataset: segmix("report", "figure4", "--dataset", dataset, "--json").document()["rows"]
+        for dataset in ("silhouettes", "silhouettes-outofcontext", "voc2012")
+    }
+    assert of_4["silhouettes"] == of_4["silhouettes-outofcontext"]
+    assert any(row["measured"] for row in of_4["silhouettes"])
+    assert not any(row["measured"] for row in of_4["voc2012"])
+    refused(segmix("report", "figure1"), "has no rows", "segmix figure 1")
     lines = segmix("experiments", "--table", 1).out.splitlines()
     assert lines[0].startswith("table 1  ResNet-50")
     assert re.search(r" 75\.1, 77\.1 +baseline +.*voc2012 mini \d+\.\d\d", lines[0])

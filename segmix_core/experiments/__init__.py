@@ -14,6 +14,7 @@ from segmix_core.experiments.paper import (
     Row,
     find_rows,
     row_groups,
+    rows_to_measure,
 )
 from segmix_core.experiments.scales import SCALES
 
@@ -39,6 +40,7 @@ __all__ = [
     "find_scale",
     "nearest",
     "row_groups",
+    "rows_to_measure",
 ]
 
 

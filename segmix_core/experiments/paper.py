@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from segmix_core.errors import InputError
 from segmix_core.experiments.factors import Cap, Experiment, Method, Pairing
 from segmix_core.experiments.methods import METHODS, MIXUP, SOURCESEP_CM
 from segmix_core.experiments.names import nearest
@@ -446,3 +447,18 @@ def find_rows(name: str) -> tuple[Row, ...]:
     if name not in groups:
         raise nearest("table or figure", name, sorted(groups))
     return groups[name]
+
+
+def rows_to_measure(name: str) -> tuple[Row, ...]:
+    """The rows of a group of which there are any.
+
+    Raises:
+        InputError: no such table or figure, or a figure that is drawn alone.
+    """
+    rows = find_rows(name)
+    if not rows:
+        number = name.removeprefix("figure")
+        raise InputError(
+            name, "has no rows: nothing in it is measured", f"draw it: 'segmix figure {number} --out FILE'"
+        )
+    return rows

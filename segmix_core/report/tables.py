@@ -19,6 +19,7 @@ from segmix_core.experiments import (
     Row,
     find_rows,
     nearest,
+    rows_to_measure,
 )
 from segmix_core.experiments.paper import ENCODERS
 from segmix_core.metrics import ImageConfusions, iou, load_confusions, miou
@@ -157,6 +158,7 @@ def _summary(
         "setting": hashlib.sha256(repr(setting(first)).encode()).hexdigest()[:12],
         "scale": first["scale"],
         "dataset": first["eval_dataset"],
+        "trained_on": first["dataset"],
         "split": first["eval_split"],
         "subset": subset,
         "mean_over": first["mean_over"],
@@ -230,15 +232,28 @@ def _declared(row: Row, rows: Rows) -> dict[str, Any]:
 def report_rows(
     name: str, *, scale: str | None = None, dataset: str | None = None, folder: Path = results.RESULTS
 ) -> Rows:
-    """Printed beside measured for "table4", "figure5", "tables" ...; optionally at one scale or data set."""
+    """Printed beside measured for "table4", "figure5", "tables" ...; optionally at one scale or data set.
+
+    Args:
+        dataset: that the networks were trained or measured on.
+
+    Raises:
+        InputError: no such table or figure, one without rows, or a results file is broken.
+    """
     stored = results.read_all(folder)
-    rows = [_declared(row, stored) for row in find_rows(name)]
+    rows = [_declared(row, stored) for row in rows_to_measure(name)]
     for row in rows:
         row["measured"] = {
             at: kept
             for at, found in row["measured"].items()
             if scale in (None, at)
-            and (kept := {key: entry for key, entry in found.items() if dataset in (None, entry["dataset"])})
+            and (
+                kept := {
+                    key: entry
+                    for key, entry in found.items()
+                    if dataset in (None, entry["dataset"], entry["trained_on"])
+                }
+            )
         }
     return rows
 
