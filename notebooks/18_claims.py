@@ -65,8 +65,8 @@ Markdown(
 # ## How a verdict is made
 #
 # Each claim is written as contrasts: sums of measurements that it says are above zero. A contrast *holds* when its mean over seeds has a
-# 95 % interval above zero, with three seeds or more and, where the confusion matrices of single images are kept, when the bootstrap over images
-# and seeds agrees. It is *contradicted* when the interval lies below zero. A claim is
+# 95 % interval above zero, with three seeds or more on twenty images or more and, where the confusion matrices of single images are kept, when the
+# bootstrap over images and seeds agrees. It is *contradicted* when the interval lies below zero. A claim is
 #
 # * **supported** when all its contrasts hold,
 # * **not supported** when one is contradicted,
@@ -106,7 +106,7 @@ chapter.table(
 #
 # Differences are in points of mIoU unless their name says otherwise. *Printed* is the same sum of the paper's own numbers, with ResNet-101 where both
 # backbones are printed; a negative one means that the paper's table contradicts the paper's sentence. *Images and seeds* is the 95 % interval
-# of the bootstrap over both.
+# of the bootstrap over both; *images* is the size of the smallest set of evaluation images in the sum.
 
 # %%
 tables = []
@@ -124,10 +124,11 @@ for name in settings:
                     f"{finding.mean:+.2f} {half}",
                     images,
                     finding.seeds,
+                    "" if finding.fewest is None else finding.fewest,
                     finding.holds,
                 ]
             )
-    header = ["", "contrast", "printed", "measured", "images and seeds", "seeds", "holds"]
+    header = ["", "contrast", "printed", "measured", "images and seeds", "seeds", "images", "holds"]
     tables.append(f"**{name[:1].upper()}{name[1:]}**\n\n{chapter.table(header, lines).data}")
 Markdown("\n\n".join(tables))
 
@@ -156,8 +157,8 @@ chapter.table(["claim", "contrast", "printed", "where"], lines)
 #
 # * The runs start from random or generated weights and are short; most networks are underfitted. Mixing makes their task harder, so that a method which
 #   needs long training is at a disadvantage here.
-# * The methods of Table 1 train the same number of steps, fine-tuning included. Networks that are read before stage 2 ("without denoising", and some rows of Tables 9 to 11)
-#   have had the steps of stage 1 alone.
+# * The methods of Table 1 train the same number of steps, fine-tuning included. Networks that are read before stage 2 ("without denoising", most rows of
+#   Tables 9 and 11) have had the steps of stage 1 alone, and stand beside others that have.
 # * "Not measured" means just that: the command exists (`segmix run tableN`), the rows do not.
 #
 # ## Takeaways

@@ -256,7 +256,12 @@ def _parser() -> argparse.ArgumentParser:
     figure = command(commands, "figure", _figure, "draw a figure of the paper from runs in the cache")
     figure.add_argument("number", type=int, help="1 to 7")
     _training_options(figure)
-    figure.add_argument("--seed", type=int, default=0)
+    figure.add_argument(
+        "--seeds",
+        type=_integers,
+        default=(0,),
+        help="comma-separated; figures but the fifth take the first (0)",
+    )
     figure.add_argument("--out", type=Path, required=True, help="a .png, .svg or .pdf file")
     figure.add_argument("--perturbations", type=Path, help="Fig. 6: folder of the published perturbations")
     figure.add_argument("--pictures", type=Path, help="Fig. 4: a folder of images without labels")
@@ -542,7 +547,7 @@ def _experiments(options: argparse.Namespace) -> Answer:
     from segmix_core.report import collapsed, experiments_table, report_rows
 
     rows = experiments_table(options.table)
-    figures = [
+    figures: list[dict[str, Any]] = [
         {"figure": number, "shows": it.shows, "rows": report_rows(f"figure{number}") if it.rows else []}
         for number, it in FIGURES.items()
         if options.table is None
@@ -833,6 +838,7 @@ def _claims(options: argparse.Namespace) -> Answer:
                     "mean": finding.mean,
                     "half_width_95": finding.half_width_95,
                     "images_95": finding.images,
+                    "fewest_images": finding.fewest,
                     "seeds": finding.seeds,
                     "holds": finding.holds,
                 }
@@ -858,7 +864,8 @@ def _figure(options: argparse.Namespace) -> Answer:
     drawn = draw_to(
         options.out,
         options.number,
-        lambda name: _request(options, name, options.seed),
+        lambda name, seed: _request(options, name, seed),
+        options.seeds,
         pictures=options.pictures,
         perturbations=options.perturbations,
         reporter=lambda what: Progress(what, "steps"),

@@ -12,7 +12,7 @@ from segmix_core.data.label_table import read_label_table
 from segmix_core.experiments import METHODS, find_experiment
 from segmix_core.metrics import ImageConfusions, save_confusions
 from segmix_core.pairing_statistics import published_epoch
-from segmix_core.report.claims import BIAS, CLAIMS, NEVER_MEET, judge, printed_value
+from segmix_core.report.claims import BIAS, CLAIMS, IMAGES_NEEDED, NEVER_MEET, judge, printed_value
 from segmix_core.run import judge_claims
 
 SEEDS = (0, 1, 2)
@@ -30,6 +30,7 @@ def rows_of(name: str, *values: float, stage: int = 2, output: str = "dominant",
             "seed": seed,
             "stage": stage,
             "output": output,
+            "eval_images": 100,
         }
         | changes
         for seed, value in enumerate(values)
@@ -106,6 +107,14 @@ def test_no_worse_is_less_than_better() -> None:
     assert worse.findings[3].holds == "no"
     better_wanted = verdict_on(1, table1(sourcesep_cc=(42.1, 42.0, 42.3), cutmix=(42.0, 42.1, 42.2)))
     assert better_wanted.findings[2].holds == "undecided"
+
+
+def test_a_handful_of_images_decides_nothing() -> None:
+    assert {finding.fewest for finding in verdict_on(1, table1()).findings} == {100}
+    for images, expected in ((IMAGES_NEEDED, "supported"), (IMAGES_NEEDED - 1, "undecided")):
+        found = verdict_on(1, [row | {"eval_images": images} for row in table1()])
+        assert (found.verdict, found.findings[0].fewest) == (expected, images)
+        assert found.findings[3].holds == ("yes" if expected == "supported" else "undecided")  # no worse
 
 
 def test_settings_are_judged_apart() -> None:

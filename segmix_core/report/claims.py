@@ -24,6 +24,9 @@ EPOCH = "images in an epoch"
 NEGLIGIBLE = 1.0
 """Points of mIoU: "no worse" holds where the interval lies above minus this."""
 
+IMAGES_NEEDED = 20
+"""Images of a subset below which nothing is called better: few of them are a draw of the lot."""
+
 NO_EVIDENCE = ("smoke", "demo")
 """Scales whose rows show that a command works, and are never judged."""
 
@@ -72,6 +75,7 @@ class Finding:
     half_width_95: float | None  # over seeds
     seeds: int
     images: tuple[float, float] | None  # 95 % bootstrap interval over images and seeds
+    fewest: int | None  # images in the smallest set that a term is measured on; of pairs, none
     holds: Literal["yes", "no", "undecided"]
     is_attack: bool | None = None  # of perturbations: whether they take more than noise of their size
 
@@ -325,7 +329,8 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
 
     A contrast holds when its mean over seeds has a 95 % interval above zero, with three seeds or more
     (`verdict`), and, where the matrices of single images are there, so has the bootstrap over images and
-    seeds. One about perturbations also needs them to take more than noise of their size: what noise takes
+    seeds; on fewer than `IMAGES_NEEDED` images nothing does. One about perturbations also needs them to take
+    more than noise of their size: what noise takes
     as well tells nothing of an attack. A claim is supported when all its contrasts hold, not supported when
     one is contradicted, and undecided otherwise. Rows of the scales in `NO_EVIDENCE` are passed over.
 
@@ -426,9 +431,11 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
     mean, half = interval(sums)
     images = _bootstrap(contrast, rows, shared, draws)
     said = verdict((mean, half, len(shared)))
-    if images is not None and images[0] <= 0 <= images[1]:
+    fewest = _fewest(contrast, rows)
+    few = fewest is not None and fewest < IMAGES_NEEDED
+    if few or (images is not None and images[0] <= 0 <= images[1]):
         said = "undecided"
-    no_worse = half is not None and len(shared) >= PAIRS_NEEDED and mean - half > -NEGLIGIBLE
+    no_worse = not few and half is not None and len(shared) >= PAIRS_NEEDED and mean - half > -NEGLIGIBLE
     holds: Literal["yes", "no", "undecided"] = "no" if said == "lower" else "undecided"
     if said == "higher" or (contrast.expected == "not below" and no_worse):
         holds = "yes"
@@ -436,7 +443,19 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
     if any(one.perturbation for _, one in contrast.terms):
         attack = _is_attack(contrast, rows, shared, pairs, loser=-1.0 if mean > 0 else 1.0)
         holds = holds if attack else "undecided"
-    return Finding(contrast, printed_value(contrast), mean, half, len(shared), images, holds, attack)
+    return Finding(contrast, printed_value(contrast), mean, half, len(shared), images, fewest, holds, attack)
+
+
+def _fewest(contrast: Contrast, rows: Rows) -> int | None:
+    numbers = []
+    for _, one in contrast.terms:
+        for row in _rows_of(one, rows):
+            if one.subset is None:
+                numbers.append(int(row["eval_images"]))
+            elif row["per_image"] is not None:
+                subsets = confusions_of(row["per_image"]).subsets
+                numbers.append(int(subsets[one.subset].sum()) if one.subset in subsets else 0)
+    return min((number for number in numbers if number), default=None)
 
 
 def _shared(by_seed: list[dict[int, float]]) -> list[int]:
