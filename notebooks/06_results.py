@@ -43,8 +43,13 @@ entries = {name: measured(rows, METHODS[name])[0] for name in METHODS}
 # ## The finding, first
 
 # %%
+ordered = sorted(
+    (row for row in TABLES[1] if row.column == "ResNet-101"), key=lambda row: row.printed, reverse=True
+)
+said = " > ".join(f"{row.experiment.name} ({row.printed})" for row in ordered)
 Markdown(
-    f"One seed of five methods at scale `{setting.scale.name}` ({setting.scale.stage1_steps} + {setting.scale.stage2_steps} steps, "
+    f"Table 1 says, in per cent of mIoU with ResNet-101: {said}.\n\n"
+    f"Here: one seed of five methods at scale `{setting.scale.name}` ({setting.scale.stage1_steps} + {setting.scale.stage2_steps} steps, "
     f"{setting.scale.crop} px, {len(setting.data[0])} training and {len(setting.data[1])} evaluation images of {setting.dataset}). "
     "**No ranking follows from one seed**: a verdict needs three seeds and a paired interval."
 )
@@ -82,7 +87,8 @@ chapter.table(
 
 # %% [markdown]
 # The printed columns are mIoU in per cent on VOC val. The measured one is mIoU in per cent on generated pictures, with one small
-# encoder (R25). The two cannot be compared with each other, only within themselves.
+# encoder (R25). The two cannot be compared with each other, only within themselves. *Output* is the one that a method declares
+# (R12), *n* the number of evaluation images.
 
 # %% mystnb={"figure": {"caption": "mIoU of the five methods in this run: one seed each, so there is no interval to draw.", "name": "fig-demo-scores"}, "image": {"alt": "Dot plot of the mIoU of five methods."}} tags=["nbval-ignore-output"]
 figures.score_points(entries)
@@ -116,8 +122,10 @@ plt.show()
 # %% [markdown]
 # ## What may be concluded, and what not
 #
-# * **May**: that every part works from label maps to numbers; that all methods train the same number of steps, from the same
-#   encoder, on the same batches; what the outputs of each look like.
+# * **May**: that every part works from label maps to numbers; that all methods train the same number of steps from the same
+#   encoder; what the outputs of each look like.
+# * The batches are the same for all but CC, which draws its own: each of its pairs is an image and one that shows another category,
+#   both from the whole training list (section 3.1.1).
 # * **May not**: that one method is better. At this length the networks are underfitted, mixing makes their task harder, and
 #   one seed cannot tell a method from its luck.
 # * The runs that can say more are longer and have several seeds: see [photographs](07_photographs).

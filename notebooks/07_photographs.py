@@ -173,7 +173,8 @@ for name in entries:
 chapter.table(["method", "output", "seed", "after stage 1", "after stage 2", "change"], lines)
 
 # %% [markdown]
-# `final` has no business after stage 2 (R12); it is listed so that nobody has to guess.
+# `dominant` is $S_t$, `final` is $S_{ss}$, the output of the source separation head. Stage 2 does not train that head and silences the phantom
+# branch that feeds it, so `final` is not a result after stage 2 (R12). It is listed so that nobody has to guess.
 #
 # ## Limits
 #

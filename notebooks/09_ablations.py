@@ -27,12 +27,14 @@ device = "cpu"
 
 # %% tags=["remove-cell"]
 import dataclasses
+from collections import Counter
+from itertools import groupby
 
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
 from segmix_core import chapter, results
-from segmix_core.experiments import MEASURED_ON, METHODS, TABLES, find_experiment
+from segmix_core.experiments import MEASURED_ON, METHODS, TABLES, find_experiment, paper
 from segmix_core.report import figures, measured
 from segmix_core.report.claims import judge
 
@@ -42,15 +44,22 @@ ABLATIONS = (8, 9, 10, 11)
 
 
 # %% tags=["remove-cell"]
+WORDS = {}  # by setting
+
+
 def settings_of(table):
-    """The settings in which any row of a table was measured, in words, the one with the most runs first."""
-    words, runs = {}, {}
+    """The settings in which any row of a table was measured, with their runs, the one with the most first."""
+    runs = Counter()
     for row in {row.row: row for row in TABLES[table]}.values():
         for entry in measured(rows, row.experiment, output=row.output, among=MEASURED_ON[row.data]):
             start = "random weights" if entry["weights"] == "random" else entry["weights"]
-            words[entry["setting"]] = f"{entry['scale']} scale, {entry['dataset']}, from {start}"
-            runs[entry["setting"]] = runs.get(entry["setting"], 0) + len(entry["seeds"])
-    return {one: words[one] for one in sorted(runs, key=lambda one: -runs[one])}
+            WORDS[entry["setting"]] = f"{entry['scale']} scale, {entry['dataset']}, from {start}"
+            runs[entry["setting"]] += len(entry["seeds"])
+    return dict(runs.most_common())
+
+
+IN_ALL = sum((Counter(settings_of(table)) for table in ABLATIONS), Counter())
+LETTERS = dict(zip((one for one, _ in IN_ALL.most_common()), "ABCDEFGHIJKLMNOPQRSTUVWXYZ", strict=False))
 
 
 def measured_rows(table, where):
@@ -74,7 +83,7 @@ def printed(table, name):
 
 def table_of(table):
     """A table's rows, printed beside measured, in every setting that has any."""
-    where = settings_of(table)
+    where = sorted(settings_of(table), key=LETTERS.get)
     lines = []
     for name in dict.fromkeys(row.row for row in TABLES[table]):
         cells = [name, printed(table, name)]
@@ -88,14 +97,14 @@ def table_of(table):
                 "not measured" if entry is None else f"{entry['value']:.2f}{spread} ({len(entry['seeds'])})"
             )
         lines.append(cells)
-    header = ["", "printed (%)", *(f"measured, {words} (seeds)" for words in where.values())]
+    header = ["", "printed (%)", *(f"{LETTERS[one]} (seeds)" for one in where)]
     return chapter.table(header, lines)
 
 
 def picture_of(table):
     """The rows of the setting with the most runs, as points."""
-    where, words = next(iter(settings_of(table).items()), (None, "nothing measured"))
-    figures.variation_points(measured_rows(table, where), unit=f"mIoU (%), {words}")
+    where = next(iter(settings_of(table)), None)
+    figures.variation_points(measured_rows(table, where), unit=f"mIoU (%), setting {LETTERS.get(where, '–')}")
     plt.show()
 
 
@@ -111,16 +120,23 @@ complete = sum(
     for found in measured_rows(table, where).values()
 )
 total = sum(len({row.row for row in TABLES[table]}) for table in ABLATIONS)
+verdicts = "\n".join(
+    f"* Claim {claim.number}: {claim.text} "
+    + "; ".join(f"**{one.verdict}**" + (f" ({one.setting})" if one.setting else "") for one in found)
+    + "."
+    for claim, found in groupby(judged, key=lambda one: one.claim)
+)
 Markdown(
-    f"Measured so far: {complete} of {total} rows of Tables 8 to 11, in the setting of each that has the most runs. Verdicts: "
-    + "; ".join(f"claim {one.claim.number} ({one.setting or 'no rows'}): **{one.verdict}**" for one in judged)
-    + ". One seed shows that a command works, and decides nothing."
+    f"Measured so far: {complete} of {total} rows of Tables 8 to 11, in the setting of each that has the most runs. "
+    f"The paper's claims about them, and the verdict of the rows:\n\n{verdicts}\n\n"
+    "One seed shows that a command works, and decides nothing. Rows of `smoke` and `demo` scale are never judged."
 )
 
 # %% [markdown]
 # ## What varies, and how little code it takes
 #
-# A method is a set of factors. Each row of these tables changes some of them and nothing else.
+# A method is a set of factors. Each row of these tables changes some of them and nothing else. Stage 1 for as many more steps as denoising
+# takes, say, is one line:
 
 
 # %% tags=["remove-cell"]
@@ -135,6 +151,12 @@ def differences(one, other, within=""):
 
 
 # %%
+chapter.source(paper._continued)
+
+# %% [markdown]
+# What every row changes:
+
+# %%
 reference = METHODS["sourcesep-cm"].method
 lines = []
 for table in ABLATIONS:
@@ -144,19 +166,30 @@ for table in ABLATIONS:
 chapter.table(["table", "row", "what differs from SourceSep-CM"], lines)
 
 # %% [markdown]
+# ## The settings
+#
+# The columns of all tables below are mIoU in per cent, in settings named by letters.
+
+# %%
+Markdown("\n".join(f"* **{letter}**: {WORDS[one]}" for one, letter in LETTERS.items()))
+
+# %% [markdown]
 # ## Table 8: the feature denoising stage
 #
-# "Without" is stage 1 read at $S_{ss}$, "with" is stage 2 read at $S_t$ (R12). As the two differ in length, a third row goes on with stage 1, on mixed
-# images, for as many steps (R24). Two more rows take $l_{PPA}$ out of Eq. 5, or read it as it is printed.
+# DN is feature denoising, the paper's stage 2. "w/o DN" is stage 1 read at $S_{ss}$, "w/ DN" is stage 2 read at $S_t$ (R12). As the two differ in length,
+# a third row goes on with stage 1, on mixed images, for as many steps (R24). Claim 9 asks denoising to be better than both. Two more rows take $l_{PPA}$
+# out of Eq. 5, or read it as it is printed.
 
 # %%
 table_of(8)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 8 in the setting that has the most runs, named below the axis; the line marks the baseline. Dots are seeds.", "name": "fig-table8"}, "image": {"alt": "Points of mIoU for the rows of Table 8."}}
+# %% mystnb={"figure": {"caption": "Rows of Table 8 in the setting that has the most runs, its letter below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table8"}, "image": {"alt": "Points of mIoU for the rows of Table 8."}}
 picture_of(8)
 
 # %% [markdown]
-# ## Table 9: the source separation head
+# ## Table 9: the source separation head (SSH)
+#
+# Rows end after stage 1, DeepLabv3's too, so that they have as many steps. The two exceptions say so: "w/ DN" and "after stage 2".
 
 # %%
 table_of(9)
@@ -166,36 +199,37 @@ table_of(9)
 #
 # ## Table 10: pairing, separation, denoising
 #
-# "+ Co-occurrence" changes Mixup's pairing alone (R23). The lower rows replace Algorithm 2 by other pairings; which of them avoid its hubs is measured in
+# "+ Co-occurrence" changes Mixup's pairing alone (R23). "+ SourceSep" ends after stage 1, as the paper has it; all others have the steps of both stages.
+# Claim 11 therefore compares with "stage 1 continued". The lower rows replace Algorithm 2 by other pairings; which of them avoid its hubs is measured in
 # [pairing, examined](08_pairing).
 
 # %%
 table_of(10)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 10 in the setting that has the most runs, named below the axis; the line marks the baseline. Dots are seeds.", "name": "fig-table10"}, "image": {"alt": "Points of mIoU for the rows of Table 10."}}
+# %% mystnb={"figure": {"caption": "Rows of Table 10 in the setting that has the most runs, its letter below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table10"}, "image": {"alt": "Points of mIoU for the rows of Table 10."}}
 picture_of(10)
 
 # %% [markdown]
 # ## Table 11: what to do beyond the cap
 #
-# "max = m" does not blend pairs with more than m categories; the default blends them at 0.9. All without denoising.
+# "max = m" does not blend pairs with more than m categories; the default blends them at 0.9. All rows end after stage 1, DeepLabv3's too.
 
 # %%
 table_of(11)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 11 in the setting that has the most runs, named below the axis; the line marks the baseline. Dots are seeds.", "name": "fig-table11"}, "image": {"alt": "Points of mIoU for the rows of Table 11."}}
+# %% mystnb={"figure": {"caption": "Rows of Table 11 in the setting that has the most runs, its letter below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table11"}, "image": {"alt": "Points of mIoU for the rows of Table 11."}}
 picture_of(11)
 
 # %% [markdown]
 # ## Limits
 #
-# * Rows without denoising train fewer steps than those with it; the row that goes on with stage 1 is the fair comparison.
+# * In Tables 8 and 10, rows that end after stage 1 train fewer steps than the others; "stage 1 continued" is the fair comparison.
 # * The small scales have one encoder: both of the paper's blocks stand beside one measured column (R25).
 #
 # ## Takeaways
 #
 # * Every row of Tables 8 to 11 is a change of factors of one declaration; no row has code of its own.
-# * The rows "w/o DN" cost nothing: they are the stage 1 of runs that exist anyway.
+# * Rows of Table 8 that end after stage 1 need no run of their own: they are the stage 1 of runs that exist anyway.
 #
 # ## Exercises
 #

@@ -227,7 +227,7 @@ def attacked(model, aim, epsilon, steps, count):
         label_BHW[:count],
         Adversary(aim=aim, epsilon=epsilon, steps=steps),
         measured="dominant",
-        generator=torch.Generator(device=device).manual_seed(seed),
+        generators=[torch.Generator(device=device).manual_seed(seed + number) for number in range(count)],
         inside_BHW=inside_BHW[:count],
     )
 
@@ -445,7 +445,8 @@ def passes(of, aims, stage1):
     together = sum(1 if aim == "phantom" else len(LOSSES) for aim in aims)
     sizes = len([epsilon for epsilon in of.epsilons if epsilon != of.at])
     each = of.steps * (together + len(LOSSES) * (sizes + 1) + 1) + len(LOSSES) * of.longer
-    return each + of.steps * (together if stage1 else len(LOSSES))
+    # Unbounded, with one loss: once after each stage.
+    return each + of.steps * (together if stage1 else len(LOSSES)) + of.steps
 
 
 chapter.table(
@@ -469,7 +470,7 @@ chapter.table(
 # ## What must hold first
 #
 # An attack that fails looks just like a defence that works. Seven checks tell them apart ({mod}`segmix_core.attacks.sanity`). They are run with every network,
-# and a network that fails one has no valid number.
+# three of them on the network before stage 2 as well, and a network that fails one has no valid number.
 #
 # | check | what it would catch |
 # |---|---|
@@ -483,57 +484,67 @@ chapter.table(
 
 # %% tags=["remove-cell"]
 MARKS = {True: "✔", False: "✘"}
-making = defaultdict(dict)  # (setting, images, method) -> seed -> checks, and those that failed
+making = defaultdict(dict)  # (setting, images, method) -> seed -> stage -> checks, and those that failed
 for words, of in settings_of(results.read_all()).items():
     for row in of:
         condition = row["condition"]
-        if row["reported"] and condition and (condition["kind"], condition["aim"]) == ("adaptive", "worst"):
-            making[words, row["eval_images"], row["experiment"]][row["seed"]] = condition["making"]
+        if condition is None or condition["kind"] != "adaptive":
+            continue
+        held = making[words, row["eval_images"], row["experiment"]].setdefault(row["seed"], {})
+        if condition["aim"] == "worst":
+            held[2] = condition["making"]
+        elif row["stage"] == 1:
+            held[1] = condition["making"]
 
 
 def made(curve):
-    """By seed, what the checks of a network found."""
-    return making[curve.setting, curve.images, curve.experiment]
+    """By check and stage, the seeds with what was found, and whether it holds."""
+    found = defaultdict(dict)
+    for number, stages in sorted(making[curve.setting, curve.images, curve.experiment].items()):
+        for stage, one in sorted(stages.items(), reverse=True):
+            for check, detail in one["checks"].items():
+                found[check, stage][number] = (detail, check not in one["failed"])
+    return found
 
 
 def names_of_checks(of):
-    """The checks of a setting, in their order."""
-    return list(
-        dict.fromkeys(name for curve in of.values() for one in made(curve).values() for name in one["checks"])
-    )
+    """The checks of a setting and the stages after which they were run, in their order."""
+    return list(dict.fromkeys(case for curve in of.values() for case in made(curve)))
 
 
 def passed(of):
     """Of each check and method, the seeds that passed of those that were run."""
     lines = []
-    for check in names_of_checks(of):
+    for check, stage in names_of_checks(of):
         cells = []
         for name in STUDIED:
-            fine = [check not in one["failed"] for one in made(of[name]).values()] if name in of else []
+            fine = (
+                [holds for _, holds in made(of[name]).get((check, stage), {}).values()] if name in of else []
+            )
             cells.append(f"{MARKS[all(fine)]} {sum(fine)} of {len(fine)}" if fine else "–")
-        lines.append([check, *cells])
-    return [*lines, ["**valid**", *(MARKS[of[name].valid] if name in of else "–" for name in STUDIED)]]
+        lines.append([check, stage, *cells])
+    return [*lines, ["**valid**", "", *(MARKS[of[name].valid] if name in of else "–" for name in STUDIED)]]
 
 
 def numbers(of):
     """What each check found with the first seed of a method, and with every seed that failed it."""
     return [
-        [check, curve.experiment, number, MARKS[check not in one["failed"]], one["checks"][check]]
-        for check in names_of_checks(of)
+        [check, stage, curve.experiment, number, MARKS[holds], detail]
+        for check, stage in names_of_checks(of)
         for curve in of.values()
-        for number, one in sorted(made(curve).items())
-        if number == min(made(curve)) or check in one["failed"]
+        for number, (detail, holds) in made(curve).get((check, stage), {}).items()
+        if number == min(made(curve)[check, stage]) or not holds
     ]
 
 
 # %%
-tables(["check: seeds that pass", *STUDIED], passed)
+tables(["check: seeds that pass", "after stage", *STUDIED], passed)
 
 # %% [markdown]
 # The numbers behind the marks, per cent of right pixels, mean over images: of each method its first seed, and every seed that failed.
 
 # %% tags=["hide-output"]
-tables(["check", "method", "seed", "", "found"], numbers)
+tables(["check", "after stage", "method", "seed", "", "found"], numbers)
 
 # %% [markdown]
 # ## What is left, by size
@@ -543,13 +554,20 @@ figures.epsilon_curves(found)
 plt.show()
 
 
+# %% tags=["remove-cell"]
+accuracy = {
+    (curve.setting, curve.images, curve.experiment): curve
+    for curve in curves(results.read_all(), metric="aAcc")
+}
+
+
 # %%
 def by_method(of):
     """What is left under the worst aim, and whether it differs from the baseline."""
     lines = []
     for name in STUDIED:
         if name not in of:
-            lines.append([name, "not measured", "", "", "", "", ""])
+            lines.append([name, "not measured", *[""] * 6])
             continue
         curve, base = of[name], of.get("baseline")
         left = curve.by_aim["worst"]
@@ -559,12 +577,16 @@ def by_method(of):
             judged = judged if curve.valid and base.valid else "invalid"
             judged = "not judged" if curve.setting.partition(" ")[0] in NO_EVIDENCE else judged
         lost, _, _ = difference_of(left, curve.by_epsilon[0.0])
-        lines.append([name, told(curve.by_epsilon[0.0]), told(left), lost, words, len(left), judged])
+        pixels = told(accuracy[curve.setting, curve.images, name].by_aim["worst"])
+        lines.append([name, told(curve.by_epsilon[0.0]), told(left), pixels, lost, words, len(left), judged])
     return lines
 
 
 tables(
-    ["method", "clean mIoU (%)", "left", "lost (points)", "left, minus baseline", "seeds", "verdict"],
+    [
+        *("method", "clean mIoU (%)", "left", "aAcc left (%)", "lost (points)"),
+        *("left, minus baseline", "seeds", "verdict"),
+    ],
     by_method,
 )
 

@@ -153,9 +153,9 @@ image_BCHW, label_BHW, inside_BHW = batch_of(setting.data[1], range(count), sett
 EPSILON = study.at
 
 
-def drawn():
+def drawn(number=0):
     """The same draws for both networks."""
-    return torch.Generator(device=device).manual_seed(seed)
+    return torch.Generator(device=device).manual_seed(seed + number)
 
 
 def ways(stage):
@@ -173,7 +173,7 @@ def ways(stage):
             label_BHW,
             adversary,
             measured=output,
-            generator=drawn(),
+            generators=[drawn(number) for number in range(len(image_BCHW))],
             inside_BHW=inside_BHW,
         ).image_BCHW,
         "phantom raised": pgd(

@@ -322,7 +322,10 @@ def _shade(text: str) -> int:
 
 
 def _size(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
     if not 0 <= value <= 255:
         raise argparse.ArgumentTypeError(f"{text} is not in 0..255")
     return value
@@ -673,7 +676,9 @@ def _evaluate(options: argparse.Namespace) -> Answer:
     document |= {"perturbation": shown}
     lines = [f"{document['images']} images, protocol {document['protocol']}"]
     if shown is not None:
-        lines.append(f"under {shown['name']}, L_inf {shown['epsilon']:g}, fitted by {shown['fit']}")
+        lines.append(
+            f"under {shown['name']}, L_inf {shown['epsilon']:g}, fitted by {shown['fit']}, {shown['access']}"
+        )
     for name, scores in document["outputs"].items():
         lines.append(f"{name}: {_scores(scores)}")
         lines += [f"  {category:<14}{iou}" for category, iou in scores.get("iou_per_category", {}).items()]
@@ -693,14 +698,17 @@ def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | No
     from functools import partial
 
     from segmix_core.attacks import apply_perturbation, read_perturbation
+    from segmix_core.files import file_digest
 
     found = read_perturbation(options.perturbation, scale=options.perturbation_scale)
+    network = file_digest(options.checkpoint)[:16] if options.checkpoint.is_file() else None
     if options.epsilon is not None:
         found = found.scaled_to(options.epsilon)
     shown = {
         "name": found.name,
         "epsilon": round(found.epsilon, 4),
         "fit": options.fit or "resize",
+        "access": "white-box" if found.origin.get("network") == network else "transfer",
         "origin": found.origin,
     }
     return partial(apply_perturbation, v=found.v_CHW, mode=options.fit or "resize"), shown

@@ -37,6 +37,11 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def each(image_BCHW: Tensor, seed: int = 0) -> list[torch.Generator]:
+    """A generator for each image."""
+    return [seeded(100 * seed + number) for number in range(len(image_BCHW))]
+
+
 def literal_loss(loss: str, logits: Tensor, label: Tensor, done: float) -> tuple[float, float]:
     """Of one image (N, H, W), one pixel at a time and in double precision: raised, and watched."""
     raised, watched, pixels = 0.0, 0.0, 0
@@ -194,7 +199,7 @@ def possible(image_BCHW: Tensor, epsilon: float) -> float:
 def test_every_loss_finds_the_worst_case(loss: str, shrink: bool) -> None:
     image, label = graded()
     adversary = Adversary(epsilon=4.0, steps=30, losses=(loss,), shrink=shrink)
-    found = attack(Pointwise(), image, label, adversary, measured="dominant", generator=seeded())
+    found = attack(Pointwise(), image, label, adversary, measured="dominant", generators=each(image))
     assert found.right_B.tolist() == pytest.approx([possible(image, 4.0)] * 2, abs=1.1 / 64)
     assert torch.equal(found.right_B, right_share(Pointwise()(found.image_BCHW).dominant, label))
     assert torch.equal(found.by_loss[loss], found.right_B)
@@ -214,7 +219,7 @@ def test_what_is_found_lies_in_the_ball_and_inside() -> None:
             label,
             replace(adversary, aim=aim),
             measured="dominant",
-            generator=seeded(),
+            generators=each(image),
             inside_BHW=inside,
         )
         changed = found.image_BCHW - image
@@ -238,7 +243,7 @@ def test_the_radius_shrinks_as_in_sea_and_only_what_is_within_epsilon_is_kept() 
         label,
         Adversary(epsilon=4.0, steps=50, losses=("js",)),
         measured="dominant",
-        generator=seeded(),
+        generators=each(image),
     )
     reach = [(seen - image).abs().max().item() * 255 for seen in model.seen]
     assert len(reach) == 1 + 16 + 16 + 21  # the clean one, and each phase with its start
@@ -261,7 +266,7 @@ def test_no_step_more_or_less_than_asked(steps: int) -> None:
         label,
         Adversary(epsilon=1.0, steps=steps, losses=("js",)),
         measured="dominant",
-        generator=seeded(),
+        generators=each(image),
     )
     assert (found.image_BCHW - image).abs().max() <= 1.0 / 255 + 1e-6  # however few: the last phase has one
     ends = [0, min(round(0.3 * steps), steps - 1), min(round(0.6 * steps), steps - 1), steps]
@@ -273,7 +278,9 @@ def test_a_generator_decides_the_result() -> None:
     image, label = graded(2, most=60.0)
     adversary = Adversary(epsilon=3.0, steps=6, losses=("masked-ce",))
     one, same, other = (
-        attack(Pointwise(), image, label, adversary, measured="dominant", generator=seeded(seed)).image_BCHW
+        attack(
+            Pointwise(), image, label, adversary, measured="dominant", generators=each(image, seed)
+        ).image_BCHW
         for seed in (1, 1, 2)
     )
     assert torch.equal(one, same)
@@ -291,7 +298,9 @@ def test_the_worst_of_the_losses_is_kept_for_each_image(monkeypatch: pytest.Monk
         return torch.full_like(image_BCHW, len(asked) / 10), torch.tensor(reached[loss])
 
     monkeypatch.setattr(adaptive, "_descend", descend)
-    found = attack(Pointwise(), image, label, Adversary(epsilon=4.0), measured="dominant", generator=seeded())
+    found = attack(
+        Pointwise(), image, label, Adversary(epsilon=4.0), measured="dominant", generators=each(image)
+    )
     assert asked == [3, 2, 2, 2]  # the first image is broken by the first loss
     assert found.right_B.tolist() == pytest.approx([0.0, 0.1, 0.2])
     assert found.image_BCHW[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.3, 0.2])
@@ -306,7 +315,9 @@ def test_an_attack_that_helps_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> No
     label[0, 0] = 1
     clean = right_share(Pointwise()(image).dominant, label)
     monkeypatch.setattr(adaptive, "_descend", lambda _, images, *rest: (images * 0, torch.ones(len(images))))
-    found = attack(Pointwise(), image, label, Adversary(epsilon=4.0), measured="dominant", generator=seeded())
+    found = attack(
+        Pointwise(), image, label, Adversary(epsilon=4.0), measured="dominant", generators=each(image)
+    )
     assert torch.equal(found.image_BCHW, image)
     assert torch.equal(found.right_B, clean)
     assert all(torch.equal(right_B, clean) for right_B in found.by_loss.values())
@@ -316,7 +327,7 @@ def test_size_0_changes_nothing() -> None:
     image, label = graded()
     model = Pointwise()
     adversary = Adversary(epsilon=0.0, steps=3)
-    found = attack(model, image, label, adversary, measured="dominant", generator=seeded())
+    found = attack(model, image, label, adversary, measured="dominant", generators=each(image))
     assert len(model.seen) > len(LOSSES)  # the steps were made, and the ball kept them where they were
     assert all(torch.equal(seen, image) for seen in model.seen)
     assert torch.equal(found.image_BCHW, image)
@@ -331,7 +342,7 @@ def test_images_with_nothing_right_are_not_attacked_on() -> None:
     image[2] = graded(1, most=2.0)[0][0]  # broken at once
     model = Pointwise()
     found = attack(
-        model, image, label, Adversary(epsilon=4.0, steps=20), measured="dominant", generator=seeded()
+        model, image, label, Adversary(epsilon=4.0, steps=20), measured="dominant", generators=each(image)
     )
     assert found.right_B.tolist() == pytest.approx([0.0, 0.0, 0.0, possible(image[3:], 4.0)], abs=1.1 / 64)
     assert torch.equal(found.image_BCHW[:2], image[:2])
@@ -346,19 +357,8 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch() -> None:
     image[0] = graded(1, most=3.0)[0][0]  # soon broken, so that the batch shrinks on the way
     adversary = Adversary(epsilon=4.0, steps=40)
     crowd, single = Pointwise(), Pointwise()
-    both = attack(crowd, image, label, adversary, measured="dominant", generator=seeded())
-
-    drawn, generator, starts = torch.rand, seeded(), []
-
-    def rand(shape: torch.Size, **how: object) -> Tensor:
-        """What the second image of two is given."""
-        starts.append(drawn((2, *shape[1:]), generator=generator)[1:])
-        return starts[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "rand", rand)
-        alone = attack(single, image[1:], label[1:], adversary, measured="dominant", generator=seeded())
-    assert len(starts) == len(LOSSES)
+    both = attack(crowd, image, label, adversary, measured="dominant", generators=each(image))
+    alone = attack(single, image[1:], label[1:], adversary, measured="dominant", generators=each(image)[1:])
     assert both.right_B[0].item() == 0
     assert torch.equal(alone.image_BCHW[0], both.image_BCHW[1])
     assert torch.equal(alone.right_B[0], both.right_B[1])
@@ -420,6 +420,23 @@ def test_a_step_is_halved_only_where_it_does_not_pay(pays: bool) -> None:
     assert min(moves[-3:]) > 0.5 if pays else max(moves[-3:]) < 0.1
 
 
+def test_a_step_is_halved_where_it_rises_often_and_finds_nothing_better() -> None:
+    """What is watched falls once, and rises ever after without coming near what it was."""
+    image, label = torch.full((1, 3, 1, 1), 0.5), torch.zeros(1, 1, 1, dtype=torch.long)
+    seen: list[float] = []
+
+    def below(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
+        seen.append(image_BCHW.flatten()[0].item())
+        loss_B = (image_BCHW * (-1) ** len(seen)).sum((1, 2, 3))
+        watched = 0.0 if len(seen) == 1 else -1 + 1e-3 * len(seen)
+        return Judged(loss_B, torch.tensor([watched]), torch.ones(1))
+
+    apgd(below, image, label, epsilon=1.0, steps=50, start_BCHW=image)
+    moves = [abs(after - before) * 255 for before, after in pairwise(seen)]
+    assert min(moves[:10]) > 0.5
+    assert max(moves[-2:]) < 0.3
+
+
 def test_step_sizes_are_those_of_each_image() -> None:
     """One image climbs a slope and keeps its step; beside it, one crosses a ridge and halves it."""
     image = torch.full((2, 3, 1, 1), 0.5)
@@ -470,7 +487,7 @@ def test_a_silenced_phantom_can_still_be_raised() -> None:
         label,
         Adversary(aim="phantom", epsilon=8.0, steps=5),
         measured="dominant",
-        generator=seeded(),
+        generators=each(image),
     )
     assert set(found.by_loss) == {"phantom"}
 
@@ -483,7 +500,7 @@ def test_an_attack_hits_the_output_it_aims_at(aim: str) -> None:
     adversary = Adversary(aim=aim, epsilon=8.0, steps=20, losses=("masked-ce",))
     found = {
         measured: attack(
-            Pointwise(), image, label, adversary, measured=measured, generator=seeded()
+            Pointwise(), image, label, adversary, measured=measured, generators=each(image)
         ).right_B.item()
         for measured in ("dominant", "final")
     }
@@ -504,16 +521,21 @@ def test_heads_without_an_aim_or_a_measure_are_refused() -> None:
         for aim in AIMS:
             adversary = Adversary(aim=aim, epsilon=0.0, steps=1)
             if aim in allowed:
-                attack(model, image, label, adversary, measured="dominant", generator=seeded())
+                attack(model, image, label, adversary, measured="dominant", generators=each(image))
                 continue
             with pytest.raises(ValueError, match=f"'{aim}'"):
-                attack(model, image, label, adversary, measured="dominant", generator=seeded())
+                attack(model, image, label, adversary, measured="dominant", generators=each(image))
             if head != "full_relu":  # which has the output: it is a bad thing to aim at
                 with pytest.raises(ValueError, match=r"head|SSH"):
                     aimed(model(image), aim, "js", label, 0.0)
     with pytest.raises(ValueError, match="'final' to measure"):
         attack(
-            Pointwise("no_ssh"), image, label, Adversary(epsilon=1.0), measured="final", generator=seeded()
+            Pointwise("no_ssh"),
+            image,
+            label,
+            Adversary(epsilon=1.0),
+            measured="final",
+            generators=each(image),
         )
 
 
@@ -557,7 +579,7 @@ def test_apgd_beats_pgd_beats_noise_on_a_trained_network(trained: SourceSeparati
             return right_share(trained(shown).dominant, label).mean().item()
 
     adversary = Adversary(epsilon=EPSILON, steps=10, losses=("masked-ce",), shrink=False)
-    strong = attack(trained, image, label, adversary, measured="dominant", generator=seeded())
+    strong = attack(trained, image, label, adversary, measured="dominant", generators=each(image))
     objective = objective_of(trained, "dominant", "masked-ce", measured="dominant")
     plain = pgd(objective, image, label, epsilon=EPSILON, step=EPSILON / 4, steps=10)
     random = noise(image, EPSILON, seeded())
@@ -572,7 +594,7 @@ def test_apgd_beats_pgd_beats_noise_on_a_trained_network(trained: SourceSeparati
 def test_an_attack_puts_the_network_into_evaluation_mode() -> None:
     image, label = graded(1)
     model = Pointwise().train()
-    attack(model, image, label, Adversary(epsilon=2.0, steps=2), measured="dominant", generator=seeded())
+    attack(model, image, label, Adversary(epsilon=2.0, steps=2), measured="dominant", generators=each(image))
     assert not model.training
     assert model.scale.grad is None
 

@@ -93,6 +93,7 @@ LINE = {
     "attack": str,
     "epsilon": NUMBER,
     "output": str,
+    "access": str | None,
     "images": int,
     "steps": int | None,
     "mIoU": NUMBER,
@@ -182,6 +183,9 @@ def test_a_crafted_perturbation_is_what_evaluate_reads(
     shown = segmix("evaluate", *networks.of(networks.full), "--perturbation", file, "--json").document()
     assert shown["outputs"]["dominant"]["aAcc"] == lines[0]["aAcc"] < 100
     assert shown["perturbation"]["name"] == attack
+    assert {line["access"] for line in lines} == {shown["perturbation"]["access"]} == {"white-box"}
+    other = segmix("evaluate", *networks.of(networks.plain), "--perturbation", file, "--json").document()
+    assert other["perturbation"]["access"] == "transfer"
     assert segmix(*command, "--json").document() == document  # from the folder
 
 
@@ -209,10 +213,17 @@ def test_an_interrupted_attack_goes_on_where_it_was(
         batches.append(len(image_BCHW))
         return attack(model, image_BCHW, *given, **named)
 
-    def interrupt(self: cli.Progress, done: int, total: int, terms: object = None) -> None:
-        if "noise" not in self.what:
-            assert (self.unit, done, total) == ("images", 2, 5)
-            raise KeyboardInterrupt
+    within: list[float] = []
+
+    def interrupt(self: cli.Progress, done: int, total: int, terms: dict[str, float] | None = None) -> None:
+        if "noise" in self.what:
+            return
+        if terms:  # at every step of a batch
+            assert (self.unit, done, total) == ("images", 0, 5)
+            within.append(terms["of this batch (%)"])
+            return
+        assert (self.unit, done, total) == ("images", 2, 5)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(adaptive, "attack", count)
     with monkeypatch.context() as interrupted:
@@ -220,6 +231,8 @@ def test_an_interrupted_attack_goes_on_where_it_was(
         said = segmix(*networks.attack(tmp_path / "out", *options))
     refused(said, "attack: interrupted; give the same command to go on", status=130)
     assert batches == [2]
+    assert within == sorted(within)
+    assert (within[0], len(within)) == (0, 4)  # the start, and three steps
     assert segmix(*networks.attack(tmp_path / "out", *options)).document() == undisturbed
     assert batches == [2, 2, 1]
     part = max((tmp_path / "out").rglob("001.npz"), key=lambda path: path.stat().st_mtime)
@@ -328,8 +341,9 @@ def test_a_perturbation_is_rescaled_and_recorded(networks: Networks, tmp_path: P
     half = shown("pixel.npy", "--epsilon", 4)
     assert half["outputs"] == shown("half.npy")["outputs"] != perturbed["outputs"]
     recorded = half["perturbation"]
-    has_kind(recorded, {"name": str, "epsilon": NUMBER, "fit": str, "origin": dict})
+    has_kind(recorded, {"name": str, "epsilon": NUMBER, "fit": str, "access": str, "origin": dict})
     assert (recorded["name"], recorded["epsilon"], recorded["fit"]) == ("pixel", 4, "resize")
+    assert recorded["access"] == "transfer"  # nobody knows what it was made on
     assert recorded["origin"]["rescaled_from"] == 8
     fits = {fit: shown("pixel.npy", "--fit", fit) for fit in ("resize", "tile", "center_pad")}
     assert [document["perturbation"]["fit"] for document in fits.values()] == list(fits)
@@ -426,14 +440,15 @@ def test_table_6_stands_beside_what_was_measured(
     clean, universal = [f"{name} 0" for name in METHODS], [f"universal {name} 0" for name in METHODS]
     unnamed = ["published perturbations (need --perturbations)"]
     nothing = segmix(*command, *names, "--budget", "0s").document()
-    assert nothing == {"done": [], "left": clean + universal + unnamed}
+    assert nothing == {"done": [], "held": [], "left": clean + universal + unnamed}
     said = segmix(*command, *names, "--perturbations", files)
-    assert said.document() == {"done": clean + universal, "left": []}
+    assert said.document() == {"done": clean + universal, "held": [], "left": []}
     assert "uap-resnet152 shuffled: 4/4 images, " in said.err
     assert "baseline seed 1000: 2/2 steps, " in said.err
     before = out.read_bytes()
     again = segmix(*command, *names, "--perturbations", files)
-    assert (again.document(), out.read_bytes()) == ({"done": clean + universal, "left": []}, before)
+    whole = {"done": universal, "held": clean, "left": []}
+    assert (again.document(), out.read_bytes()) == (whole, before)
     rows = results.read(out)
     monkeypatch.setattr(results, "read_all", lambda folder=None: rows)
     reported = segmix("report", "table6", "--scale", "smoke", "--json").document()["rows"]

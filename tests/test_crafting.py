@@ -223,6 +223,12 @@ def test_uap_reports_every_visit_and_keeps_the_best_pass(
     assert (crafted.origin["passes"], crafted.origin["images"]) == (2, 4)
 
 
+def test_uap_stays_within_its_limit(model: SourceSeparation, images: SegmentationDataset) -> None:
+    limit = 0.25  # of 255: less than a step takes
+    crafted = craft_uap(model, replace(SMALL_UAP, epsilon=limit), images)
+    assert crafted.epsilon == pytest.approx(limit)
+
+
 def test_uap_ends_when_its_goal_is_met(model: SourceSeparation, images: SegmentationDataset) -> None:
     crafted = craft_uap(model, replace(SMALL_UAP, goal=1e-3, passes=8), images)
     assert crafted.origin["passes"] < 8
@@ -267,6 +273,26 @@ def test_deepfool_takes_the_shortest_step_over_a_linear_boundary() -> None:
     assert model.weight_NC.grad is None
     moved = weight_NC @ (x + v_CHW.flatten().numpy() / 255)
     assert int(moved.argmax()) != own
+
+
+def test_deepfool_looks_beyond_the_category_with_the_next_best_score() -> None:
+    """The second best category hardly depends on the image: the boundary of the third is nearer."""
+    model = Linear()
+    model.weight_NC.data = torch.tensor(
+        [[0, 0, 0], [-0.02, 0, 0], [-2, 1, 0], [-3, -3, -3]], dtype=torch.float64
+    )
+    image_CHW = torch.full((3, 1, 1), 0.5, dtype=torch.float64)
+    v_CHW = deepfool_segmentation(
+        model,  # type: ignore[arg-type]
+        image_CHW,
+        torch.zeros(1, 1, dtype=torch.uint8),
+        torch.ones(1, 1, dtype=torch.bool),
+        torch.zeros(3, 1, 1, dtype=torch.float64),
+        UAP(size=1),
+    )
+    score_N = model((image_CHW + v_CHW / 255)[None]).outputs()["dominant"].flatten()
+    assert int(score_N.argmax()) == 2
+    assert float(v_CHW.norm()) == pytest.approx(1.02 * 255 * 0.5 / 5**0.5)
 
 
 def test_deepfool_leaves_an_image_alone_that_is_changed_enough() -> None:
@@ -566,6 +592,15 @@ def test_it_ends_after_checks_without_a_better_one_and_keeps_the_best(
     assert [now for now, _, _ in told] == list(range(1, 17))
     assert {last for _, last, _ in told} == {100}
     assert [told[step][2] for step in (0, 1, 3, 8, 9, 15)] == pytest.approx([0, 20, 50, 50, 60, 60])
+
+
+def test_what_the_last_iterations_find_counts(
+    model: SourceSeparation, images: SegmentationDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = iter([0.2, 0.3, 0.9])
+    monkeypatch.setattr(Watched, "fooling_rate", lambda _self, v: next(rates))
+    crafted = craft_gd_uap(model, replace(SMALL_GD, iterations=5, check_every=2), images)
+    assert (crafted.origin["iterations"], crafted.origin["fooling_rate"]) == (5, 90)
 
 
 def test_fewer_iterations_than_a_check_takes_are_judged_at_the_end(

@@ -86,7 +86,9 @@ def test_attacks_find_as_much_there() -> None:
             label_BHW.to(device),
             adversary,
             measured="dominant",
-            generator=torch.Generator(device=device).manual_seed(0),
+            generators=[
+                torch.Generator(device=device).manual_seed(number) for number in range(len(label_BHW))
+            ],
         )
         change_BCHW = 255 * (found.image_BCHW.cpu() - batch.image_BCHW)
         assert float(change_BCHW.abs().max()) <= 4 + 1e-3

@@ -365,7 +365,12 @@ def test_crafting_takes_its_length_from_a_study_or_from_steps() -> None:
     assert isinstance(of_study, GDUAP)
     assert (of_study.iterations, of_study.check_every, of_study.watched) == (20, 10, 4)
     assert crafting("uap", size=9, study=smoke) == UAP(size=9, images=4, passes=1)
-    assert crafting("gd-uap-none", size=9, steps=400) == GDUAP(size=9, iterations=400)
+    short = crafting("gd-uap-none", size=9, steps=400)
+    assert short == GDUAP(size=9, iterations=400)
+    few = crafting("gd-uap-none", size=9, steps=60)
+    assert isinstance(few, GDUAP)
+    # Looking takes no longer than crafting.
+    assert (few.iterations, few.check_every, few.watched) == (60, 60, 30)
     assert crafting("uap", size=9, study=smoke, steps=7) == UAP(size=9, images=4, passes=7)
     with pytest.raises(InputError, match="did you mean 'gd-uap-data'"):
         crafting("gd-uap-dat", size=9)
@@ -373,7 +378,18 @@ def test_crafting_takes_its_length_from_a_study_or_from_steps() -> None:
 
 def test_a_published_perturbation_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such perturbation; put ResNet-152.mat there"):
-        published(tmp_path, "ResNet-152.mat", "uap-resnet152")
+        published(tmp_path, UNIVERSALS[0])
+
+
+@pytest.mark.parametrize(("largest", "fits"), [(10.0, True), (50.0, False), (10 / 255, False)])
+def test_a_published_perturbation_has_its_published_size(tmp_path: Path, largest: float, fits: bool) -> None:
+    v_WHC = np.linspace(-largest, largest, 8 * 8 * 3, dtype=np.float32).reshape(8, 8, 3)
+    savemat(tmp_path / "ResNet-152.mat", {"r": v_WHC})
+    if fits:
+        assert published(tmp_path, UNIVERSALS[0]).epsilon == pytest.approx(10)
+    else:
+        with pytest.raises(InputError, match=r"and 10 of 255 was published; restore the file"):
+            published(tmp_path, UNIVERSALS[0])
 
 
 # The study
@@ -486,7 +502,7 @@ def test_rows_of_universal_perturbations_say_what_was_shown(done: Path) -> None:
         controls = (None, "signs of the same size", "signs of the same RMS", "shuffled")
         fits = ("resize",) if one.file is None else ("resize", "tile", "center_pad")
         expected |= {(one.name, control, how, 2) for control in controls for how in fits}
-        expected |= {(one.name, None, "resize", 1)}
+        expected |= {(one.name, control, "resize", 1) for control in controls}
     assert shown == expected
     assert len(rows) == len(expected)
     assert {row["access"] for row in rows} == {"transfer"}
@@ -582,7 +598,8 @@ def test_a_check_that_fails_makes_every_row_of_the_network_invalid(
     assert {row["condition"]["valid"] for row in rows} == {False}
     for row in rows:
         assert "gradients are finite and not masked" in row["condition"]["making"]["failed"]
-        assert row["condition"]["making"]["checks"]["gradients are finite and not masked"] == "made up"
+        found = row["condition"]["making"]["checks"]["gradients are finite and not masked"]
+        assert found == "of dominant: made up"
     (curve,) = curves(rows)
     assert not curve.valid
 
@@ -618,7 +635,7 @@ def test_a_part_that_is_stopped_leaves_no_row_and_goes_on(
         stopped.setattr(study, "evaluate", stop_at_the_fifth)
         with pytest.raises(KeyboardInterrupt):
             run_study(("corruptions",), ask, **common)
-    assert results.read(path) == []
+    assert not path.exists()
     whole = 1 + 2 * 5
     seen.clear()
     with monkeypatch.context() as counted:

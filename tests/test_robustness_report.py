@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_results import ATTACKED, ROW
 
+from segmix_core.attacks.adaptive import LOSSES
 from segmix_core.experiments import METHODS, TABLES, find_experiment
 from segmix_core.report import as_markdown, measured
 from segmix_core.report.robustness import (
@@ -178,7 +179,26 @@ def test_the_matrix_has_attackers_down_and_attacked_across() -> None:
     expected[names.index("baseline"), names.index("sourcesep-cm")] = 10
     expected[names.index("sourcesep-cm"), names.index("baseline")] = 20
     expected[names.index("mixup"), names.index("mixup")] = 45
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found.lost_MM, expected)
+    assert found.stronger == {}
+    assert not found.noise_MM.any()
+
+
+@pytest.mark.parametrize(("by_transfer", "fails"), [(40.6, False), (39.9, False), (39.4, True)])
+def test_a_column_whose_own_attack_is_the_weaker_one_is_invalid(by_transfer: float, fails: bool) -> None:
+    """The white-box attack leaves 40 of 50; another's may take half a point more, and no more than that."""
+    rows = [row(50.0, None, "baseline")]
+    for name, left, noise in (("baseline", 40.0, 45.0), ("mixup", by_transfer, 39.0)):
+        condition = uap(name=f"uap on {name}")
+        rows += [
+            row(left, condition, "baseline"),
+            row(noise, condition | {"control": SIGNS}, "baseline"),
+        ]
+    found = matrix(drops(rows), "uap")
+    assert list(found.stronger) == ["baseline"] * fails
+    place = list(METHODS).index
+    assert not found.noise_MM[place("baseline"), place("baseline")]
+    assert found.noise_MM[place("mixup"), place("baseline")]
 
 
 # Adaptive attacks
@@ -188,6 +208,7 @@ CHECKS = {"an unbounded attack reaches zero": "0; at most 1 allowed"}
 
 def sea(**changes: Any) -> dict[str, Any]:
     making = {"aim": "dominant", "epsilon": 1.0, "steps": 20, "shrink": True, "checks": CHECKS, "failed": []}
+    making["losses"] = list(LOSSES)
     made = making | changes.pop("making", {})
     given = {"kind": "adaptive", "name": "sea", "epsilon": 1.0, "aim": "dominant", "access": "white-box"}
     how = {"how": "SEA, 20 steps, 4 losses", "making": made | {"aim": changes.get("aim", "dominant")}}
@@ -237,7 +258,9 @@ def curve_of(rows: list[Any]) -> Curve:
 def test_a_curve_is_of_the_worst_aim_at_every_size() -> None:
     curve = curve_of(studied(0))
     assert (curve.experiment, curve.steps, curve.at, curve.images) == ("sourcesep-cm", 20, 1.0, 10)
-    assert curve.by_epsilon == {0.0: {0: 60}, 1.0: {0: 31}, 4.0: {0: 11}}
+    assert curve.by_epsilon == {0.0: {0: 60}, 1.0: {0: 28}, 4.0: {0: 11}}
+    # Four losses: 20 steps at no size, of two aims, larger, transfer, unbounded, two at stage 1; 60 longer.
+    assert curve.passes == 4 * (8 * 20 + 60)
     assert curve.noise == {1.0: {0: 58}, 4.0: {0: 50}}
     assert curve.by_aim == {"dominant": {0: 41}, "joint": {0: 31}, "worst": {0: 28}}
     assert curve.longer == {20: {0: 31}, 60: {0: 29}}
@@ -250,7 +273,7 @@ def test_a_curve_is_of_the_worst_aim_at_every_size() -> None:
 
 def test_each_seed_has_a_worst_aim_of_its_own() -> None:
     curve = curve_of([*studied(0, "joint"), *studied(1, "dominant")])
-    assert curve.by_epsilon == {0.0: {0: 60, 1: 61}, 1.0: {0: 31, 1: 32}, 4.0: {0: 11, 1: 12}}
+    assert curve.by_epsilon == {0.0: {0: 60, 1: 61}, 1.0: {0: 28, 1: 29}, 4.0: {0: 11, 1: 12}}
     assert curve.by_aim["joint"] == {0: 31, 1: 42}
     assert curve.longer == {20: {0: 31, 1: 32}, 60: {0: 29, 1: 30}}
 

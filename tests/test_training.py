@@ -601,6 +601,17 @@ def test_weights_that_do_not_fit_their_architecture_are_refused(stopped: Path) -
     one_line(error, path, "the weights do not fit the architecture")
 
 
+def test_weights_that_are_not_finite_are_refused(stopped: Path) -> None:
+    path = stopped / "checkpoint.pt"
+    content = read_checkpoint(path)
+    name = next(name for name, tensor in content["model"].items() if tensor.is_floating_point())
+    content["model"][name] = torch.full_like(content["model"][name], float("nan"))
+    torch.save(content, path)
+    with pytest.raises(InputError) as error:
+        load_model(path)
+    one_line(error, path, f"{name} holds values that are not finite")
+
+
 # An encoder from image-level categories
 
 

@@ -8,7 +8,9 @@ on the 0..255 scale. Every image of a batch has its own step size and its own wo
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -298,19 +300,21 @@ def attack(
     adversary: Adversary,
     *,
     measured: str,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
     inside_BHW: Tensor | None = None,
+    working: Callable[[float], None] = lambda share: None,
 ) -> Attacked:
     """The worst of several losses for each image of a batch; the losses share the clean forward pass.
 
     Images of which a loss leaves no pixel right are not attacked further. No gradient of a weight is
-    computed, and the network is put into evaluation mode. What an image becomes depends on the others of the
-    batch only by its place among the random starts.
+    computed, and the network is put into evaluation mode. What an image becomes does not depend on the
+    others of its batch.
 
     Args:
         measured: the output whose right pixels count, "dominant" or "final".
-        generator: draws the random starts; on the device of the images.
+        generators: draw the random starts, one for each image; on the device of the images.
         inside_BHW: the pixels that may change, bool; all by default.
+        working: told the share of the steps that is behind, 0..1, before each of them.
 
     Raises:
         ValueError: the head has not what `adversary.aim` or `measured` names.
@@ -325,14 +329,24 @@ def attack(
     worst, right_B = image_BCHW.clone(), right_share(outputs[measured], label_BHW)
     clean_B = right_B.clone()
     by_loss: dict[str, Tensor] = {}
-    for loss in losses_of(adversary):
-        # Drawn for all, so that an image's start does not depend on which others are left.
-        noise_BCHW = torch.rand(image_BCHW.shape, generator=generator, device=image_BCHW.device) * 2 - 1
+    losses = losses_of(adversary)
+    steps = itertools.count()
+
+    def counted(objective: Objective) -> Objective:
+        def told(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
+            working(min(1.0, next(steps) / (len(losses) * adversary.steps)))
+            return objective(image_BCHW, label_BHW, done)
+
+        return told
+
+    for loss in losses:
+        # Drawn for all, so that an image's start does not depend on which losses left it alone.
+        noise_BCHW = torch.stack([_uniform(image_BCHW[0], generator) for generator in generators])
         found_B = torch.where(right_B > 0, clean_B, 0)
         left = (right_B > 0).nonzero()[:, 0]
         if len(left):
             found, least_B = _descend(
-                objective_of(model, adversary.aim, loss, measured=measured),
+                counted(objective_of(model, adversary.aim, loss, measured=measured)),
                 image_BCHW[left],
                 label_BHW[left],
                 adversary,
@@ -344,6 +358,10 @@ def attack(
             worst[left[better]], right_B[left[better]] = found[better], least_B[better]
         by_loss["phantom" if adversary.aim == "phantom" else loss] = found_B
     return Attacked(worst, right_B, by_loss)
+
+
+def _uniform(like_CHW: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(like_CHW.shape, generator=generator, device=like_CHW.device) * 2 - 1
 
 
 def _descend(

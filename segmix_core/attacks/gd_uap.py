@@ -103,7 +103,7 @@ def craft_gd_uap(
             making.check(watched.fooling_rate(making.v.detach()))
         if report is not None:
             report(making.iteration, how.iterations, {FOOLING_RATE: 100 * max(0.0, making.best_rate)})
-    if making.best_rate < 0:  # fewer iterations than one check takes
+    if making.iteration > making.checked:  # what the last iterations found counts as well
         making.check(watched.fooling_rate(making.v.detach()))
     if state is not None:
         state.unlink(missing_ok=True)

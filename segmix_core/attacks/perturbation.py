@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -151,7 +152,9 @@ def _numpy(path: Path) -> tuple[np.ndarray, str]:
 
 def _torch(path: Path) -> tuple[np.ndarray, str]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error below says it
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what it raises for files that are cut, or would run code, varies
         raise InputError(
             path, "is no whole file of tensors, or would run code", "save the tensor alone, by torch.save"

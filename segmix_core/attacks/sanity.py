@@ -15,6 +15,7 @@ from torch import Tensor
 
 from segmix_core.attacks.adaptive import Aim, Loss, objective_of
 from segmix_core.attacks.pgd import value_and_gradient
+from segmix_core.experiments.robustness import TOLERANCE
 from segmix_core.models import SourceSeparation
 
 STEPS = (0.003, 0.01, 0.03, 0.1)
@@ -28,6 +29,17 @@ class Check:
     name: str
     holds: bool
     detail: str
+
+
+def all_hold(checks: Mapping[str, Check]) -> Check:
+    """One check in several cases: it holds if it does in each, and says what it found in each.
+
+    Args:
+        checks: by the name of the case, such as a size; one at least.
+    """
+    (name,) = {check.name for check in checks.values()}
+    details = [f"{case}: {check.detail}" for case, check in checks.items()]
+    return Check(name, all(check.holds for check in checks.values()), "; ".join(details))
 
 
 def noise(image_BCHW: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
@@ -46,7 +58,7 @@ def nothing_at_zero(clean: float, at_zero: float) -> Check:
     return Check("size 0 changes nothing", at_zero == clean, f"{at_zero:g} at 0, {clean:g} clean")
 
 
-def never_helps(name: str, by_size: Mapping[float, float], *, tolerance: float = 0.5) -> Check:
+def never_helps(name: str, by_size: Mapping[float, float], *, tolerance: float = TOLERANCE) -> Check:
     """More of an attack, be it size or steps, never leaves more right.
 
     Args:
@@ -80,7 +92,7 @@ def unbounded_reaches_zero(attacked: float, *, at_most: float = 1.0) -> Check:
     )
 
 
-def transfer_is_not_stronger(white_box: float, transfer: float, *, tolerance: float = 0.5) -> Check:
+def transfer_is_not_stronger(white_box: float, transfer: float, *, tolerance: float = TOLERANCE) -> Check:
     """What was made on another network leaves at least as much right as what was made on this one."""
     return Check(
         "transfer is not stronger",

@@ -28,6 +28,7 @@ class Universal:
 
     name: str  # what rows call it
     file: str | None = None  # as published; None: crafted on the surrogate
+    epsilon: float = 10.0  # L_inf, 0..255, as published or as it is crafted
 
 
 UNIVERSALS: tuple[Universal, ...] = (
@@ -40,6 +41,9 @@ UNIVERSALS: tuple[Universal, ...] = (
     Universal(name="uap"),
 )
 """The files are those of Moosavi-Dezfooli et al. (2017). The paper's GD-UAP perturbations are not public."""
+
+TOLERANCE = 0.5
+"""Points by which attacks, which are heuristics, may fall short of what a sanity check wants of them."""
 
 CRAFTED_ON_EACH = ("uap", "gd-uap-none")
 """Of the matrix of who attacks whom."""

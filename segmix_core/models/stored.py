@@ -49,7 +49,8 @@ def load_model(checkpoint_path: str | Path) -> SourceSeparation:
     """The network of a checkpoint, in evaluation mode. Strict: every tensor must fit.
 
     Raises:
-        InputError: see `read_checkpoint`; or the weights do not fit the architecture named beside them.
+        InputError: see `read_checkpoint`; or the weights do not fit the architecture named beside them, or
+            are not finite.
     """
     content = read_checkpoint(checkpoint_path)
     model = build(content["architecture"])
@@ -58,6 +59,9 @@ def load_model(checkpoint_path: str | Path) -> SourceSeparation:
     except (RuntimeError, KeyError) as error:
         what = "the weights do not fit the architecture the checkpoint names"
         raise InputError(checkpoint_path, what, "name a checkpoint written by 'segmix train'") from error
+    for name, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(checkpoint_path, f"{name} holds values that are not finite", "train it anew")
     return model.eval()
 
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from segmix_core.data.voc import voc_palette
+from segmix_core.experiments import MEASURED_ON, find_rows
 from segmix_core.records import IGNORE_INDEX
+from segmix_core.report.robustness import settings_of
 from segmix_core.report.statistics import PAIRS_NEEDED, interval
+from segmix_core.report.tables import Rows, measured
 
 if TYPE_CHECKING:
     from segmix_core.report.claims import Judged
-    from segmix_core.report.robustness import Corrupted, Curve, Drop
+    from segmix_core.report.robustness import Corrupted, Curve, Drop, Matrix
 
 METHOD_COLOURS = dict(
     zip(
@@ -30,6 +36,9 @@ METHOD_COLOURS = dict(
     )
 ) | {"baseline+noise": (0.45, 0.45, 0.45), "baseline+adversarial": (0.0, 0.0, 0.0)}
 """One colour for each method, in every figure; tells apart for readers who see colours differently."""
+
+DOMINANT, PHANTOM = "#0173b2", "#de8f05"
+"""Frames and arrows of the two images of a blend."""
 
 _VOID = (224, 224, 192)
 
@@ -99,6 +108,109 @@ def panels(
         if notes is not None:
             row[0].set_ylabel(notes[line], fontsize=9)
     return figure
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rectangle on a `Drawing`, in inches from its upper left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def at(self, across: float, down: float) -> tuple[float, float]:
+        """A point of it: (0, 0) is its upper left corner, (1, 0.5) the middle of its right side."""
+        return self.x + across * self.width, self.y + down * self.height
+
+
+class Drawing:
+    """Boxes, arrows and pictures, each put where it is told; nothing is laid out by itself."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.size = (width, height)  # inches
+        self.figure = plt.figure(figsize=self.size, layout="none")
+        self._sheet = self.figure.add_axes((0, 0, 1, 1))
+        self._sheet.set(xlim=(0, width), ylim=(height, 0))
+        self._sheet.axis("off")
+
+    def text(self, words: str, point: tuple[float, float], **how: Any) -> None:
+        """Words at a point, centred; `how` is passed on to matplotlib."""
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
+        self._sheet.text(*point, words, **style | how)
+
+    def box(self, place: Place, words: str = "", *, colour: str = "0.93", edge: str = "0.5") -> Place:
+        """A box with round corners and words in its middle."""
+        style = "round,pad=0,rounding_size=0.08"
+        self._sheet.add_patch(
+            FancyBboxPatch(
+                (place.x, place.y), place.width, place.height, style, facecolor=colour, edgecolor=edge, lw=1
+            )
+        )
+        if words:
+            self.text(words, place.at(0.5, 0.5), linespacing=1.3)
+        return place
+
+    def arrow(
+        self,
+        start: tuple[float, float],
+        end: tuple[float, float],
+        *,
+        colour: str = "0.35",
+        dashed: bool = False,
+    ) -> None:
+        """A straight arrow; dashed, it carries no activation but a target or a loss."""
+        self._sheet.add_patch(
+            FancyArrowPatch(
+                start,
+                end,
+                arrowstyle="-|>",
+                mutation_scale=11,
+                shrinkA=2,
+                shrinkB=2,
+                color=colour,
+                lw=1.3,
+                linestyle=(0, (3, 2)) if dashed else "-",
+            )
+        )
+
+    def picture(
+        self, picture: np.ndarray, place: Place, title: str = "", *, frame: str = "0.5", below: bool = False
+    ) -> Place:
+        """A picture, uint8 (H, W, 3), in a frame, its title above or below it."""
+        axis = self._axes(place)
+        axis.imshow(picture, interpolation="nearest", aspect="auto")
+        for spine in axis.spines.values():
+            spine.set(visible=True, color=frame, lw=0.8 if frame == "0.5" else 2.4)
+        if title:
+            x, y = place.at(0.5, 1 if below else 0)
+            self.text(title, (x, y + (0.05 if below else -0.05)), va="top" if below else "bottom")
+        return place
+
+    def matrix(self, matrix: np.ndarray, place: Place, marked: Collection[tuple[int, int]] = ()) -> Place:
+        """Counts as a heat map on a logarithmic scale, zeros left white; `marked` cells are framed."""
+        axis = self._axes(place)
+        norm = mpl.colors.LogNorm(vmin=1, vmax=max(int(matrix.max()), 2))
+        axis.imshow(
+            np.where(matrix == 0, np.nan, matrix),
+            norm=norm,
+            cmap="viridis",
+            interpolation="nearest",
+            aspect="auto",
+        )
+        for row, column in marked:
+            corner = (column - 0.5, row - 0.5)
+            axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=PHANTOM, lw=2)).set_clip_on(False)
+        for spine in axis.spines.values():
+            spine.set(visible=True, color="0.5", lw=0.8)
+        return place
+
+    def _axes(self, place: Place) -> Axes:
+        width, height = self.size
+        bottom = 1 - (place.y + place.height) / height
+        return self.figure.add_axes(
+            (place.x / width, bottom, place.width / width, place.height / height), xticks=[], yticks=[]
+        )
 
 
 def cluster_order(matrix: np.ndarray) -> np.ndarray:
@@ -284,30 +396,54 @@ def variation_points(entries: Mapping[str, Sequence[Mapping[str, Any]]], *, unit
     return figure
 
 
-def threshold_curves(curves: Mapping[str, Sequence[tuple[int, float, float | None, int]]]) -> Figure:
-    """mIoU over falling thresholds of co-occurrence, one line for each method (Fig. 5).
+def rare_curves(rows: Rows, *, among: tuple[str, ...] = MEASURED_ON["voc"]) -> Figure:
+    """Fig. 5: mIoU over falling thresholds of co-occurrence, a line for each method, its mean over seeds.
+
+    A panel for each setting, the largest scale first. Bands are 95 % intervals over seeds; a method with one
+    seed has none. Below each threshold stands how many images count.
 
     Args:
-        curves: by method, (threshold, mIoU, half of its 95 % interval or None, images).
+        rows: committed ones (`segmix_core.results.read_all`), or those of runs.
+        among: the evaluation sets that count.
     """
-    figure, axis = plt.subplots(figsize=(6.4, 3.6))
-    for name, points in curves.items():
+    found: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+    for words, alike in settings_of(rows).items():
+        for row in find_rows("figure5"):
+            for entry in measured(alike, row.experiment, subset=row.subset, among=among):
+                title = f"{words}\n{entry['dataset']} {entry['split']}, {entry['protocol']}"
+                methods = found.setdefault((title, entry["setting"]), {})
+                methods.setdefault(row.experiment.name, []).append(entry)
+    if not found:
+        return _not_measured()
+    figure, axes = plt.subplots(len(found), figsize=(6.8, 3.8 * len(found)), squeeze=False)
+    for axis, ((title, _), methods) in zip(axes[:, 0], found.items(), strict=True):
+        _rare_lines(axis, methods)
+        seeds = {len(entry["seeds"]) for entries in methods.values() for entry in entries}
+        bands = ", bands: 95 % interval over seeds" if max(seeds) > 1 else ""
+        axis.set_title(f"{title}; {_number_of_seeds(seeds)}{bands}", fontsize=9)
+    axes[-1, 0].set_xlabel("all pairs of categories occur together in fewer training images than")
+    lines = {str(line.get_label()): line for axis in axes[:, 0] for line in axis.lines}
+    shown = [lines[name] for name in METHOD_COLOURS if name in lines]
+    figure.legend(handles=shown, fontsize=8, frameon=False, loc="outside upper center", ncols=5)
+    return figure
+
+
+def _rare_lines(axis: Axes, methods: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    images: dict[int, int] = {}
+    for name, entries in methods.items():
         colour = METHOD_COLOURS.get(name, "0.4")
-        thresholds = [point[0] for point in points]
-        values = np.array([point[1] for point in points])
-        axis.plot(thresholds, values, "o-", color=colour, label=name, ms=4)
-        half = np.array([point[2] if point[2] is not None else np.nan for point in points])
+        thresholds = [int(entry["subset"].partition("/")[2]) for entry in entries]
+        mean, half = _band([entry["by_seed"] for entry in entries])
+        axis.plot(thresholds, mean, "o-", color=colour, label=name, ms=4)
         if np.isfinite(half).any():
-            axis.fill_between(thresholds, values - half, values + half, color=colour, alpha=0.12, lw=0)
-    images = {point[0]: point[3] for points in curves.values() for point in points}
+            low, high = np.clip((mean - half, mean + half), 0, 100)
+            axis.fill_between(thresholds, low, high, color=colour, alpha=0.12, lw=0)
+        images |= dict(zip(thresholds, (entry["images"] for entry in entries), strict=True))
     ticks = sorted(images, reverse=True)
     axis.set_xticks(ticks, [f"{tick}\nn = {images[tick]}" for tick in ticks])
     axis.invert_xaxis()
-    axis.set_xlabel("all pairs of categories occur together in fewer training images than")
     axis.set_ylabel("mIoU (%)")
-    axis.legend(fontsize=8, frameon=False)
     axis.grid(alpha=0.3)
-    return figure
 
 
 def pair_graph(
@@ -392,7 +528,8 @@ def drop_points(drops: Sequence[Drop]) -> Figure:
     axis.plot([], [], "o", mfc="none", mec="0.3", ms=7, label="noise of its size")
     axis.set_xlabel("points of mIoU lost")
     axis.grid(axis="x", alpha=0.3)
-    axis.set_title("\n".join(dict.fromkeys(_measured_on(drop) for drop in drops)), fontsize=9)
+    told = [*dict.fromkeys(_measured_on(drop) for drop in drops), *_costs(drops)]
+    axis.set_title("\n".join(told), fontsize=9)
     figure.legend(fontsize=8, frameon=False, loc="outside upper center", ncols=3)
     return figure
 
@@ -400,6 +537,15 @@ def drop_points(drops: Sequence[Drop]) -> Figure:
 def _measured_on(drop: Drop) -> str:
     seeds = ", ".join(str(seed) for seed in drop.seeds)
     return f"{drop.setting}: {drop.images} images, seed{'s' * (len(drop.seeds) > 1)} {seeds}"
+
+
+def _costs(drops: Sequence[Drop]) -> list[str]:
+    """What crafting took, a line for each kind of perturbation."""
+    kinds: dict[str, list[str]] = {}
+    for drop in drops:
+        if drop.perturbation not in kinds.setdefault(drop.cost, []):
+            kinds[drop.cost].append(drop.perturbation)
+    return [f"{', '.join(names)}: {cost}" for cost, names in kinds.items() if cost != "published"]
 
 
 def _not_measured() -> Figure:
@@ -491,31 +637,42 @@ def _by_setting(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
     groups: dict[tuple[str, int, int], list[Curve]] = {}
     for curve in curves:
         groups.setdefault((curve.setting, curve.images, curve.steps), []).append(curve)
-    titled = {}
+    titled: dict[str, list[Curve]] = {}
     for (setting, images, steps), among in groups.items():
-        counts = sorted({len(values) for curve in among for values in curve.by_epsilon.values()})
-        seeds = (
-            "1 seed"
-            if counts == [1]
-            else f"{' to '.join(str(end) for end in sorted({counts[0], counts[-1]}))} seeds"
-        )
-        titled[f"{setting}\nn = {images} images, {steps} steps a loss, {seeds}"] = among
+        seeds = _number_of_seeds({len(values) for curve in among for values in curve.by_epsilon.values()})
+        cost = f"the whole study up to {max(curve.passes for curve in among)} passes an image"
+        titled[f"{setting}\nn = {images} images, {steps} steps a loss, {seeds}; {cost}"] = among
     return titled
 
 
-def attack_matrix(lost: np.ndarray, names: Sequence[str]) -> Figure:
-    """Who attacks whom: points lost, attackers down, attacked across; the diagonal is white-box."""
+def _number_of_seeds(counts: set[int]) -> str:
+    ends = sorted({min(counts), max(counts)})
+    return "1 seed" if ends == [1] else f"{' to '.join(map(str, ends))} seeds"
+
+
+def attack_matrix(found: Matrix) -> Figure:
+    """Who attacks whom: points lost, attackers down, attacked across; the diagonal is white-box.
+
+    In brackets: what noise of the same size takes as well. A column whose own attack is weaker than another's
+    is named invalid.
+    """
+    lost = found.lost_MM
     if np.isnan(lost).all():
         return _not_measured()
+    names = [f"{name}\n(invalid)" if name in found.stronger else name for name in found.names]
+    told = [
+        [f"({value:.1f})" if noise else f"{value:.1f}" for value, noise in zip(*line, strict=True)]
+        for line in zip(lost, found.noise_MM, strict=True)
+    ]
     figure, axis = plt.subplots(figsize=(5.6, 4.4))
     sns.heatmap(
         lost,
         mask=np.isnan(lost),
-        annot=True,
-        fmt=".1f",
+        annot=np.array(told),
+        fmt="",
         cmap="viridis",
-        xticklabels=list(names),
-        yticklabels=list(names),
+        xticklabels=names,
+        yticklabels=found.names,
         square=True,
         cbar_kws={"label": "points of mIoU lost", "shrink": 0.8},
         ax=axis,
@@ -535,7 +692,8 @@ def severity_curves(
 ) -> Figure:
     """What corruptions leave by severity: a panel for each family, a line for each method; 0 is clean.
 
-    Settings stand below each other, in the order in which they come.
+    Settings stand below each other, in the order in which they come, with the number of images and of
+    corrupted versions of each.
     """
     settings = list(dict.fromkeys((one.setting, one.images) for one in found))
     if not settings:
@@ -554,7 +712,8 @@ def severity_curves(
         seeds = len(
             {seed for one in found if (one.setting, one.images) == (setting, images) for seed in one.clean}
         )
-        counted = f"n = {images}, {seeds} seed{'s' * (seeds > 1)}"
+        shown = max(len(one.left) for one in found if (one.setting, one.images) == (setting, images))
+        counted = f"n = {images} x {shown}, {seeds} seed{'s' * (seeds > 1)}"
         line[0].set_ylabel(f"{words}\n{counted}\n{unit}", fontsize=8.5)
         for axis, names in zip(line, families.values(), strict=True):
             for one in (one for one in found if (one.setting, one.images) == (setting, images)):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segmix_core.experiments import METHODS, SCALES, TABLES
-from segmix_core.experiments.robustness import STUDIED
+from segmix_core.experiments.robustness import STUDIED, TOLERANCE
 from segmix_core.report.claims import pixels_of, setting_names, trained_in
 from segmix_core.report.statistics import interval
 from segmix_core.report.tables import Rows, value_of
@@ -32,6 +32,7 @@ class Drop:
     clean: BySeed
     attacked: BySeed
     controls: dict[str, BySeed]  # noise in its place: what is left under it
+    cost: str  # what crafting it took, in words
 
     @property
     def seeds(self) -> list[int]:
@@ -76,8 +77,11 @@ class Curve:
     experiment: str
     images: int
     steps: int
+    passes: int  # forward and backward, for each image at most: of every attack of the study together
     at: float  # epsilon at which aims, transfer and longer attacks are compared
-    by_epsilon: dict[float, BySeed]  # the aim that is worst at `at`; 0 is the image as it is
+    by_epsilon: dict[
+        float, BySeed
+    ]  # the worst aim: at `at` of each image, elsewhere the worst there; 0: none
     noise: dict[float, BySeed]  # random signs of the same size
     by_aim: dict[str, BySeed]  # at `at`; "worst" takes the worst aim of each image
     longer: dict[int, BySeed]  # at `at`, the worst aim, by steps
@@ -186,10 +190,17 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
                     clean=_by_seed(clean, metric),
                     attacked=_by_seed(itself, metric),
                     controls={control: _by_seed(of, metric) for control, of in controls.items()},
+                    cost=_crafting_cost(itself[0]["condition"]["making"]),
                 )
                 if drop.seeds:
                     found.append(drop)
     return found
+
+
+def _crafting_cost(making: dict[str, Any]) -> str:
+    if making.get("attack") == "uap":
+        return f"{making['passes']} passes over {making['images']} images"
+    return f"{making['iterations']} iterations" if making.get("attack") == "gd-uap" else "published"
 
 
 def _reported(name: str, stage: int) -> str:
@@ -247,6 +258,11 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
     for epsilon in sorted({row["condition"]["epsilon"] for row in bounded}):
         kept = [row for row in bounded if row["condition"]["epsilon"] == epsilon]
         by_epsilon[epsilon] = _by_seed([row for row in kept if of_worst_aim(row)], metric)
+    by_aim = {
+        aim: _by_seed([row for row in bounded if _aim_and_size(row) == (aim, at)], metric)
+        for aim in sorted(aims)
+    }
+    by_epsilon[at] = by_aim["worst"]
     noise = [row for row in those() if row["condition"]["control"] is not None]
     longest: dict[int, BySeed] = {}
     for row in filter(of_worst_aim, attacks):
@@ -260,23 +276,14 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         experiment=name,
         images=rows[0]["eval_images"],
         steps=steps,
+        passes=_passes(rows),
         at=at,
         by_epsilon=by_epsilon,
         noise={
             epsilon: _by_seed([row for row in noise if row["condition"]["epsilon"] == epsilon], metric)
             for epsilon in sorted({row["condition"]["epsilon"] for row in noise})
         },
-        by_aim={
-            aim: _by_seed(
-                [
-                    row
-                    for row in bounded
-                    if (row["condition"]["aim"], row["condition"]["epsilon"]) == (aim, at)
-                ],
-                metric,
-            )
-            for aim in sorted(aims)
-        },
+        by_aim=by_aim,
         longer=longest,
         transfer=_by_seed(those(access="transfer"), metric),
         unbounded=_by_seed([row for row in attacks if not row["condition"]["making"]["shrink"]], metric),
@@ -287,6 +294,22 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         failed=tuple(sorted(failed)),
         checks={row["seed"]: row["condition"]["making"]["checks"] for row in worst},
     )
+
+
+def _aim_and_size(row: dict[str, Any]) -> tuple[str | None, float]:
+    return row["condition"]["aim"], row["condition"]["epsilon"]
+
+
+def _passes(rows: Rows) -> int:
+    """Passes for each image of every attack on one network; those of the worst aim are those of its parts."""
+    attacks = {
+        (row["stage"], *_aim_and_size(row), row["condition"]["access"], making["steps"]): making
+        for row in rows
+        if (making := row["condition"]["making"]).get("steps")
+        and row["condition"]["control"] is None
+        and row["condition"]["aim"] != "worst"
+    }
+    return sum(making["steps"] * len(making["losses"]) for making in attacks.values())
 
 
 def _last_study(rows: Rows) -> Rows:
@@ -330,17 +353,41 @@ def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
     return found
 
 
-def matrix(of: list[Drop], attack: str) -> np.ndarray:
-    """Points lost by attacker (rows) and attacked (columns), in the order of Table 1; NaN: not measured.
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Who attacks whom: points lost by attacker (rows) and attacked (columns), in the order of Table 1."""
+
+    lost_MM: np.ndarray  # NaN: not measured
+    noise_MM: np.ndarray  # bool: some noise of its size takes as much
+    stronger: dict[str, str]  # attacked -> what was found, where transfer takes more than white-box
+
+    @property
+    def names(self) -> list[str]:
+        """The methods."""
+        return list(METHODS)
+
+
+def matrix(of: list[Drop], attack: str) -> Matrix:
+    """The matrix of an attack that was crafted on each method.
+
+    Where what was made on another network takes more from a method than what was made on itself, by more than
+    `TOLERANCE`, its own attack has failed, and nothing in its column tells how robust it is.
 
     Args:
         of: the drops of one setting.
         attack: "uap", "gd-uap-none".
     """
     names = list(METHODS)
-    found = np.full((len(names), len(names)), np.nan)
+    lost_MM = np.full((len(names), len(names)), np.nan)
+    noise_MM = np.zeros(lost_MM.shape, dtype=bool)
     for drop in of:
         made_by = drop.perturbation.removeprefix(f"{attack} on ")
         if drop.perturbation != made_by and made_by in names and drop.experiment in names:
-            found[names.index(made_by), names.index(drop.experiment)] = drop.lost[0]
-    return found
+            place = names.index(made_by), names.index(drop.experiment)
+            lost_MM[place], noise_MM[place] = drop.lost[0], drop.is_attack is False
+    stronger = {}
+    for column, name in enumerate(names):
+        own, others = lost_MM[column, column], np.delete(lost_MM[:, column], column)
+        if np.isfinite(own) and np.isfinite(others).any() and np.nanmax(others) > own + TOLERANCE:
+            stronger[name] = f"{np.nanmax(others):.2f} lost by transfer, {own:.2f} white-box"
+    return Matrix(lost_MM=lost_MM, noise_MM=noise_MM, stronger=stronger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -24,6 +25,10 @@ from segmix_core.models import SourceSeparation
 from segmix_core.rng import stream
 
 BATCH = 16
+GPU_BATCH = 64
+"""Images that are attacked together; an image's attack does not depend on the others."""
+
+Working = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ def attack_dataset(
     seed: int = 0,
     folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    working: Working | None = None,
 ) -> AttackedSet:
     """Attack the centre `crop` x `crop` pixels of every image; padding is left alone.
 
@@ -74,30 +80,36 @@ def attack_dataset(
         judges: another network, which is shown what was found on `model` (transfer).
         folder: keeps what is done, a file for each batch; a stopped attack goes on from there.
         progress: told how many images are done.
+        working: told at every step, besides, how far the batch at hand is (per cent).
 
     Raises:
         InputError: `folder` cannot be written to, or holds a file that is no part of this attack.
     """
     judges = judges or model
     judges.eval()
+    batch = BATCH if torch.device(device).type == "cpu" else GPU_BATCH
     parts = []
     with (
         nullcontext() if folder is None else alone(folder)
     ):  # what cannot be written is found before the work
-        for number, start in enumerate(range(0, len(dataset), BATCH)):
-            indices = range(start, min(start + BATCH, len(dataset)))
+        for number, start in enumerate(range(0, len(dataset), batch)):
+            indices = range(start, min(start + batch, len(dataset)))
             path = None if folder is None else folder / f"{number:03d}.npz"
             if path is not None and path.exists():
                 part = _read_part(path, len(indices))
             else:
                 image_BCHW, label_BHW, inside_BHW = batch_of(dataset, indices, crop, device)
-                generator = torch.Generator(device=device)
-                generator.manual_seed(int(stream(seed, "attack", number).integers(2**63)))
+                generators = [_generator(seed, dataset.ids[index], device) for index in indices]
                 by_loss: dict[str, Tensor] = {}
                 if adversary is None:
                     shown_BCHW = image_BCHW
                     if epsilon > 0:
-                        noisy_BCHW = noise(image_BCHW, epsilon, generator)
+                        noisy_BCHW = torch.cat(
+                            [
+                                noise(image_CHW[None], epsilon, generator)
+                                for image_CHW, generator in zip(image_BCHW, generators, strict=True)
+                            ]
+                        )
                         shown_BCHW = torch.where(inside_BHW[:, None], noisy_BCHW, image_BCHW)
                 else:
                     found = attack(
@@ -106,8 +118,9 @@ def attack_dataset(
                         label_BHW,
                         adversary,
                         measured=measured if judges is model else "dominant",
-                        generator=generator,
+                        generators=generators,
                         inside_BHW=inside_BHW,
+                        working=functools.partial(_told, working, start, len(dataset)),
                     )
                     shown_BCHW, by_loss = found.image_BCHW, found.by_loss
                 part = _scored(judges, shown_BCHW, label_BHW, len(dataset.categories))
@@ -129,6 +142,16 @@ def attack_dataset(
     right_n = np.trace(matrices, axis1=1, axis2=2) / np.maximum(pixels_n, 1)
     losses = {name.removeprefix("loss "): right for name, right in whole.items() if name.startswith("loss ")}
     return AttackedSet(scores, right_n, losses)
+
+
+def _generator(seed: int, identifier: str, device: str) -> torch.Generator:
+    """What draws the random starts of an image, whatever list it stands on."""
+    return torch.Generator(device=device).manual_seed(int(stream(seed, "attack", identifier).integers(2**63)))
+
+
+def _told(working: Working | None, done: int, number: int, share: float) -> None:
+    if working is not None:
+        working(done, number, {"of this batch (%)": 100 * share})
 
 
 def attack_folder(root: Path, adversary: Adversary | None, **identity: object) -> Path:

@@ -132,6 +132,7 @@ def _adaptive(
             measured=measured, crop=crop, seed=asked.seed, device=device_name(asked.device),
             code=(attack_digest(), source_digest()),
         )  # fmt: skip
+        told = reporter(f"{asked.attack if adversary else 'noise'}, epsilon {epsilon:g}", "images")
         attacked = attack_dataset(
             model,
             dataset,
@@ -143,7 +144,8 @@ def _adaptive(
             mean_over=asked.mean_over,
             seed=asked.seed,
             folder=folder,
-            progress=reporter(f"{asked.attack if adversary else 'noise'}, epsilon {epsilon:g}", "images"),
+            progress=told,
+            working=told,
         )
         return attacked.scores[measured].as_json(), 100 * float(attacked.right_n.mean())
 
@@ -164,9 +166,10 @@ def _adaptive(
         )
         metrics, right = left_by(adversary, epsilon)
         by_size[epsilon] = right
-        checks = [noise_is_weaker(right, with_noise) if epsilon else nothing_at_zero(with_noise, right)]
         if epsilon:
-            checks.append(unmasked)
+            checks = [noise_is_weaker(right, with_noise), unmasked]
+        else:
+            checks = [nothing_at_zero(with_noise, right)]
         if len(by_size) > 1:
             least = min(list(by_size)[:-1], key=by_size.__getitem__)
             checks.append(never_helps("epsilon", {least: by_size[least], epsilon: right}))
@@ -244,6 +247,7 @@ def _line(
         "attack": asked.attack,
         "epsilon": epsilon,
         "output": output,
+        "access": None if asked.attack == "noise" else "white-box",  # all are made on this network
         "images": images,
         "steps": steps,
         "mIoU": metrics["mIoU"],

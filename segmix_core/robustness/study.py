@@ -18,6 +18,7 @@ from segmix_core.attacks import Perturbation
 from segmix_core.attacks.adaptive import LOSSES, Adversary, Aim, available_aims, losses_of
 from segmix_core.attacks.sanity import (
     Check,
+    all_hold,
     finite_and_unmasked,
     never_helps,
     noise_is_weaker,
@@ -140,7 +141,6 @@ def run_study(
                 try:
                     clock.look()
                     results.check_appendable(path)
-                    results.read(path)
                     target = Target(request, request_for, clock, reporter)
                     with alone(target.folder):
                         rows = [*target.clean, *_PARTS[part](target, perturbations)]
@@ -173,7 +173,7 @@ def check_study(
     if "universal" in parts and perturbations is not None:
         for universal in UNIVERSALS:
             if universal.file is not None:
-                published(perturbations, universal.file, universal.name)
+                published(perturbations, universal)
 
 
 class Target:
@@ -201,14 +201,18 @@ class Target:
         self.output = request.experiment.method.output()
         self._shared: dict[str, dict[str, Any]] = {}
 
-    def report(self, what: str, unit: str = "images") -> Report:
-        """What is told how far some work at this network is; it ends when the time is up.
+    def shown(self, what: str, unit: str = "images") -> Report:
+        """What is told how far some work at this network is.
 
         Raises:
             OutOfTimeError: there is no time to begin.
         """
         self.clock.look()
-        return self.clock.watched(self.reporter(f"{self.name} seed {self.request.seed}, {what}", unit))
+        return self.reporter(f"{self.name} seed {self.request.seed}, {what}", unit)
+
+    def report(self, what: str, unit: str = "images") -> Report:
+        """The same, for work that ends when the time is up."""
+        return self.clock.watched(self.shown(what, unit))
 
     def another(self, name: str, seed: int | None = None) -> Target:
         """Another network of the same scale and data."""
@@ -326,13 +330,14 @@ def _universal(target: Target, perturbations: Path | None) -> Iterator[dict[str,
         if universal.file is not None:
             if perturbations is None:
                 continue
-            perturbation = published(perturbations, universal.file, universal.name)
+            perturbation = published(perturbations, universal)
         else:
             surrogate = surrogate or target.another("baseline", SURROGATE)
             perturbation = _crafted_on(surrogate, universal.name)
         for way in ways(perturbation, access="transfer", published=universal.file is not None):
             yield from _under(target, way)
-        yield from _under(target, Shown(perturbation), stage=1)
+        for way in ways(perturbation, access="transfer", published=False):
+            yield from _under(target, way, stage=1)
 
 
 def _matrix(target: Target, perturbations: Path | None) -> Iterator[dict[str, Any]]:
@@ -342,7 +347,8 @@ def _matrix(target: Target, perturbations: Path | None) -> Iterator[dict[str, An
         access = "white-box" if name == target.name else "transfer"
         for attack in CRAFTED_ON_EACH:
             perturbation = replace(_crafted_on(source, attack), name=f"{attack} on {name}")
-            yield from _under(target, Shown(perturbation, access=access))
+            for way in ways(perturbation, access=access, published=False):
+                yield from _under(target, way)
 
 
 def _crafted_on(source: Target, attack: str) -> Perturbation:
@@ -477,10 +483,15 @@ def _attacks(target: Target, dataset: SegmentationDataset) -> Iterator[dict[str,
         nothing_at_zero(_right(_scores_of(target, dataset), target.output), _mean(clean)),
         never_helps("epsilon", {epsilon: _mean(one) for epsilon, one in sorted(by_epsilon.items())}),
         never_helps("steps", {study.steps: _mean(by_aim[worst_aim]), study.longer: _mean(longer)}),
-        noise_is_weaker(_mean(by_aim[worst_aim]), _mean(noise[study.at])),
+        all_hold(
+            {
+                f"at {size:g}": noise_is_weaker(_mean(by_epsilon[size]), _mean(noise[size]))
+                for size in study.epsilons
+            }
+        ),
         unbounded_reaches_zero(_mean(unbounded)),
         transfer_is_not_stronger(_mean(by_aim[worst_aim]), _mean(transferred)),
-        _gradients(target, target.model, dataset, worst_aim),
+        _gradients(target, target.model, dataset),
     ]
     checks_by_stage = {1: _stage1_checks(target, dataset, at_stage1), 2: checks}
     for case, attacked in found:
@@ -509,15 +520,13 @@ def _stage1_checks(
     return [
         noise_is_weaker(_mean(by_aim[worst_aim]), _mean(noise)),
         unbounded_reaches_zero(_mean(unbounded)),
-        _gradients(target, target.stage1, dataset, worst_aim),
+        _gradients(target, target.stage1, dataset),
     ]
 
 
 def _attacked(target: Target, dataset: SegmentationDataset, case: _Case) -> AttackedSet:
     on = case.on or target
     model = target.model if case.stage == 2 else target.stage1
-    method = target.request.experiment.method
-    measured = target.output if case.stage == 2 else method.stage1().output()
     source = None if case.on is None else file_digest(on.checkpoint)[:16]
     folder = attack_folder(
         target.folder / "attacks",
@@ -529,20 +538,26 @@ def _attacked(target: Target, dataset: SegmentationDataset, case: _Case) -> Atta
         code=attack_digest(),
     )
     aim = "noise" if case.adversary is None else f"attack on {case.adversary.aim}"
-    report = target.report(f"{aim}, epsilon {case.epsilon:g}")
+    shown = target.shown(f"{aim}, epsilon {case.epsilon:g}")
+    report = target.clock.watched(shown)
     return attack_dataset(
         on.model if case.on is not None else model,
         dataset,
         case.adversary,
         epsilon=case.epsilon,
-        measured=measured,
+        measured=_measured(target, case),
         crop=target.request.eval_crop,
         judges=model,
         device=target.request.device,
         mean_over=target.request.mean_over,
         folder=folder,
         progress=lambda done, number: report(done, number, {}),
+        working=shown,
     )
+
+
+def _measured(target: Target, case: _Case) -> str:
+    return target.output if case.stage == 2 else target.request.experiment.method.stage1().output()
 
 
 def _adaptive_condition(target: Target, case: _Case, checks: Sequence[Check]) -> dict[str, Any]:
@@ -552,6 +567,7 @@ def _adaptive_condition(target: Target, case: _Case, checks: Sequence[Check]) ->
         making |= asdict(case.adversary) | {"losses": list(losses_of(case.adversary))}
     if case.on is not None:
         making["made on"] = {"experiment": case.on.name, "seed": case.on.request.seed}
+    making["measured"] = _measured(target, case)  # the output whose worst iterate counts
     access = None  # of images as they are and of noise, which look at no network
     if case.adversary is not None and case.epsilon > 0:
         access = "white-box" if case.on is None else "transfer"
@@ -588,12 +604,18 @@ def _right(scores: dict[str, Scores], output: str) -> float:
     return 100 * float(right_n.mean())
 
 
-def _gradients(target: Target, model: SourceSeparation, dataset: SegmentationDataset, aim: Aim) -> Check:
+def _gradients(target: Target, model: SourceSeparation, dataset: SegmentationDataset) -> Check:
+    """Of each aim, by the loss that does not jump where a pixel turns wrong."""
     image_BCHW, label_BHW, _ = batch_of(
         dataset, range(min(4, len(dataset))), target.request.eval_crop, target.request.device
     )
     generator = torch.Generator(device=target.request.device).manual_seed(0)
-    return finite_and_unmasked(model, image_BCHW, label_BHW, aim=aim, generator=generator)
+    return all_hold(
+        {
+            f"of {aim}": finite_and_unmasked(model, image_BCHW, label_BHW, aim=aim, generator=generator)
+            for aim in available_aims(model)
+        }
+    )
 
 
 _PARTS: dict[Part, Callable[[Target, Path | None], Iterator[dict[str, Any]]]] = {

@@ -30,10 +30,13 @@ from segmix_core.attacks.uap import UAP, craft_uap
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
-from segmix_core.experiments.robustness import Study
+from segmix_core.experiments.robustness import Study, Universal
 from segmix_core.files import alone, file_digest, replacing
 from segmix_core.models import load_model
 from segmix_core.rng import stream
+
+_ROUNDING = 0.01
+"""Of a published file's largest value."""
 
 Access = str
 Crafting = UAP | GDUAP
@@ -129,7 +132,13 @@ def crafting(
             check_every=study.gd_uap_check_every,
             watched=study.gd_uap_watched,
         )
-    return gd_uap if steps is None else replace(gd_uap, iterations=steps)
+    if steps is None:
+        return gd_uap
+    every = min(gd_uap.check_every, steps)
+    # Looking whether it gets on costs at most as much as crafting.
+    return replace(
+        gd_uap, iterations=steps, check_every=every, watched=max(1, min(gd_uap.watched, every // 2))
+    )
 
 
 def crafted(
@@ -164,6 +173,8 @@ def crafted(
                 state=folder / f"{stem}.state",
                 report=report,
             )
+            if not np.isfinite(made.epsilon):
+                raise InputError(checkpoint, f"{how.name} diverges on it", "name another checkpoint")
             if made.epsilon == 0:
                 raise InputError(checkpoint, f"no step of {how.name} changes this network", "train it longer")
             write_perturbation(path, made)
@@ -179,16 +190,24 @@ def picture_of(perturbation: Perturbation) -> np.ndarray:
     return picture
 
 
-def published(folder: Path, file: str, name: str) -> Perturbation:
+def published(folder: Path, universal: Universal) -> Perturbation:
     """A published perturbation from the folder that a user named.
 
     Raises:
-        InputError: it is not there, or cannot be read.
+        InputError: it is not there, cannot be read, or is not of its published size.
     """
-    path = folder / file
+    assert universal.file is not None
+    path = folder / universal.file
     if not path.is_file():
-        raise InputError(path, "no such perturbation", f"put {file} there, or name no folder")
-    return read_perturbation(path, name=name)
+        raise InputError(path, "no such perturbation", f"put {universal.file} there, or name no folder")
+    found = read_perturbation(path, scale="pixel", name=universal.name)
+    if abs(found.epsilon - universal.epsilon) > _ROUNDING:
+        raise InputError(
+            path,
+            f"its largest value is {found.epsilon:.4g}, and {universal.epsilon:g} of 255 was published",
+            "restore the file as published",
+        )
+    return found
 
 
 @functools.cache
