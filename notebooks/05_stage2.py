@@ -30,6 +30,7 @@ device = "cpu"
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import Markdown
 
 from segmix_core import chapter, losses
 from segmix_core.losses import phantom_activation, stage2_loss
@@ -79,6 +80,13 @@ for name, run in runs.items():
             before, after = run.score(1, output), run.score(2, output)
             lines.append([name, output, f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}"])
 chapter.table(["method", "output", "mIoU after stage 1", "after stage 2", "change"], lines)
+
+# %% mystnb={"figure": {"caption": "Fig. 2 of the paper, drawn from this page's run of CM: the two stages of training. `segmix figure 2` draws it.", "name": "fig-stages"}, "image": {"alt": "A drawing: a blend goes through a shared encoder, two pyramids and the source separation head, each output with its loss; below, a plain image goes through the same encoder and pyramids, and the phantom is silenced."}} tags=["nbval-ignore-output"]
+drawn = setting.figure(2)
+plt.show()
+
+# %% tags=["nbval-ignore-output"]
+Markdown(f"Which images: {drawn.rule}.")
 
 # %% [markdown]
 # Two things to look for in the second table. The baseline gets the same number of fine-tuning steps at the same lower rate: whatever

@@ -54,6 +54,13 @@ Markdown(
     "**No ranking follows from one seed**: a verdict needs three seeds and a paired interval."
 )
 
+# %% mystnb={"figure": {"caption": "Fig. 1 of the paper, drawn from this page's runs: both ways of blending two images, and what the five methods say of an evaluation image. `segmix figure 1` draws it.", "name": "fig-overview"}, "image": {"alt": "A drawing: two clusters of images and a blend of one from each; a co-occurrence matrix, a batch with scores, and a blend of its best pair; below, an image, its labels and five predictions."}} tags=["nbval-ignore-output"]
+drawn = setting.figure(1)
+plt.show()
+
+# %% tags=["nbval-ignore-output"]
+Markdown(f"Which images: {drawn.rule}.")
+
 # %% [markdown]
 # ## Table 1, printed beside measured
 

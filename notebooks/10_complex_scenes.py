@@ -275,7 +275,13 @@ for axis in (left, right):
     axis.invert_xaxis()
 plt.show()
 
+# %% mystnb={"figure": {"caption": "Fig. 5 from committed rows, the first reading: mIoU on evaluation images all of whose pairs occur together in fewer training images than the threshold. Means over seeds with 95 % intervals where there are several; n counts images.", "name": "fig-rare-rows"}, "image": {"alt": "A panel for each setting: mIoU over the threshold for the methods, with bands where there are several seeds."}}
+figures.rare_curves(results.read_all())
+plt.show()
+
 # %% [markdown]
+# Where the threshold is low, n is small, and a curve is a few images' luck; the bands, which are over seeds, do not show it.
+#
 # ## What the committed rows say
 #
 # The runs above are one seed each at this page's scale. Other runs are committed as rows, some with several seeds.

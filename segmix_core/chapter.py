@@ -19,6 +19,7 @@ from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop
 from segmix_core.experiments import METHODS, Scale, find_experiment, find_scale
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
+from segmix_core.paper_figures import Drawn, draw
 from segmix_core.records import Batch
 from segmix_core.report.figures import use_book_style
 from segmix_core.request import Request, batches_of, check_device, data_of
@@ -91,6 +92,10 @@ class Chapter:
         """The run from the cache, trained now if it is not there."""
         request = self.request(experiment)
         return Run(request, *cached_run(request))
+
+    def figure(self, number: int) -> Drawn:
+        """A figure of the paper, drawn from this chapter's runs."""
+        return draw(number, lambda name, seed: replace(self.request(name), seed=seed), (self.seed,))
 
     def salient_run(self, experiment: str) -> Run:
         """The same, trained and measured on generated salient objects (Table 7), whatever the data set."""

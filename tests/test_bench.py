@@ -11,6 +11,7 @@ from segmix_core import bench
 from segmix_core.errors import InputError
 
 TINY = {
+    "attack": {"scale": "smoke", "batch": 2, "rounds": 1},
     "clusters": {"images": 60, "batch": 4, "rounds": 1},
     "confusion": {"images": 2, "height": 40, "width": 50, "rounds": 1},
     "input": {"images": 2, "height": 40, "width": 50, "size": 48, "rounds": 1},
