@@ -94,8 +94,9 @@ def mean_of(values):
 
 # Universal perturbations: points lost after either stage, mean over those that all methods were shown.
 studied = {name: of for name, of in settings_of(rows).items() if any(row["condition"] for row in of)}
-lost, shown_to_all = {}, {}
+lost, shown_to_all, cost = {}, {}, {}
 for name, of in studied.items():
+    cost[name] = {one.images for stage in (1, 2) for one in drops(of, stage=stage) if one.seeds}
     taken = {
         (stage, one.experiment, one.perturbation): {
             number: one.clean[number] - one.attacked[number] for number in one.seeds
@@ -417,7 +418,13 @@ chapter.table(
 # so that what stage 2 does to *it* is not the merit of silence; the last column takes it off.
 
 # %% mystnb={"figure": {"caption": "Points of mIoU lost under universal perturbations, mean over those that every method of a setting was shown: rings after stage 1, dots after stage 2, one for each seed. Left is better.", "name": "fig-stage-universal"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the points lost before and after stage 2; or the words not measured yet."}}
-figures.stage_points(lost, unit="points of mIoU lost")
+figures.stage_points(
+    {
+        f"{name}; n = {' or '.join(map(str, sorted(cost[name])))} images, {len(shown_to_all[name])} perturbations": found
+        for name, found in lost.items()
+    },
+    unit="points of mIoU lost",
+)
 plt.show()
 
 # %%
@@ -458,7 +465,15 @@ Markdown(
 # The same for attacks that see the network they attack. For each seed the aim at an output that leaves least counts: of $S_t$, $S_{ss}$ and both. Here above zero is better: more is left.
 
 # %% mystnb={"figure": {"caption": "mIoU left under adaptive attacks of one size: rings after stage 1, dots after stage 2, one for each seed. Right is better. Methods on which a sanity check failed are left out.", "name": "fig-stage-adaptive"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the mIoU left before and after stage 2; or the words not measured yet."}}
-figures.stage_points({name: found for name, found in left.items() if found}, unit="mIoU left (%)")
+figures.stage_points(
+    {
+        f"{name}; n = {one.images} images, {one.steps} steps a loss, up to {one.passes} passes an image": found
+        for name, found in left.items()
+        if found
+        for one in [max(attacked_curves[name], key=lambda curve: curve.passes)]
+    },
+    unit="mIoU left (%)",
+)
 plt.show()
 
 # %%

@@ -48,9 +48,11 @@ from segmix_core.request import (
 )
 from segmix_core.rng import stream
 from segmix_core.subsets import build_subsets
-from segmix_core.training import Pretraining, pretrain, train, write_encoder
+from segmix_core.training import Pretraining, begin_after_stage1, pretrain, train, write_encoder
 
 CACHE = results.REPOSITORY / "data" / "cache"
+STAGE1_KEY = "stage1.key"
+"""In a run's folder: a digest of everything that decides its stage 1, which other runs may share."""
 
 Report = Callable[[int, int, dict[str, float]], None]
 
@@ -68,6 +70,7 @@ def train_and_measure(
     progress: Callable[[int, int], None] | None = None,
     results_file: Path | None = None,
     seconds: float | None = None,
+    stage1: Path | None = None,
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Train both stages, measure the network after each, and add the rows to `folder`/rows.jsonl.
 
@@ -77,6 +80,7 @@ def train_and_measure(
         progress: told how far the data are made, where they are made on first use.
         results_file: also append the rows here.
         seconds: training stops at a checkpoint once so many have passed.
+        stage1: the `stage1.pt` of another run that has the same stage 1, to begin from its end.
 
     Returns:
         The checkpoint and the rows.
@@ -115,6 +119,8 @@ def train_and_measure(
     # What the run is, to read; and a folder that cannot be written is found now, not after hours.
     if not checkpoint.exists():
         write_text(folder / "run.json", json.dumps(plan.identity(), indent=2) + "\n")
+        if stage1 is not None:
+            begin_after_stage1(stage1, folder, plan.identity())
     with _stopping(None if seconds is None else seconds - (time.monotonic() - began)) as stopping:
         train(
             plan,
@@ -122,7 +128,7 @@ def train_and_measure(
             batches,
             matrix_NN,
             folder=folder,
-            resume=resume,
+            resume=resume or stage1 is not None,
             report=report,
             stopping=stopping,
         )
@@ -176,10 +182,15 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 def run_folder(request: Request, dataset_digest: str) -> Path:
     """Where a run lives in the cache: a folder named after everything that decides its numbers."""
+    digest = _digest_of(request, dataset_digest, request.experiment.method, request.eval_split)
+    return CACHE / f"{request.scale.name}-{request.experiment.name.replace('/', '-')}-{request.seed}-{digest}"
+
+
+def _digest_of(request: Request, dataset_digest: str, method: Method, eval_split: str | None) -> str:
     identity = {
-        "method": request.experiment.digest(),
+        "method": Experiment(name="", method=method).digest(),
         "scale": request.scale.digest(),
-        "data": [request.dataset, dataset_digest, request.split, request.eval_split],
+        "data": [request.dataset, dataset_digest, request.split, eval_split],
         "seed": request.seed,
         "device": device_name(request.device),
         "precision": precision_of(request),
@@ -187,8 +198,21 @@ def run_folder(request: Request, dataset_digest: str) -> Path:
         "mean_over": request.mean_over,
         "source": source_digest(),
     }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    return CACHE / f"{request.scale.name}-{request.experiment.name.replace('/', '-')}-{request.seed}-{digest}"
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _stage1_key(request: Request, dataset_digest: str) -> str:
+    everywhere = replace(request, mean_over=None)
+    return _digest_of(everywhere, dataset_digest, request.experiment.method.stage1(), None)
+
+
+def _shared_stage1(key: str) -> Path | None:
+    """The end of the stage 1 of another run in the cache whose stage 1 has this key."""
+    for path in sorted(CACHE.glob(f"*/{STAGE1_KEY}")):
+        stage1 = path.with_name("stage1.pt")
+        if stage1.exists() and path.read_text(encoding="utf-8") == key:
+            return stage1
+    return None
 
 
 @functools.cache
@@ -211,6 +235,8 @@ def cached_run(
 ) -> tuple[Path, list[dict[str, Any]]]:
     """The run of a request from the cache; trained now if it is not there, resumed if it is half there.
 
+    Where another run in the cache has the same stage 1, it goes on from the end of that.
+
     Args:
         report, progress, seconds: see `train_and_measure`.
     """
@@ -223,7 +249,13 @@ def cached_run(
             return folder / "checkpoint.pt", results.read(folder / "rows.jsonl")
         if seconds is not None:
             seconds -= time.monotonic() - began
-        return train_and_measure(request, folder, resume=True, report=report, seconds=seconds)
+        key = _stage1_key(request, training.digest())
+        shared = None
+        if request.start is None and not (folder / "checkpoint.pt").exists():
+            shared = _shared_stage1(key)
+        found = train_and_measure(request, folder, resume=True, report=report, seconds=seconds, stage1=shared)
+        write_text(folder / STAGE1_KEY, key)
+        return found
 
 
 def pretrain_encoder(

@@ -4,6 +4,7 @@ import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,15 @@ from segmix_core.experiments import METHODS, TABLES, Row, Scale, find_experiment
 from segmix_core.experiments.scales import SCALES, SMOKE
 from segmix_core.report import measured
 from segmix_core.request import Request, data_of
-from segmix_core.run import Ran, append_missing, on_data, run_tables, train_and_measure, training_runs
+from segmix_core.run import (
+    Ran,
+    append_missing,
+    on_data,
+    row_key,
+    run_tables,
+    train_and_measure,
+    training_runs,
+)
 from segmix_core.training import TrainingBatches
 
 TINY = replace(
@@ -248,6 +257,38 @@ def test_fine_tuning_goes_on_from_a_checkpoint(root: Path, tmp_path: Path) -> No
     assert not (tmp_path / "third" / "run.json").exists()
     with pytest.raises(InputError, match="another architecture"):
         requests.model_of(replace(second, experiment=METHODS["baseline"]), 21)
+
+
+def test_runs_with_one_stage_1_train_it_once_and_find_the_same(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+
+    def ask(name: str, **changes: Any) -> Request:
+        return replace(request_for(name, "voc2012"), root=root, split="train", **changes)
+
+    def steps_of(request: Request) -> tuple[list[int], list[dict[str, Any]]]:
+        told: list[int] = []
+        _, rows = run.cached_run(request, report=lambda step, steps, terms: told.append(step))
+        return told, rows
+
+    names = ("sourcesep-cm", "table8/sourcesep-cm-without-ppa", "table8/sourcesep-cm-without-dn")
+    told = {name: steps_of(ask(name)) for name in names}
+    assert [steps for steps, _ in told.values()] == [[2, 3], [3], []]
+    for name in names[1:]:
+        _, alone = train_and_measure(ask(name), tmp_path / name.replace("/", "-"))
+        for ours, theirs in zip(told[name][1], alone, strict=True):
+            assert ours["metrics"] == theirs["metrics"]
+            assert (ours["experiment"], ours["method_digest"]) == (name, find_experiment(name).digest())
+            assert row_key(ours) == row_key(theirs)
+    # Another seed, start or method begins anew.
+    assert steps_of(ask(names[1], seed=1))[0] == [2, 3]
+    assert steps_of(ask("sourcesep-cc"))[0] == [2, 3]
+    # A refused run leaves no folder behind.
+    before = sorted((tmp_path / "cache").iterdir())
+    with pytest.raises(InputError, match="mean 'person'"):
+        run.cached_run(ask(names[0], mean_over=("persn",)))
+    assert sorted((tmp_path / "cache").iterdir()) == before
 
 
 def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(

@@ -69,6 +69,26 @@ def restore(
     return Progress(**content["progress"])
 
 
+def begin_after_stage1(stage1: Path, folder: Path, identity: dict[str, Any]) -> None:
+    """Write the checkpoint of a run that stands at the end of a stage 1 that another run shares with it.
+
+    Stage 2 begins from the weights alone: what follows is what it would be after a stage 1 of its own.
+
+    Args:
+        stage1: the other run's `stage1.pt`; the caller knows that the two agree up to there.
+        identity: of the run that begins.
+
+    Raises:
+        InputError: the file is damaged, or is not about the end of this stage 1.
+    """
+    content = read_checkpoint(stage1)
+    if content["progress"]["step"] != identity["stage1_steps"]:
+        raise InputError(stage1, "is not the end of this stage 1", "remove it")
+    for name in ("stage1.pt", "checkpoint.pt"):
+        with replacing(folder / name) as temporary:
+            torch.save(content | {"identity": identity}, temporary)
+
+
 def _differences(stored: dict[str, Any], asked: dict[str, Any], within: str = "") -> Iterator[str]:
     # A group, such as the method, is held against its whole: factors at their default are not written.
     for key in (asked | stored) if within else asked:
