@@ -445,8 +445,8 @@ def passes(of, aims, stage1):
     together = sum(1 if aim == "phantom" else len(LOSSES) for aim in aims)
     sizes = len([epsilon for epsilon in of.epsilons if epsilon != of.at])
     each = of.steps * (together + len(LOSSES) * (sizes + 1) + 1) + len(LOSSES) * of.longer
-    # Unbounded, with one loss: once after each stage.
-    return each + of.steps * (together if stage1 else len(LOSSES)) + of.steps
+    # Unbounded, with one loss: once after each stage; and a single step at size 0.
+    return each + of.steps * (together if stage1 else len(LOSSES)) + of.steps + 1
 
 
 chapter.table(
@@ -549,7 +549,7 @@ tables(["check", "after stage", "method", "seed", "", "found"], numbers)
 # %% [markdown]
 # ## What is left, by size
 
-# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at each size the worst aim; where all aims were tried, the worst of them for each image. Bands: 95 % intervals over seeds. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at one size all aims were tried, and the worst of them counts for each image; elsewhere the aim that was worst there. Bands: 95 % intervals over seeds. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
 figures.epsilon_curves(found)
 plt.show()
 

@@ -622,6 +622,7 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
         start=getattr(options, "start", None),
         mean_over=options.categories,
         workers=options.workers,
+        chosen_encoder=options.backbone is not None,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segmix_core.errors import InputError, WorkError
@@ -73,27 +73,32 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: the folder cannot be made or written to.
     """
-    made = not folder.exists()
     lock = folder / ".lock"
     while True:
+        made = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             handle = lock.open("w")
+        except FileNotFoundError:  # taken away in between, by a process whose block failed
+            continue
         except OSError as error:
             raise InputError(
                 folder, f"cannot write here ({error.strerror})", "name another folder"
             ) from error
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if lock.exists() and os.path.samestat(os.fstat(handle.fileno()), lock.stat()):
-            break
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle.fileno()), lock.stat()):
+                break
         handle.close()  # whoever held it failed, and took the folder away
     with handle:
         try:
             yield
         except BaseException:
-            if made and [path.name for path in folder.iterdir()] == [lock.name]:
-                lock.unlink()
-                folder.rmdir()
+            if made:
+                with suppress(OSError):  # somebody else begins in it just now
+                    if [path.name for path in folder.iterdir()] == [lock.name]:
+                        lock.unlink()
+                        folder.rmdir()
             raise
 
 

@@ -124,7 +124,7 @@ def published_epoch(pairing: Pairing, presence: np.ndarray) -> int:
     """Images in one epoch of the published method.
 
     Categorical clusters are blended once and stored: each image, for each of its categories, with a partner
-    from the cluster of each of the N - 1 others (section 3.1.1). Every other pairing passes through the
+    from the cluster of each of the 19 others of VOC (section 3.1.1). Every other pairing passes through the
     images themselves. Trained here, both see as many images (R14).
 
     Args:

@@ -51,6 +51,8 @@ class Request:
     start: Path | None = None  # a checkpoint whose network stage 2 goes on from, without stage 1
     mean_over: tuple[str, ...] | None = None
     workers: int = 0
+    chosen_encoder: bool = False  # the scale's encoder was asked for: a table's blocks have no say
+    for_server: bool = False  # fine-tuned for PASCAL's test server (Table 2)
 
     @property
     def eval_crop(self) -> int:

@@ -372,11 +372,9 @@ def run_tables(
     for seed in seeds:
         wanted, elsewhere = training_runs(declared, functools.partial(request_for, seed=seed))
         if not wanted and elsewhere:
-            _, data = elsewhere[0]
+            needs = " or ".join(dict.fromkeys(_NEEDS[data] for _, data in elsewhere))
             asked = request_for(declared[0].experiment.name, seed=seed).dataset
-            raise InputError(
-                " ".join(names), f"is about {_NEEDS[data]}, not {asked}", "give --dataset and --root"
-            )
+            raise InputError(" ".join(names), f"is about {needs}, not {asked}", "give --dataset and --root")
         ran.left += [f"{experiment.name} {seed} (needs {_NEEDS[data]})" for experiment, data in elsewhere]
         for request in wanted:
             asked_for = request_for(request.experiment.name, seed=seed)
@@ -390,9 +388,10 @@ def run_tables(
             path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
             results.check_appendable(path)
             try:
-                if request.split == TRAINVAL:
-                    ran.done.append(f"{name}: {submit_run(request, asked_for, **how)}")
-                elif path.exists() and is_measured(request, results.read(path)):
+                if request.for_server:
+                    ran.archives.append(str(submit_run(request, asked_for, **how)))
+                    ran.done.append(name)
+                elif path.exists() and is_measured(request, results.read(path), progress=progress):
                     ran.held.append(name)
                     continue
                 else:
@@ -413,9 +412,9 @@ class Ran:
     done: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)  # by the results file already
     left: list[str] = field(default_factory=list)  # for want of time or of data
+    archives: list[str] = field(default_factory=list)  # for PASCAL's server, of what is done for Table 2
 
 
-TRAINVAL = "trainval"
 _NEEDS: dict[Data, str] = {
     "voc": "voc2012 or silhouettes",
     "voc-test": "voc2012 with its test images",
@@ -437,8 +436,16 @@ def _name_of(request: Request, asked: Request) -> str:
     return "".join(parts)
 
 
-def is_measured(request: Request, rows: list[dict[str, Any]]) -> bool:
-    """Whether rows hold what a request's method reports, on each set that it is measured on."""
+def is_measured(
+    request: Request,
+    rows: list[dict[str, Any]],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> bool:
+    """Whether rows hold what a request's method reports, on each set that it is measured on.
+
+    The pseudo-categories of generated salient objects follow from scale and seed: they are not made for this.
+    """
     method = request.experiment.method
     own = {
         "seed": request.seed,
@@ -459,8 +466,9 @@ def is_measured(request: Request, rows: list[dict[str, Any]]) -> bool:
     ]
     if not found:
         return False
-    training, evaluations = data_of(request)
-    held = {row["eval_digest"] for row in found if row["dataset_digest"] == training.digest()}
+    training, evaluations = data_of(request, progress=progress)
+    follows = request.dataset == "silhouettes-saliency" and request.root is None and request.pseudo is None
+    held = {row["eval_digest"] for row in found if follows or row["dataset_digest"] == training.digest()}
     return {one.digest() for one in evaluations} <= held
 
 
@@ -515,8 +523,8 @@ def training_runs(
 
 
 def with_encoder(request: Request, backbone: str) -> Request:
-    """The request with the encoder of a table's row at paper scale, unless another was asked for (R25)."""
-    if request.scale != SCALES["paper"]:
+    """The request with the encoder of a table's row at paper scale, unless one was asked for (R25)."""
+    if request.scale != SCALES["paper"] or request.chosen_encoder:
         return request
     return replace(request, scale=replace(request.scale, backbone=backbone))
 
@@ -524,7 +532,7 @@ def with_encoder(request: Request, backbone: str) -> Request:
 def on_data(request: Request, data: Data) -> Request | None:
     """The request on the kind of data that a row is about; None where its data set is of another kind."""
     if data == "voc-test" and request.dataset == "voc2012" and _has_test(request.root):
-        return replace(request, split=TRAINVAL, eval_split=None)
+        return replace(request, split="trainval", eval_split=None, for_server=True)
     kinds: dict[str, Data] = {"coco": "coco", "duts": "ecssd", "silhouettes-saliency": "ecssd"}
     kind = kinds.get(request.dataset, "voc")
     if kind == data or (data == "context" and request.dataset == "silhouettes"):
@@ -554,7 +562,7 @@ def judge_claims(rows: list[dict[str, Any]]) -> list[Judged]:
         drawn = over_seeds(pairing, presence, 16, seeds=range(5), batches=100)
         pairs[experiment, NEVER_MEET] = {seed: 100 * one.never_meet for seed, one in enumerate(drawn)}
         pairs[experiment, BIAS] = {seed: 100 * one.bias for seed, one in enumerate(drawn)}
-        pairs[experiment, EPOCH] = dict.fromkeys(range(5), published_epoch(pairing, presence) / 1000)
+        pairs[experiment, EPOCH] = {0: published_epoch(pairing, presence) / 1000}
     return judge(rows, pairs=pairs)
 
 

@@ -10,9 +10,10 @@ from test_results import ATTACKED, ROW
 
 from segmix_core.data.label_table import read_label_table
 from segmix_core.experiments import METHODS, find_experiment
+from segmix_core.experiments.paper import COMPANIONS
 from segmix_core.metrics import ImageConfusions, save_confusions
 from segmix_core.pairing_statistics import published_epoch
-from segmix_core.report.claims import BIAS, CLAIMS, IMAGES_NEEDED, NEVER_MEET, judge, printed_value
+from segmix_core.report.claims import BIAS, CLAIMS, EPOCH, IMAGES_NEEDED, NEVER_MEET, judge, printed_value
 from segmix_core.run import judge_claims
 
 SEEDS = (0, 1, 2)
@@ -176,8 +177,11 @@ def test_the_cost_of_clusters_is_the_stored_set_of_blends() -> None:
     assert published_epoch("clusters", presence) == 15_555 * 19 == 295_545
     assert published_epoch("cooccurrence", presence) == len(presence) == 10_582
     (found,) = [one for one in judge_claims([]) if one.claim.number == 13]
-    assert (found.verdict, found.setting) == ("supported", "label statistics of VOC")
+    assert (found.verdict, found.setting) == ("by construction", "label statistics of VOC")
     assert found.findings[0].mean == pytest.approx(284.963)
+    assert (found.findings[0].holds, found.findings[0].half_width_95) == ("counted", None)
+    fewer = {("sourcesep-cc", EPOCH): {0: 1.0}, ("sourcesep-cm", EPOCH): {0: 2.0}}
+    assert verdict_on(13, [], pairs=fewer).verdict == "not supported"
 
 
 def test_attacked_rows_are_in_no_clean_contrast() -> None:
@@ -287,6 +291,38 @@ def test_images_that_disagree_leave_it_undecided(tmp_path: Path) -> None:
     assert found.findings[0].holds == "undecided"
     without = [row | {"per_image": None} for row in rows]
     assert verdict_on(1, without).findings[0].holds == "yes"
+
+
+def test_a_subset_and_a_category_are_what_the_bootstrap_counts(tmp_path: Path) -> None:
+    """CM is better on horses beside a person, worse on all images: only the subset may be counted."""
+    images, beside = 40, 20
+    subsets = {}
+    for thing in COMPANIONS:
+        subsets[f"with-person/{thing}"] = np.arange(images) < beside
+        subsets[f"alone/{thing}"] = np.arange(images) < 1  # one image decides nothing
+    rows = []
+    for name, right in (("sourcesep-cm", (90, 10)), ("baseline", (60, 80)), ("sourcesep-cc", (50, 50))):
+        matrices = np.zeros((images, 6, 6), dtype=np.int64)
+        for category in range(1, 6):
+            matrices[:beside, category, category] = right[0]
+            matrices[beside:, category, category] = right[1]
+            matrices[:, category, 0] = 100 - matrices[:, category, category]
+        confusions = ImageConfusions(
+            ids=tuple(map(str, range(images))),
+            categories=("background", *COMPANIONS),
+            matrices={"stage2 dominant": matrices},
+            subsets=subsets,
+        )
+        save_confusions(tmp_path / f"{name}.npz", confusions)
+        rows += rows_of(name, 1.0, 1.0, 1.0, per_image=str(tmp_path / f"{name}.npz"), eval_images=images)
+    for number, row in enumerate(rows):
+        row["metrics"] = row["metrics"] | {"iou_per_category": {}, "mIoU": 1.0 + number}
+    beside_person, alone, _ = verdict_on(4, rows).findings
+    assert beside_person.mean == pytest.approx(30)
+    assert beside_person.images == pytest.approx((30, 30))
+    assert (beside_person.fewest, beside_person.holds) == (20, "yes")
+    assert (alone.fewest, alone.holds) == (1, "undecided")
+    assert alone.mean == pytest.approx(30)
 
 
 def test_the_printed_numbers_contradict_two_claims_by_themselves() -> None:

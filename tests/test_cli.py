@@ -430,15 +430,20 @@ def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
     out = tmp_path / "rows.jsonl"
     command = ("run", "table1", "--scale", "smoke", *data(root), "--out", out, "--json")
     names = [f"{name} 0" for name in METHODS]
-    assert segmix(*command, "--budget", "0s").document() == {"done": [], "held": [], "left": names}
+    assert segmix(*command, "--budget", "0s").document() == {
+        "done": [],
+        "held": [],
+        "left": names,
+        "archives": [],
+    }
     assert not out.exists()
     with monkeypatch.context() as ticking:
         ticking.setattr(run, "time", SimpleNamespace(monotonic=itertools.count(0, 10).__next__))
         # 10 s are spent when the first run begins; it takes 10 s, so at 30 s another would end at 40 s.
         once = segmix(*command, "--budget", "39s").document()
-    assert once == {"done": names[:1], "held": [], "left": names[1:]}
+    assert once == {"done": names[:1], "held": [], "left": names[1:], "archives": []}
     assert {row["experiment"] for row in results.read(out)} == {"baseline"}
-    assert segmix(*command).document() == {"done": names[1:], "held": names[:1], "left": []}
+    assert segmix(*command).document() == {"done": names[1:], "held": names[:1], "left": [], "archives": []}
     rows = results.read(out)
     assert [(row["experiment"], row["stage"], row["output"]) for row in rows if row["reported"]] == [
         (name, 2, "dominant") for name in METHODS
@@ -451,7 +456,7 @@ def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
 
     monkeypatch.setattr(run, "train", fail)
     before = out.read_bytes()
-    assert segmix(*command).document() == {"done": [], "held": names, "left": []}
+    assert segmix(*command).document() == {"done": [], "held": names, "left": [], "archives": []}
     assert out.read_bytes() == before
     # Another file takes the runs from the cache; another seed, precision or mean is not held by this one.
     elsewhere = tmp_path / "elsewhere.jsonl"
@@ -477,7 +482,7 @@ def test_a_run_that_outlasts_the_budget_stops_at_a_checkpoint_and_is_gone_on_wit
     command = ("run", "table1", "--scale", "short", *data(root), "--out", out, "--budget", "1h", "--json")
     for step in (10, 30):  # nobody asks at 20, the end of stage 1
         left = [f"{name} 0" for name in METHODS]
-        assert segmix(*command).document() == {"done": [], "held": [], "left": left}
+        assert segmix(*command).document() == {"done": [], "held": [], "left": left, "archives": []}
         (checkpoint,) = (tmp_path / "cache").rglob("checkpoint.pt")  # no other run was begun
         assert read_checkpoint(checkpoint)["progress"]["step"] == step
         assert not out.exists()
@@ -491,7 +496,9 @@ def test_a_budget_has_units(text: str, seconds: float) -> None:
 def test_claims_have_verdicts() -> None:
     document = segmix("claims", "--json").document()["claims"]
     assert {one["claim"] for one in document} == set(range(1, 16))
-    assert {one["verdict"] for one in document} <= {"supported", "not supported", "undecided", "not measured"}
+    assert {one["verdict"] for one in document} <= {
+        *("supported", "not supported", "undecided", "by construction", "not measured")
+    }
     biased = next(one for one in document if one["claim"] == 15)
     assert (biased["verdict"], biased["contrasts"][0]["seeds"]) == ("not supported", 5)
     assert len(segmix("claims").out.splitlines()) == len(document)
@@ -625,6 +632,7 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("run", "figure3", "DATA"), ("has no rows", "segmix figure 3")),
         (("run", "table2", "DATA"), ("is about voc2012 with its test images, not voc2012",)),
         (("run", "table3", "DATA"), ("is about coco, not voc2012",)),
+        (("run", "table1", "DATA", "--split", "trainval"), ("trainval",)),
         (("run", "table1", "DATA", "--seeds", "0,x"), ("--seeds",)),
         (("run", "table1", "DATA", "--budget", "5 days"), ("--budget",)),
         (("run", "table1", "DATA", "--out", "FILE/rows.jsonl"), ("cannot be written",)),

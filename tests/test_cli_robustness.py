@@ -440,14 +440,14 @@ def test_table_6_stands_beside_what_was_measured(
     clean, universal = [f"{name} 0" for name in METHODS], [f"universal {name} 0" for name in METHODS]
     unnamed = ["published perturbations (need --perturbations)"]
     nothing = segmix(*command, *names, "--budget", "0s").document()
-    assert nothing == {"done": [], "held": [], "left": clean + universal + unnamed}
+    assert nothing == {"done": [], "held": [], "left": clean + universal + unnamed, "archives": []}
     said = segmix(*command, *names, "--perturbations", files)
-    assert said.document() == {"done": clean + universal, "held": [], "left": []}
+    assert said.document() == {"done": clean + universal, "held": [], "left": [], "archives": []}
     assert "uap-resnet152 shuffled: 4/4 images, " in said.err
     assert "baseline seed 1000: 2/2 steps, " in said.err
     before = out.read_bytes()
     again = segmix(*command, *names, "--perturbations", files)
-    whole = {"done": universal, "held": clean, "left": []}
+    whole = {"done": universal, "held": clean, "left": [], "archives": []}
     assert (again.document(), out.read_bytes()) == (whole, before)
     rows = results.read(out)
     monkeypatch.setattr(results, "read_all", lambda folder=None: rows)

@@ -511,9 +511,10 @@ def test_check_reads_every_perturbation_of_a_folder(tmp_path: Path) -> None:
     v = np.zeros((1, 3, 8, 8), dtype=np.float32)
     v[..., 0] = 10
     np.save(tmp_path / "a.npy", v)
+    scipy.io.savemat(tmp_path / "ResNet-152.mat", {"r": np.full((8, 8, 3), 50.0, dtype=np.float32)})
     np.save(tmp_path / "b.npy", v[0, 0])
     np.save(tmp_path / "c.npy", v * np.nan)
     (tmp_path / "readme.txt").write_text("no perturbation")
     found = check("uap", tmp_path)
-    assert found.files == 3
-    assert [Path(one.path).name for one in found.problems] == ["b.npy", "c.npy"]
+    assert found.files == 4
+    assert [Path(one.path).name for one in found.problems] == ["ResNet-152.mat", "b.npy", "c.npy"]

@@ -100,8 +100,15 @@ def test_at_paper_scale_each_block_trains_its_encoder() -> None:
         (backbone, name) for backbone in ("resnet50", "resnet101") for name in METHODS
     ]
     assert trained(TINY, 1) == [(TINY.backbone, name) for name in METHODS]
-    asked = replace(SCALES["paper"], backbone="resnet50")
-    assert trained(asked, 1) == [("resnet50", name) for name in METHODS]
+    for backbone in ("resnet50", "resnet101"):
+        asked = replace(SCALES["paper"], backbone=backbone)
+        wanted, _ = training_runs(
+            TABLES[1],
+            lambda name, asked=asked: replace(request_for(name, "voc2012"), scale=asked, chosen_encoder=True),
+        )
+        assert [(one.scale.backbone, one.experiment.name) for one in wanted] == [
+            (backbone, name) for name in METHODS
+        ]
     # Stage 1 alone is read off the whole run of the same encoder.
     assert ("resnet50", "table9/baseline-stage1") not in trained(SCALES["paper"], 1, 11)
     (salient, *_), _ = training_runs(
@@ -314,9 +321,8 @@ def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(
     ran = run_tables(["table2"], asked, seeds=[0], results_file=out)
     assert (ran.left, ran.held, len(ran.done)) == ([], [], len(METHODS))
     assert not out.exists()  # the server alone can measure
-    for name, line in zip(METHODS, ran.done, strict=True):
-        said, _, archive = line.partition(": ")
-        assert said == f"{name} 0 on trainval"
+    assert ran.done == [f"{name} 0 on trainval" for name in METHODS]
+    for archive in ran.archives:
         with tarfile.open(archive) as opened:
             assert opened.getnames() == ["results/VOC2012/Segmentation/comp6_test_cls/test_0000.png"]
         tuned = requests.read_checkpoint(Path(archive).with_name("checkpoint.pt"))

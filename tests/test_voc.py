@@ -445,3 +445,10 @@ def test_check_reads_test_images_without_label_maps(tiny_voc: Path) -> None:
     write_label(tiny_voc / "SegmentationClass" / f"{names[0]}.png", np.zeros((16, 20), dtype=np.uint8))
     said = [one.problem for one in check("voc2012", tiny_voc).problems]
     assert said == ["is on list test and does not exist"]  # a list with any label map has to have them all
+
+
+def test_check_calls_an_empty_test_list_a_problem(tiny_voc: Path) -> None:
+    write_list(tiny_voc, "test")
+    found = check("voc2012", tiny_voc)
+    assert found.files > 0
+    assert [one.problem for one in found.problems] == ["the list is empty"]

@@ -23,6 +23,7 @@ from segmix_core.data.sbd import check_sbd
 from segmix_core.data.voc import lists_of, read_ids, year_folder
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
+from segmix_core.experiments.robustness import UNIVERSALS
 from segmix_core.records import IGNORE_INDEX
 
 CHECKED = (*VOC_LAYOUT, "coco", "sbd", "duts", "ecssd", "outofcontext", "unrel", "uap")
@@ -73,10 +74,10 @@ def check(
     opened: dict[str, SegmentationDataset] = {}
     pictures: list[Path] = []
     for split in names:
-        if split == "test" and (unlabelled := _without_labels(root, split)):
-            pictures += unlabelled
-            continue
         try:
+            if split == "test" and (unlabelled := _without_labels(root, split)):
+                pictures += unlabelled
+                continue
             opened[split] = open_dataset(dataset, root, split, need_images=False)
         except InputError as error:
             note(error)
@@ -128,13 +129,20 @@ def _without_labels(root: Path, split: str) -> list[Path]:
 
 
 def _check_perturbations(root: Path, *, progress: Callable[[int, int], None] | None) -> Checked:
-    """Read every universal perturbation of a folder."""
+    """Read every universal perturbation of a folder; those of Table 6 have to be of their published size."""
     from segmix_core.attacks import FORMS, read_perturbation  # which needs torch
+    from segmix_core.robustness.universal import published
 
-    paths = sorted(path for path in root.iterdir() if path.suffix in FORMS) if root.is_dir() else []
+    of_table6 = {one.file: one for one in UNIVERSALS if one.file is not None}
+
+    def read(path: Path) -> object:
+        known = of_table6.get(path.name)
+        return read_perturbation(path) if known is None else published(root, known)
+
+    paths = sorted(path for path in root.iterdir() if path.suffix.lower() in FORMS) if root.is_dir() else []
     if not paths:
         raise InputError(root, f"holds no file of the form {', '.join(FORMS)}", "give the folder of them")
-    return check_files(paths, read_perturbation, progress=progress)
+    return check_files(paths, read, progress=progress)
 
 
 def _beside(listed: SegmentationDataset, identifier: str) -> Iterator[tuple[Path, Callable[[], object]]]:

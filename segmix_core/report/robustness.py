@@ -77,11 +77,10 @@ class Curve:
     experiment: str
     images: int
     steps: int
-    passes: int  # forward and backward, for each image at most: of every attack of the study together
+    passes: int  # forward and backward, for each image at most: of all attacks of one network's study
     at: float  # epsilon at which aims, transfer and longer attacks are compared
-    by_epsilon: dict[
-        float, BySeed
-    ]  # the worst aim: at `at` of each image, elsewhere the worst there; 0: none
+    # At `at` the worst aim of each image, elsewhere the aim that was worst there; 0 is the image as it is.
+    by_epsilon: dict[float, BySeed]
     noise: dict[float, BySeed]  # random signs of the same size
     by_aim: dict[str, BySeed]  # at `at`; "worst" takes the worst aim of each image
     longer: dict[int, BySeed]  # at `at`, the worst aim, by steps
@@ -301,7 +300,10 @@ def _aim_and_size(row: dict[str, Any]) -> tuple[str | None, float]:
 
 
 def _passes(rows: Rows) -> int:
-    """Passes for each image of every attack on one network; those of the worst aim are those of its parts."""
+    """Passes for each image of every attack on one network; those of the worst aim are those of its parts.
+
+    The unbounded attack after stage 1 serves a check alone, and has no row.
+    """
     attacks = {
         (row["stage"], *_aim_and_size(row), row["condition"]["access"], making["steps"]): making
         for row in rows
@@ -309,7 +311,11 @@ def _passes(rows: Rows) -> int:
         and row["condition"]["control"] is None
         and row["condition"]["aim"] != "worst"
     }
-    return sum(making["steps"] * len(making["losses"]) for making in attacks.values())
+    passes = [int(making["steps"]) * len(making["losses"]) for making in attacks.values()]
+    unbounded = [making for making in attacks.values() if not making["shrink"] and making["epsilon"]]
+    if any(stage == 1 for stage, *_ in attacks):
+        passes += [int(making["steps"]) for making in unbounded[:1]]
+    return sum(passes)
 
 
 def _last_study(rows: Rows) -> Rows:

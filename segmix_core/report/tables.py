@@ -283,7 +283,9 @@ def collapsed(rows: Rows) -> Rows:
             "printed": ", ".join(printed) or None,
             "measured": below,
         }
-        shown += [*apart, alike[0] | one] if below or not apart else apart
+        # Where nothing is measured below, the blocks that are not measured above stand for themselves.
+        without = [row for row in alike if PAPER not in row["measured"]]
+        shown += [*apart, alike[0] | one] if below or not apart else [*apart, *without]
     return shown
 
 

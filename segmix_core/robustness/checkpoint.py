@@ -247,7 +247,7 @@ def _line(
         "attack": asked.attack,
         "epsilon": epsilon,
         "output": output,
-        "access": None if asked.attack == "noise" else "white-box",  # all are made on this network
+        "access": None if asked.attack == "noise" or not epsilon else "white-box",  # made on this network
         "images": images,
         "steps": steps,
         "mIoU": metrics["mIoU"],
