@@ -354,8 +354,9 @@ def run_tables(
 ) -> Ran:
     """Run what is missing of the rows of tables and figures: each distinct training run once for a seed.
 
-    Rows land in `results_file`, and what it holds is not run again; runs live in the cache, so that a stopped
-    one goes on where it was. For Table 2 networks are fine-tuned on trainval, and archives are made.
+    Rows land in `results_file`, by default in the repository's for the data set and scale. What that file, or
+    any of the repository's, holds is not run again; runs live in the cache, so that a stopped one goes on
+    where it was. For Table 2 networks are fine-tuned on trainval, and archives are made.
 
     Args:
         names: "table1", "figure5", "tables" ..., the most telling first.
@@ -391,7 +392,7 @@ def run_tables(
                 if request.for_server:
                     ran.archives.append(str(submit_run(request, asked_for, **how)))
                     ran.done.append(name)
-                elif path.exists() and is_measured(request, results.read(path), progress=progress):
+                elif is_measured(request, _held(results_file), progress=progress):
                     ran.held.append(name)
                     continue
                 else:
@@ -434,6 +435,13 @@ def _name_of(request: Request, asked: Request) -> str:
         "" if encoder == asked.scale.backbone else f" with {encoder}",
     ]
     return "".join(parts)
+
+
+def _held(results_file: Path | None) -> list[dict[str, Any]]:
+    """The rows that count as measured already."""
+    if results_file is None:
+        return results.read_all(results.RESULTS)
+    return results.read(results_file) if results_file.exists() else []
 
 
 def is_measured(
