@@ -136,7 +136,7 @@ Markdown(
 # ## What varies, and how little code it takes
 #
 # A method is a set of factors. Each row of these tables changes some of them and nothing else. Stage 1 for as many more steps as denoising
-# takes, say, is one line:
+# takes, say, is one replaced factor:
 
 
 # %% tags=["remove-cell"]

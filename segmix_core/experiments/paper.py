@@ -260,7 +260,8 @@ _BASELINE_STAGE1 = _variation(9, "baseline-stage1", _without_dn(METHODS["baselin
 
 def _continued(name: str) -> Experiment:
     """Stage 1 for as many more steps as the denoising stage takes (R24)."""
-    return _variation(8, f"{name}-mixed", replace(METHODS[name].method, finetune="mixed"))
+    longer = replace(METHODS[name].method, finetune="mixed")
+    return _variation(8, f"{name}-mixed", longer)
 
 
 def _table8() -> Iterator[Row]:
