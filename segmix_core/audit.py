@@ -134,7 +134,7 @@ def same_configuration() -> dict[tuple[str, str], list[Row]]:
         # Table 6 does not say which backbone it is about; its clean column is looked at apart.
         if row.printed is not None and clean and row.table != 6:
             method = row.experiment.method
-            # The paper's stages are those of separation: DeepLabv3 is one network, whichever stage is read here.
+            # Stages are those of separation: DeepLabv3 is one network, whichever stage is read here.
             printed_as = method.stage1() if method.head == "plain" else method
             groups[printed_as, row.backbone, row.output].append(row)
     return {
