@@ -80,7 +80,12 @@ Markdown(
 #
 # ## All claims
 #
-# A dash: not measured in that setting.
+# Settings are named by letters. A dash: not measured in that setting.
+
+# %%
+settings = list(dict.fromkeys(one.setting for one in judged if one.setting))
+letters = dict(zip(settings, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", strict=False))
+Markdown("\n".join(f"* **{letter}**: {name}" for name, letter in letters.items()))
 
 # %%
 MARKS = {
@@ -89,10 +94,9 @@ MARKS = {
     "undecided": "? undecided",
     "by construction": "≡ by construction",
 }
-settings = list(dict.fromkeys(one.setting for one in judged if one.setting))
 verdicts = {(one.claim.number, one.setting): MARKS[one.verdict] for one in judged if one.setting}
 chapter.table(
-    ["", "claim, in our words", "where", *(f"verdict: {name}" for name in settings), "note"],
+    ["", "claim, in our words", "where", *letters.values(), "note"],
     [
         [
             claim.number,

@@ -813,10 +813,12 @@ def _run(options: argparse.Namespace) -> Answer:
         )
         ran.done += more
         ran.left += missing
-    lines = [f"{what}: {', '.join(names) or 'none'}" for what, names in dataclasses.asdict(ran).items()]
+    document = dataclasses.asdict(ran)
+    shown = {what: names for what, names in document.items() if names or what in ("done", "left")}
+    lines = [f"{what}: {', '.join(names) or 'none'}" for what, names in shown.items()]
     if ran.held:
-        lines.append("held: the results file has these rows; another --out measures anew")
-    return dataclasses.asdict(ran), "\n".join(lines)
+        lines.append("What is held has its rows already; another --out measures it anew.")
+    return document, "\n".join(lines)
 
 
 def _report(options: argparse.Namespace) -> Answer:
