@@ -127,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     check = command(data, "check", _data_check, "open and validate every file of a data set")
     _data_options(check, "voc2012", "sbd, outofcontext, unrel, uap")
     _mask_option(check)
+    _perturbation_scale_option(check)
 
     subsets = command(
         commands, "subsets", _subsets, "the image lists of Tables 4 and 5 and Fig. 5, and their printed sizes"
@@ -173,9 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--categories", type=_names, help="restrict the mean to these, comma-separated")
     evaluate.add_argument("--device", default="cpu")
     evaluate.add_argument("--perturbation", type=Path, help="add this universal perturbation to every image")
-    evaluate.add_argument(
-        "--perturbation-scale", choices=["pixel", "unit"], help="of the file: 0..255, or 0..1"
-    )
+    _perturbation_scale_option(evaluate)
     evaluate.add_argument("--epsilon", type=_size, help="rescale the perturbation to this L_inf (0..255)")
     evaluate.add_argument(
         "--fit",
@@ -286,6 +285,12 @@ def _mask_option(parser: argparse.ArgumentParser) -> None:
         type=_shade,
         metavar="SHADE",
         help="take this shade (1..255) and above as salient in masks that are not all 0 and 255",
+    )
+
+
+def _perturbation_scale_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--perturbation-scale", choices=["pixel", "unit"], help="of the file: 0..255, or 0..1"
     )
 
 
@@ -434,9 +439,9 @@ def _stats(options: argparse.Namespace) -> Answer:
 def _root(options: argparse.Namespace) -> Path:
     if options.root is not None:
         return Path(options.root)
-    if options.dataset != "silhouettes":
+    if options.dataset not in ("silhouettes", "silhouettes-saliency"):
         raise InputError(f"dataset {options.dataset}", "no --root given", "say where the data set lies")
-    from segmix_core.data import generated_root
+    from segmix_core.data import generated_root, saliency_root
     from segmix_core.experiments import find_scale
 
     scale = "demo"
@@ -447,7 +452,8 @@ def _root(options: argparse.Namespace) -> Path:
         from segmix_core.models import read_checkpoint
 
         scale = read_checkpoint(options.checkpoint)["identity"]["scale"]["name"]
-    return generated_root(find_scale(scale))
+    root_of = generated_root if options.dataset == "silhouettes" else saliency_root
+    return root_of(find_scale(scale))
 
 
 def _data_make(options: argparse.Namespace) -> Answer:
@@ -536,6 +542,7 @@ def _data_check(options: argparse.Namespace) -> Answer:
         options.dataset,
         _root(options),
         mask_threshold=options.mask_threshold,
+        perturbation_scale=options.perturbation_scale,
         progress=Progress("check", "files"),
     )
     problems = [{"path": str(item.path), "problem": item.problem} for item in report.problems]

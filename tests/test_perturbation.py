@@ -505,6 +505,16 @@ def test_the_published_arrays_in_units_of_one_open(real_data: Path) -> None:
         assert read.epsilon == pytest.approx(10, abs=1e-3)
 
 
+def test_check_is_told_the_scale_of_files_in_units_of_one(tmp_path: Path) -> None:
+    v = np.full((1, 3, 8, 8), 10 / 255, dtype=np.float32)
+    np.save(tmp_path / "a.npy", v)
+    (problem,) = check("uap", tmp_path).problems
+    assert "may be on the scale 0..1 or 0..255" in problem.problem
+    assert check("uap", tmp_path, perturbation_scale="unit").problems == ()
+    with pytest.raises(InputError, match="has no perturbations for --perturbation-scale"):
+        check("voc2012", tmp_path, perturbation_scale="unit")
+
+
 def test_check_reads_every_perturbation_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no file of the form \.mat"):
         check("uap", tmp_path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segmix_core.data.check import check
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.saliency import SaliencyDataset, check_saliency, open_duts, open_ecssd, read_mask
 from segmix_core.data.silhouettes import saliency
@@ -238,6 +239,19 @@ def test_missing_folders_and_unknown_lists_are_said(duts: Path, ecssd: Path, tmp
     shutil.rmtree(ecssd / "images")
     (ecssd / "images").mkdir()
     refused(lambda: open_ecssd(ecssd), ecssd / "images", "holds no .jpg image")
+
+
+def test_check_reads_both_parts_of_the_generated_set(tmp_path: Path) -> None:
+    root = ensure_saliency(tmp_path, images=3, val=2, size=48, seed=0)
+    whole = check("silhouettes-saliency", root)
+    assert (whole.files, whole.problems) == (10, ())
+    test_mask = next((root / "ECSSD" / "ground_truth_mask").iterdir())
+    test_mask.unlink()
+    training_image = next((root / "DUTS-TR" / "DUTS-TR-Image").iterdir())
+    training_image.write_bytes(b"no picture")
+    found = {Path(one.path) for one in check("silhouettes-saliency", root).problems}
+    assert training_image in found
+    assert len(found) == 2
 
 
 def test_check_reads_everything_and_collects_what_is_wrong(duts: Path, ecssd: Path) -> None:

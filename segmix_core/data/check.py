@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from segmix_core.data import VOC_LAYOUT, check_disjoint, open_dataset
+from segmix_core.data import SALIENCY, VOC_LAYOUT, check_disjoint, open_dataset
 from segmix_core.data.annotations import read_annotation
 from segmix_core.data.coco import check_coco
 from segmix_core.data.context import check_context
@@ -26,7 +27,7 @@ from segmix_core.experiments import nearest
 from segmix_core.experiments.robustness import UNIVERSALS
 from segmix_core.records import IGNORE_INDEX
 
-CHECKED = (*VOC_LAYOUT, "coco", "sbd", "duts", "ecssd", "outofcontext", "unrel", "uap")
+CHECKED = (*VOC_LAYOUT, "coco", "sbd", *SALIENCY, "outofcontext", "unrel", "uap")
 """What `check` reads; VOC's test images are `voc2012`."""
 
 
@@ -35,6 +36,7 @@ def check(
     root: Path,
     *,
     mask_threshold: int | None = None,
+    perturbation_scale: Literal["pixel", "unit"] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Read every file of a data set that `segmix data fetch` brings, or that is in the layout of one.
@@ -45,11 +47,16 @@ def check(
 
     Args:
         mask_threshold: of DUT-S and ECSSD alone; see `saliency.read_mask`.
+        perturbation_scale: of universal perturbations alone; see `read_perturbation`.
 
     Raises:
         InputError: no such data set or folder, or no list in it. Everything else is a `Problem`.
     """
-    if dataset in ("duts", "ecssd"):
+    if perturbation_scale is not None and dataset != "uap":
+        raise InputError(
+            f"dataset {dataset}", "has no perturbations for --perturbation-scale", "leave the option out"
+        )
+    if dataset in SALIENCY:
         return check_saliency(dataset, root, threshold=mask_threshold, progress=progress)  # type: ignore[arg-type]
     if mask_threshold is not None:
         raise InputError(f"dataset {dataset}", "has no masks for --mask-threshold", "leave the option out")
@@ -60,7 +67,7 @@ def check(
     if dataset in ("outofcontext", "unrel"):
         return check_context(root, progress=progress)
     if dataset == "uap":
-        return _check_perturbations(root, progress=progress)
+        return _check_perturbations(root, scale=perturbation_scale, progress=progress)
     if dataset not in VOC_LAYOUT:
         raise nearest("dataset", dataset, CHECKED)
     problems: dict[Problem, None] = {}  # in the order found, each once
@@ -128,7 +135,9 @@ def _without_labels(root: Path, split: str) -> list[Path]:
     return [folder / "JPEGImages" / f"{one}.jpg" for one in ids]
 
 
-def _check_perturbations(root: Path, *, progress: Callable[[int, int], None] | None) -> Checked:
+def _check_perturbations(
+    root: Path, *, scale: Literal["pixel", "unit"] | None, progress: Callable[[int, int], None] | None
+) -> Checked:
     """Read every universal perturbation of a folder; those of Table 6 have to be of their published size."""
     from segmix_core.attacks import FORMS, read_perturbation  # which needs torch
     from segmix_core.robustness.universal import published
@@ -137,7 +146,7 @@ def _check_perturbations(root: Path, *, progress: Callable[[int, int], None] | N
 
     def read(path: Path) -> object:
         known = of_table6.get(path.name)
-        return read_perturbation(path) if known is None else published(root, known)
+        return read_perturbation(path, scale=scale) if known is None else published(root, known)
 
     paths = sorted(path for path in root.iterdir() if path.suffix.lower() in FORMS) if root.is_dir() else []
     if not paths:

@@ -128,23 +128,24 @@ def open_ecssd(root: Path, *, threshold: int | None = None, name: str = "ecssd")
 
 
 def check_saliency(
-    dataset: Literal["duts", "ecssd"],
+    dataset: Literal["duts", "ecssd", "silhouettes-saliency"],
     root: Path,
     *,
     threshold: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
-    """Read every image, mask and pseudo-category of DUT-S (the parts that are there) or ECSSD.
+    """Read every image, mask and pseudo-category of DUT-S (the parts that are there), ECSSD, or both.
 
     Raises:
         InputError: no such folder, or none of the parts in it. Everything else is a `Problem`.
     """
     root = Path(root)
-    if dataset == "ecssd":
-        found = [_find_ecssd(root, threshold=threshold)]
-    else:
+    found = []
+    if dataset != "ecssd":
         here = [split for split in _PARTS if _part_folder(root, _PARTS[split]) is not None]
-        found = [_find_duts(root, split, threshold=threshold) for split in here or ["train"]]
+        found += [_find_duts(root, split, threshold=threshold) for split in here or ["train"]]
+    if dataset != "duts":
+        found.append(_find_ecssd(root, threshold=threshold))
     problems: dict[Problem, None] = {}  # in the order found, each once
     for error in (error for _, errors in found for error in errors):
         problems.setdefault(Problem(error.where, error.what))
