@@ -22,15 +22,16 @@ EPOCH = "images in an epoch"
 """Metrics of pairs: no network is needed, see `segmix_core.pairing_statistics`."""
 
 NEGLIGIBLE = 1.0
-"""Points of mIoU: "no worse" holds where the interval lies above minus this."""
+"""Points of mIoU: "no worse" holds where the interval lies above minus this, and not where it lies below."""
 
 IMAGES_NEEDED = 20
-"""Images of a subset below which nothing is called better: few of them are a draw of the lot."""
+"""Images below which nothing is called better: few of them are a draw of the lot."""
 
 NO_EVIDENCE = ("smoke", "demo")
 """Scales whose rows show that a command works, and are never judged."""
 
 Verdict = Literal["supported", "not supported", "undecided", "by construction", "not measured"]
+Expected = Literal["above", "not below"]
 Holds = Literal["yes", "no", "undecided", "counted"]
 
 
@@ -52,7 +53,8 @@ class Contrast:
 
     what: str
     terms: tuple[tuple[float, Reading], ...]
-    expected: Literal["above", "not below"] = "above"
+    expected: Expected = "above"
+    said: bool = True  # False: no sentence says it; it is read off a table, shown, and decides nothing
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Finding:
     half_width_95: float | None  # over seeds
     seeds: int
     images: tuple[float, float] | None  # 95 % bootstrap interval over images and seeds
-    fewest: int | None  # images in the smallest set that a term is measured on; of pairs, none
+    fewest: int | None  # images of the side of the sum that is measured on the fewest; of pairs, none
     holds: Holds
     is_attack: bool | None = None  # of perturbations: whether they take more than noise of their size
 
@@ -96,36 +98,52 @@ def _read(name: str, **how: Any) -> Reading:
 
 
 def _over(
-    first: str, second: str, *, what: str | None = None, expected: Any = "above", **how: Any
+    first: str,
+    second: str,
+    *,
+    what: str | None = None,
+    expected: Expected = "above",
+    said: bool = True,
+    **how: Any,
 ) -> Contrast:
     """first - second, read the same way."""
     terms = ((1.0, _read(first, **how)), (-1.0, _read(second, **how)))
-    return Contrast(what or f"{_short(first)} - {_short(second)}", terms, expected)
+    return Contrast(what or f"{_short(first)} - {_short(second)}", terms, expected, said)
 
 
 def _short(name: str) -> str:
     return name.partition("/")[2] or name
 
 
-def _mean_over(first: str, second: str, what: str, ways: list[dict[str, Any]]) -> Contrast:
+def _mean_over(
+    first: str, second: str, what: str, ways: list[dict[str, Any]], *, said: bool = True
+) -> Contrast:
     """The mean of first - second over several ways of reading."""
     terms = [
         (sign / len(ways), _read(name, **how)) for how in ways for sign, name in ((1, first), (-1, second))
     ]
-    return Contrast(what, tuple(terms))
+    return Contrast(what, tuple(terms), said=said)
 
 
-def _grows(what: str, more: str | None, less: str | None) -> Contrast:
-    """The gain of CM over the baseline on one subset, minus that on another (None: all images)."""
+def _grows(what: str, other: str, more: str, less: str, *, said: bool = True) -> Contrast:
+    """The gain of CM over another method on one subset, minus that on another."""
     terms = (
-        *((sign, _read(name, subset=more)) for sign, name in ((1.0, "sourcesep-cm"), (-1.0, "baseline"))),
-        *((sign, _read(name, subset=less)) for sign, name in ((-1.0, "sourcesep-cm"), (1.0, "baseline"))),
+        *((sign, _read(name, subset=more)) for sign, name in ((1.0, "sourcesep-cm"), (-1.0, other))),
+        *((sign, _read(name, subset=less)) for sign, name in ((-1.0, "sourcesep-cm"), (1.0, other))),
     )
-    return Contrast(what, terms)
+    return Contrast(what, terms, said=said)
 
 
 def _table5(kind: str) -> list[dict[str, Any]]:
     return [{"subset": f"{kind}/{thing}", "metric": f"IoU {thing}"} for thing in COMPANIONS]
+
+
+def _keeps(what: str, first: str, second: str) -> Contrast:
+    """How far IoU rises from beside a person to alone, mean of five categories: of first - of second."""
+    alone, beside = (
+        _mean_over(first, second, what, _table5(kind)).terms for kind in ("alone", "with-person")
+    )
+    return Contrast(what, (*alone, *((-weight, one) for weight, one in beside)))
 
 
 def _gain_of_denoising(what: str, first: str, second: str) -> Contrast:
@@ -153,16 +171,16 @@ def _loses_less(first: str, second: str) -> Contrast:
     return Contrast(f"{_short(first)} loses less than {_short(second)}", tuple(terms))
 
 
-def _salient(first: str, second: str) -> tuple[Contrast, ...]:
+def _salient(first: str, second: str, *, said: bool = True) -> tuple[Contrast, ...]:
     return (
-        _over(first, second, what=f"max F: {first} - {second}", data="ecssd", metric="maxF"),
-        _over(second, first, what=f"MAE: {second} - {first}", data="ecssd", metric="MAE"),
+        _over(first, second, what=f"max F: {first} - {second}", said=said, data="ecssd", metric="maxF"),
+        _over(second, first, what=f"MAE: {second} - {first}", said=said, data="ecssd", metric="MAE"),
     )
 
 
 def _claims() -> tuple[Claim, ...]:
     cm, cc, base, mixup, cutmix = "sourcesep-cm", "sourcesep-cc", "baseline", "mixup", "cutmix"
-    out = {"data": "context", "eval_split": "outofcontext"}
+    out: dict[str, Any] = {"data": "context", "eval_split": "outofcontext"}
     return (
         Claim(
             1,
@@ -173,10 +191,11 @@ def _claims() -> tuple[Claim, ...]:
                 _over(cm, base),
                 _over(cm, cc),
                 _over(cc, cutmix),
-                _over(cutmix, base, expected="not below"),
-                _over(base, mixup),
+                _over(cc, mixup),
+                _over(cutmix, base, expected="not below", said=False),
+                _over(base, mixup, said=False),
             ),
-            "the order of DeepLabv3, Mixup and CutMix is read off the tables; no sentence claims it",
+            "no sentence orders DeepLabv3, Mixup and CutMix",
         ),
         Claim(
             2,
@@ -184,8 +203,10 @@ def _claims() -> tuple[Claim, ...]:
             "Table 3",
             (
                 _over(cm, base, data="coco"),
-                _over(base, cutmix, data="coco"),
-                _over(cutmix, mixup, data="coco"),
+                _over(cm, cutmix, data="coco"),
+                _over(cm, mixup, data="coco"),
+                _over(base, cutmix, data="coco", said=False),
+                _over(cutmix, mixup, data="coco", said=False),
             ),
             "as for claim 1",
         ),
@@ -194,23 +215,32 @@ def _claims() -> tuple[Claim, ...]:
             "The gain of CM grows with occlusion and with the number of objects and of categories.",
             "Table 4",
             (
-                _grows("gain on All-Occ - gain on all images", "occlusion/all", None),
-                _grows("gain at 4 objects - gain at 1", "objects/4", "objects/1"),
-                _grows("gain at 4 categories - gain at 2", "unique/4", "unique/2"),
+                *(
+                    _grows(f"gain over {other}, {what}", other, *sets, said=other != base)
+                    for what, *sets in (
+                        ("All-Occ - 1-Occ", "occlusion/all", "occlusion/any"),
+                        ("4 categories - 2", "unique/4", "unique/2"),
+                    )
+                    for other in (mixup, cutmix, base)
+                ),
+                _grows(f"gain over {base}, 4 objects - 1", base, "objects/4", "objects/1", said=False),
             ),
-            "the text names occlusion and categories; the number of objects is read off the table",
+            "section 4.3.3 speaks of occlusion and of categories, and of the other methods, which may be the "
+            "mixing ones alone; DeepLabv3 and the number of objects are read off the table",
         ),
         Claim(
             4,
-            "CM is better for five categories both beside a person and alone; CC is the best where they are "
-            "alone.",
+            "CM is better for five categories both beside a person and alone; CC keeps most of what it has "
+            "beside one where they are alone.",
             "Table 5",
             (
                 _mean_over(cm, base, "beside a person: CM - baseline", _table5("with-person")),
                 _mean_over(cm, base, "alone: CM - baseline", _table5("alone")),
-                _mean_over(cc, cm, "alone: CC - CM", _table5("alone")),
+                _keeps("change from beside a person to alone: CC - CM", cc, cm),
+                _mean_over(cc, cm, "alone: CC - CM", _table5("alone"), said=False),
             ),
-            "means of the five IoUs",
+            "means of the five IoUs; the text says that CC especially maintains performance, not that it is "
+            "the highest",
         ),
         Claim(
             5,
@@ -235,14 +265,20 @@ def _claims() -> tuple[Claim, ...]:
             "Source separation loses less under universal perturbations.",
             "Table 6, Fig. 6",
             (_loses_less(cc, base), _loses_less(cm, base)),
-            "GD-UAP is crafted here, on a baseline of another seed; the paper's files are not known",
+            "GD-UAP is crafted here, on a baseline of another seed: the paper does not name its files; "
+            "matrices of single images are not kept, so that the interval is over seeds alone",
         ),
         Claim(7, "CC is more robust than CM.", "Table 6", (_loses_less(cc, cm),), "as for claim 6"),
         Claim(
             8,
             "CM helps salient object detection; Mixup and CutMix hurt it.",
             "Table 7",
-            (*_salient(cm, base), *_salient(base, mixup), *_salient(base, cutmix)),
+            (
+                *_salient(cm, base),
+                *_salient(base, mixup, said=False),
+                *_salient(base, cutmix, said=False),
+            ),
+            "section 4.5 says of CM that it is better or competitive, and nothing of the others",
         ),
         Claim(
             9,
@@ -262,8 +298,16 @@ def _claims() -> tuple[Claim, ...]:
             "The source separation head helps.",
             "Table 9",
             (
-                _over("table9/sourcesep-cc-with-ssh", "table9/sourcesep-cc-without-ssh", what="CC"),
-                _over("table9/sourcesep-cm-with-ssh", "table9/sourcesep-cm-without-ssh", what="CM"),
+                _over(
+                    "table9/sourcesep-cc-with-ssh",
+                    "table9/sourcesep-cc-without-ssh",
+                    what="CC: with - without SSH",
+                ),
+                _over(
+                    "table9/sourcesep-cm-with-ssh",
+                    "table9/sourcesep-cm-without-ssh",
+                    what="CM: with - without SSH",
+                ),
             ),
         ),
         Claim(
@@ -305,16 +349,27 @@ def _claims() -> tuple[Claim, ...]:
             "CC's blends are noisier, and that is why denoising helps it more.",
             "section 5.1",
             (
-                _over(cc, cm, what="pairs that never meet, per cent: CC - CM", metric=NEVER_MEET),
+                _over(
+                    cc, cm, what="VOC's labels: pairs that never meet, per cent: CC - CM", metric=NEVER_MEET
+                ),
                 _gain_of_denoising("gain of denoising: CC - CM", "cc", "cm"),
             ),
             "that the one causes the other cannot be told from these",
         ),
         Claim(
             15,
-            "Pairing by co-occurrence reduces the bias towards frequent categories.",
+            "Pairing by clusters and by co-occurrence reduces the bias towards frequent categories.",
             "section 3.1",
-            (_over(mixup, cm, what="distance from equal shares, per cent: random - CM", metric=BIAS),),
+            tuple(
+                _over(
+                    mixup,
+                    name,
+                    what=f"VOC's labels: distance from equal shares, per cent: random - {short}",
+                    metric=BIAS,
+                )
+                for name, short in ((cc, "CC"), (cm, "CM"))
+            ),
+            "section 3.1 brings in both against this bias, and says of clusters alone that they pair evenly",
         ),
     )
 
@@ -333,9 +388,9 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
     (`verdict`), and, where the matrices of single images are there, so has the bootstrap over images and
     seeds; on fewer than `IMAGES_NEEDED` images nothing is decided. One about perturbations also needs them
     to take more than noise of their size: what noise takes as well tells nothing of an attack. A claim is
-    supported when all its contrasts hold, not supported when one is contradicted, and undecided otherwise;
-    one that is arithmetic is true or not by construction. Rows of the scales in `NO_EVIDENCE` are passed
-    over.
+    supported when all the contrasts hold that a sentence says, not supported when one of them is
+    contradicted, and undecided otherwise; one that is arithmetic is true or not by construction. Rows of
+    the scales in `NO_EVIDENCE` are passed over.
 
     Args:
         pairs: measurements of pairs, which have no setting but VOC's label statistics.
@@ -409,12 +464,15 @@ def pixels_of(row: dict[str, Any]) -> str:
 
 
 def _verdict(claim: Claim, findings: tuple[Finding, ...]) -> Verdict:
-    if all(finding.holds == "counted" for finding in findings):
-        return "by construction" if all(finding.mean > 0 for finding in findings) else "not supported"
-    if any(finding.holds == "no" for finding in findings):
+    said = [finding for finding in findings if finding.contrast.said]
+    if not said:
+        return "undecided"
+    if all(finding.holds == "counted" for finding in said):
+        return "by construction" if all(finding.mean > 0 for finding in said) else "not supported"
+    if any(finding.holds == "no" for finding in said):
         return "not supported"
-    whole = len(findings) == len(claim.contrasts)
-    return "supported" if whole and all(finding.holds == "yes" for finding in findings) else "undecided"
+    whole = len(said) == sum(contrast.said for contrast in claim.contrasts)
+    return "supported" if whole and all(finding.holds == "yes" for finding in said) else "undecided"
 
 
 def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Finding | None:
@@ -435,15 +493,10 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
     ]
     mean, half = interval(sums)
     images = _bootstrap(contrast, rows, shared, draws)
-    said = verdict((mean, half, len(shared)))
     fewest = _fewest(contrast, rows)
-    few = fewest is not None and fewest < IMAGES_NEEDED
-    if few or (images is not None and images[0] <= 0 <= images[1]):
-        said = "undecided"
-    no_worse = not few and half is not None and len(shared) >= PAIRS_NEEDED and mean - half > -NEGLIGIBLE
-    holds: Holds = "no" if said == "lower" else "undecided"
-    if said == "higher" or (contrast.expected == "not below" and no_worse):
-        holds = "yes"
+    holds = _holds(contrast, (mean, half, len(shared)), images)
+    if fewest is not None and fewest < IMAGES_NEEDED:
+        holds = "undecided"
     if all(one.metric == EPOCH for _, one in contrast.terms):
         holds = "counted"
     attack = None
@@ -453,16 +506,52 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
     return Finding(contrast, printed_value(contrast), mean, half, len(shared), images, fewest, holds, attack)
 
 
+def _holds(
+    contrast: Contrast, over_seeds: tuple[float, float | None, int], images: tuple[float, float] | None
+) -> Holds:
+    """What the intervals over seeds and, where there is one, over images say together."""
+    if contrast.expected == "above":
+        said = verdict(over_seeds)
+        if images is not None and images[0] <= 0 <= images[1]:
+            return "undecided"
+        return "yes" if said == "higher" else "no" if said == "lower" else "undecided"
+    mean, half, seeds = over_seeds
+    if half is None or seeds < PAIRS_NEEDED:
+        return "undecided"
+    intervals = [(mean - half, mean + half), *([] if images is None else [images])]
+    if all(low > -NEGLIGIBLE for low, _ in intervals):
+        return "yes"
+    return "no" if all(high < -NEGLIGIBLE for _, high in intervals) else "undecided"
+
+
 def _fewest(contrast: Contrast, rows: Rows) -> int | None:
-    numbers = []
-    for _, one in contrast.terms:
-        for row in _rows_of(one, rows):
-            if one.subset is None:
-                numbers.append(int(row["eval_images"]))
-            elif row["per_image"] is not None:
-                subsets = confusions_of(row["per_image"]).subsets
-                numbers.append(int(subsets[one.subset].sum()) if one.subset in subsets else 0)
-    return min((number for number in numbers if number), default=None)
+    """Images of the side of a sum that is measured on the fewest.
+
+    Readings of one experiment and sign are one side: a mean over several subsets is a matter of all their
+    images.
+    """
+    of_side: dict[tuple[str, bool], list[int]] = defaultdict(list)
+    for side, ones in _sides(contrast).items():
+        counted: dict[str, np.ndarray] = {}
+        for one in ones:
+            for row in _rows_of(one, rows):
+                if one.subset is None:
+                    of_side[side].append(int(row["eval_images"]))
+                elif row["per_image"] is not None:
+                    subsets = confusions_of(row["per_image"]).subsets
+                    if one.subset in subsets:
+                        held = counted.get(row["per_image"])
+                        found = subsets[one.subset].astype(bool)
+                        counted[row["per_image"]] = found if held is None else held | found
+        of_side[side] += [int(held.sum()) for held in counted.values()]
+    return min((number for numbers in of_side.values() for number in numbers if number), default=None)
+
+
+def _sides(contrast: Contrast) -> dict[tuple[str, bool], list[Reading]]:
+    sides: dict[tuple[str, bool], list[Reading]] = defaultdict(list)
+    for weight, one in contrast.terms:
+        sides[one.experiment.name, weight > 0].append(one)
+    return sides
 
 
 def _shared(by_seed: list[dict[int, float]]) -> list[int]:
@@ -575,6 +664,14 @@ def printed_value(contrast: Contrast) -> float | None:
             return None
         total += weight * values.get("resnet101", next(iter(values.values())))
     return round(total, 4)
+
+
+def holds_as_printed(contrast: Contrast) -> bool | None:
+    """Whether the printed values bear a contrast out; None where they do not tell."""
+    value = printed_value(contrast)
+    if value is None:
+        return None
+    return value > (0 if contrast.expected == "above" else -NEGLIGIBLE)
 
 
 def _reads(row: Row, one: Reading) -> bool:

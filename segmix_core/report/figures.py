@@ -332,8 +332,10 @@ def category_bars(scores: Mapping[str, Mapping[str, float | None]], categories: 
 def contrast_points(judged: Sequence[Judged]) -> Figure:
     """The contrasts of claims: mean and 95 % interval over seeds, in points; one line each, zero marked.
 
-    Contrasts of one seed have no interval and are left out, as are those in other units than points of mIoU.
+    Settings are told apart by letters, in their order. Contrasts of one seed have no interval and are left
+    out, as are those in other units than points of mIoU. Hollow ones are said by no sentence of the paper.
     """
+    settings = list(dict.fromkeys(one.setting for one in judged if one.setting))
     shown = [
         (one, finding)
         for one in judged
@@ -346,8 +348,15 @@ def contrast_points(judged: Sequence[Judged]) -> Figure:
     axis.axvline(0, color="0.7", lw=1)
     for line, (_, finding) in enumerate(shown):
         colour = colours[finding.holds]
-        axis.errorbar(finding.mean, line, xerr=finding.half_width_95, fmt="o", color=colour, capsize=3, ms=4)
-    names = [f"{one.claim.number}: {finding.contrast.what}" for one, finding in shown]
+        filled = colour if finding.contrast.said else "white"
+        axis.errorbar(
+            finding.mean, line, xerr=finding.half_width_95, fmt="o", color=colour, mfc=filled, capsize=3, ms=4
+        )
+    names = [
+        f"{chr(ord('A') + settings.index(one.setting))}{one.claim.number}: {finding.contrast.what}"
+        f" ({finding.seeds} seeds)"
+        for one, finding in shown
+    ]
     axis.set_yticks(range(len(shown)), names, fontsize=8)
     axis.margins(y=0.5 / max(len(shown), 1))
     axis.invert_yaxis()
