@@ -137,7 +137,7 @@ mean_lost = {
     name: np.mean([printed_lost[name, perturbation] for perturbation in PRINTED]) for name in METHODS
 }
 text = (
-    f"**As printed**, CM loses *more* points than the baseline in **{len(worse)} of {len(GD_UAP)} GD-UAP settings** "
+    f"**As printed**, and if all five rows have one encoder, which their clean values leave in doubt, CM loses *more* points than the baseline in **{len(worse)} of {len(GD_UAP)} GD-UAP settings** "
     f"({', '.join(f'{name} {printed_lost[CM, name]:.1f} against {printed_lost[BASE, name]:.1f}' for name in GD_UAP)}), and retains a smaller share "
     f"in {len(kept_less)}. Its mIoU is the higher one in {len(higher)} of them because it starts from a higher one. "
     f"Over all {len(PRINTED)} columns the mean loss is {mean_lost[BASE]:.1f} for the baseline, {mean_lost[CM]:.1f} for CM and {mean_lost[CC]:.1f} for CC. "
@@ -153,9 +153,9 @@ else:
                 f"{sum(drop.is_attack for drop in decided)} of {len(decided)} ({said_of(key, decided)})"
             )
     text += (
-        "**Measured**, pairs of perturbation and method in which the perturbation takes more than every noise of its size, with every seed: "
+        "**Measured**, pairs of perturbation (resized) and method in which the perturbation takes more than every noise of its size, with every seed that there is: "
         + ("; ".join(told) or "none with controls")
-        + ". The others cannot be told from noise."
+        + ". The others cannot be told from noise; other ways of fitting are below."
     )
 Markdown(text)
 
@@ -189,7 +189,7 @@ chapter.table(
 # %%
 chapter.source(fit)
 
-# %% mystnb={"figure": {"caption": "A perturbation of 224 pixels and an image of 513, in proportion. Above: the pattern by itself, enlarged, and fitted in three ways; grey is nothing, black or full colour the limit. Below: the image, and the image with each.", "name": "fig-fits"}, "image": {"alt": "Four columns: a small pattern, then the same stretched, tiled, and padded with grey; below, a picture with each of them added."}}
+# %% mystnb={"figure": {"caption": "A perturbation and an image in the proportion of 224 to 513 pixels, at the size of this page's images (a published one where its folder was named, else one crafted here). Above: the pattern by itself, enlarged, and fitted in three ways; grey is nothing, black or full colour the limit. Below: the image, and the image with each.", "name": "fig-fits"}, "image": {"alt": "Four columns: a small pattern, then the same stretched, tiled, and padded with grey; below, a picture with each of them added."}}
 size = setting.eval_crop
 drawn = perturbations.get(NAMES[0], own["uap"])  # a published one, if there is any
 small_CHW = fit(drawn.v_CHW, round(size * 224 / 513), round(size * 224 / 513))
@@ -403,8 +403,8 @@ chapter.table(
 )
 
 # %% [markdown]
-# *Left* is the mIoU under attack, *lost* the points taken from the clean one, *retained* the share of it. The clean values are not all of one backbone: that alone
-# moves every comparison between methods. Section 4.4 calls both variants significantly robust. For CC the printed losses agree under most columns; for CM under GD-UAP they say the opposite. And no column has a
+# *Left* is the mIoU under attack, *lost* the points taken from the clean one, *retained* the share of it. Two clean values are those of ResNet-101 in Table 1 and three are of neither
+# encoder: if they are not all of one, every comparison between methods is moved. Section 4.4 calls both variants significantly robust. For CC the printed losses agree under most columns; for CM under GD-UAP they say the opposite. And no column has a
 # control: how much of any loss is noise, the paper does not tell.
 #
 # ## Table 6, measured
@@ -429,7 +429,7 @@ for key, of in measured.items():
                 ]
             )
 chapter.table(
-    ["setting", "method", "mean points lost", "of them beyond noise", "more than noise"], lines
+    ["setting", "method", "mean points lost", "of them beyond noise", "more than noise (resized)"], lines
 ) if lines else Markdown("**Not measured yet**: no committed row holds a universal perturbation.")
 
 # %% mystnb={"figure": {"caption": "Points of mIoU that each perturbation takes from each method, at the largest scale that has rows; scale, images and seeds stand above. Dots: means over seeds, with 95 % intervals from three seeds on; pale dots: single seeds. Rings: the most harmful noise of the same size. A dot that is not right of its ring is noise.", "name": "fig-drops"}, "image": {"alt": "Dots with intervals and rings for each method under each perturbation, or the words: not measured yet."}}
@@ -506,7 +506,7 @@ for attack in CRAFTED_ON_EACH:
             crossed[attack] = (said_of(key, made), matrix(made, attack))
 nothing = ("not measured yet", matrix([], "uap"))
 
-# %% mystnb={"figure": {"caption": "UAP crafted on each method (down) and shown to each (across): points of mIoU lost, mean over seeds. Framed: white-box. In brackets: noise of the same size takes as much. Invalid: transfer takes more than white-box.", "name": "fig-matrix-uap"}, "image": {"alt": "A five by five matrix of points lost under UAP with a framed diagonal; empty cells were not measured."}}
+# %% mystnb={"figure": {"caption": "UAP crafted on each method (down) and shown to each (across): points of mIoU lost, mean over seeds. Framed: white-box. A number in brackets, if any: noise of the same size takes as much. Invalid: transfer takes more than white-box.", "name": "fig-matrix-uap"}, "image": {"alt": "A five by five matrix of points lost under UAP with a framed diagonal; empty cells were not measured."}}
 said, crossing = crossed.get("uap", nothing)
 figures.attack_matrix(crossing).axes[0].set_title(f"UAP: {said}", fontsize=9)
 plt.show()
@@ -539,20 +539,21 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
 # %% [markdown]
 # Who knows the network cannot do worse than who does not: where a perturbation from elsewhere takes more (by more than the tolerance of the sanity checks), the one crafted on the network
-# itself was not made well enough, and the column says nothing about robustness.
+# itself was not made well enough, and the column says nothing about robustness. Such a perturbation may still be stronger than noise, as the tables above ask: that makes
+# it an attack, not the strongest of its kind.
 
 # %% [markdown]
 # ## Limits
 #
 # * A universal perturbation is fixed before the network is seen. It bounds nothing: the next chapters attack each image with the network at hand.
-# * The paper's GD-UAP files and the network that they were made on are not known. What is crafted here carries the names of its settings, not its pixels.
+# * The paper does not name its GD-UAP files, nor the network that they were made on. What is crafted here carries the names of its settings, not its pixels.
 # * The published UAPs were made on classifiers of photographs at 224 pixels. To a small network on generated pictures they may be nothing but texture.
 # * Below paper scale the networks are underfitted. How much they lose to noise alone stands beside each perturbation.
 #
 # ## Takeaways
 #
 # * Read robustness as what is lost, beside what noise of the same size takes. The height of a column is mostly where it started.
-# * The printed losses contradict the printed claim for CM under GD-UAP; no training is needed to see it.
+# * The printed losses contradict the printed claim for CM under GD-UAP, unless the rows of Table 6 have different encoders; no training is needed to see it.
 # * The right words for all of this are "robustness to transferred universal perturbations".
 #
 # ## Exercises

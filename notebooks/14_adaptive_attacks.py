@@ -372,7 +372,7 @@ chapter.table(
 )
 
 # %% [markdown]
-# Pixels of one image at one size: an illustration, and no measurement. 0 stands for every loss after the one that had left nothing right. (A network of `smoke`
+# Pixels of one image at one size: an illustration, and no measurement. Losses that were not run because nothing was left to change are shown as 0. (A network of `smoke`
 # scale is untrained and calls everything background: an attack of this size changes nothing of it, and by the checks below would be *invalid*.)
 #
 # ## Four aims
@@ -384,10 +384,11 @@ chapter.table(
 # * `joint`, the mean of both losses;
 # * `phantom`: wake the branch that stage 2 silenced, whatever that does to the rest.
 #
-# The reported figure takes, **for each image, the worst** of these. A network is attacked where it is weakest, and someone who may choose the
+# The reported figure takes, **for each image, the worst** of these: the one that leaves the fewest right pixels, which need not be the lowest mIoU of all images together.
+# A plain network has one aim, so that separation meets more attacks than the baseline; what each aim alone leaves is shown below. A network is attacked where it is weakest, and someone who may choose the
 # aim to report has chosen the result. All are judged by the same output: the phantom may wake and $S_t$ not care, and then this aim has found nothing.
 #
-# There is a trap in the last one. The natural thing to raise is $l_{PPA}$ (Eq. {eq}`eq-stage2`), which training lowered. But where all phantom logits are negative it is zero *and
+# There is a trap in the last one. The natural thing to raise is $l_{PPA}$ (the paper's Eq. 5), which training lowered. But where all phantom logits are negative it is zero *and
 # flat*: an attack on it stands still, and the defence looks perfect because its gradient is gone, not because it is robust. The attack therefore raises the mean softplus,
 # $\log(1 + e^{s})$, which has a slope everywhere.
 
@@ -655,7 +656,7 @@ tables(
 # %% [markdown]
 # ## Limits
 #
-# * An attack is a bound from one side: a better one may leave less, none can leave more. Passing the checks makes a gap unlikely, not impossible.
+# * An attack is a bound from one side: the network is at most as robust as what it leaves, and a better one may leave less. Passing the checks makes a gap unlikely, not impossible.
 # * The sizes here are smaller than those of the literature, chosen for networks that were trained for minutes. Numbers may not be compared across scales.
 # * Only $L_\infty$. A patch, a rotation or fog is another question; [how to run](../book/running) has the corruptions.
 # * The images of an attack are few, as each costs thousands of passes. The interval is over seeds, on the same images.
@@ -663,7 +664,7 @@ tables(
 # ## Takeaways
 #
 # * Robustness is a maximum over perturbations. One perturbation, or one aim, or one loss, is a point below it.
-# * The worst of all aims for each image is the only number that its author cannot choose.
+# * The worst of all aims for each image leaves its author no choice of aim.
 # * A network that survives where noise or transfer beats the attack has not survived: the attack has failed.
 #
 # ## Exercises

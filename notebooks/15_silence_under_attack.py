@@ -254,10 +254,11 @@ for name in dict.fromkeys((*lost, *left)):
         for method, difference in silencing(found.get(name, {})).items():
             lines.append(f"* {name}: {what}, {method}: {told(difference, name, better)}")
 Markdown(
-    f"**The output that is reported after stage 2, S_t, {'reads' if reads['stage 2', 'dominant'] else 'does not read'} the phantom "
-    f"branch**; S_ss, which is reported after stage 1, {'does' if reads['stage 1', 'final'] else 'does not'}. Whatever the branch "
+    f"**By our reading R12 the output that is reported after stage 2 is S_t; it {'reads' if reads['stage 2', 'dominant'] else 'does not read'} the phantom "
+    f"branch**; S_ss, which is reported after stage 1, {'does' if reads['stage 1', 'final'] else 'does not'}. (Section 3.2 of the paper is "
+    '"principally interested" in S_ss, section 3.3 silences a branch that it reads.) Whatever the branch '
     "soaks up, it cannot take away from S_t: if stage 2 changes robustness, it does so through the encoder that both branches share. "
-    "From committed rows, what stage 2 changes beyond what the same fine-tuning changes for the baseline: "
+    "From committed rows, what stage 2 changes beyond what the same fine-tuning changes for the baseline (of points *lost*, below zero is better; of mIoU *left*, above): "
     + ("\n\n" + "\n".join(lines) if lines else "**not measured yet**.")
 )
 
@@ -351,7 +352,7 @@ Markdown(
 )
 
 # %% mystnb={"figure": {"caption": "Mean softplus of the phantom branch for each image (dots) and their mean (bar), by what the network is shown, before and after stage 2.", "name": "fig-loudness"}, "image": {"alt": "Two panels of dots, six lines each, of how loud the phantom branch is for images shown in six ways, after stage 1 and after stage 2."}} tags=["nbval-ignore-output"]
-figure, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), sharex=True, sharey=True)
 for axis, (stage, of) in zip(axes, loud.items(), strict=True):
     for line, values in enumerate(of.values()):
         axis.plot(values, [line] * count, "o", color="C0", ms=4, alpha=0.4, mew=0)
@@ -360,7 +361,7 @@ for axis, (stage, of) in zip(axes, loud.items(), strict=True):
     axis.set_xlabel("mean softplus of S_p")
     axis.grid(axis="x", alpha=0.3)
 axes[0].set_yticks(range(len(shown["stage 1"])), list(shown["stage 1"]))
-axes[0].invert_yaxis()
+axes[0].set_ylim(len(shown["stage 1"]) - 0.5, -0.5)
 plt.show()
 
 # %% mystnb={"figure": {"caption": "One image, the first with an object, shown in six ways. For each network: what it is shown, the activity of the phantom branch (mean softplus; yellow is the loudest on this sheet), and what it reports.", "name": "fig-phantom-attacked"}, "image": {"alt": "Six rows of pictures: the image as shown, the phantom branch's activity and the predicted labels, before and after stage 2."}} tags=["nbval-ignore-output"]

@@ -148,10 +148,15 @@ def verdicts(name, *, whole):
     """What a setting says, in words; `whole` adds what is not about attackers."""
     if not evidence(name):
         return "no verdict: rows of this scale show that the commands work, and nothing else"
-    said = [f"claim {number} is **{one.verdict}**" for number, one in judged[name].items()]
+    said = [
+        f"claim {number} is **{one.verdict}** ("
+        + ", ".join(f"{finding.contrast.what} by {finding.mean:+.2f}" for finding in one.findings)
+        + f", {max((finding.seeds for finding in one.findings), default=0)} seed(s))"
+        for number, one in judged[name].items()
+    ]
     for method in SEPARATING:
         found = [
-            f"{word(effect(name, axis, method), name)} under {axis}"
+            f"{told(effect(name, axis, method), name)} under {axis}"
             for axis in (AXES if whole else AXES[1:2])
         ]
         said.append(f"{method} against the baseline: {', '.join(found)}")
@@ -179,7 +184,7 @@ Markdown(
     + "; ".join(
         f"{name} loses more than the baseline under {text} perturbations" for name, text in counted.items()
     )
-    + ". These are fixed perturbations; an attacker who knows the network is another matter, and another part of this page."
+    + " (if its rows have one encoder, which their clean values leave in doubt). These are fixed perturbations; an attacker who knows the network is another matter, and another part of this page."
 )
 
 # %% [markdown]
@@ -262,7 +267,7 @@ plt.show()
 #
 # From committed rows. Severity 0 is the same images as they are.
 
-# %% mystnb={"figure": {"caption": "mIoU under corruptions by family and severity, mean over the corruptions of a family; bands are 95 % intervals over seeds where there are two or more.", "name": "fig-severity"}, "image": {"alt": "Panels of falling curves of mIoU over severity for noise, blur, weather and digital corruptions, a line for each method; or the words not measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU under corruptions by family and severity, mean over the corruptions of a family; what was measured stands above each row; bands are 95 % intervals over seeds where there are two or more.", "name": "fig-severity"}, "image": {"alt": "Panels of falling curves of mIoU over severity for noise, blur, weather and digital corruptions, a line for each method; or the words not measured yet."}}
 figures.severity_curves([one for of in corrupted.values() for one in of], FAMILIES)
 plt.show()
 
@@ -358,7 +363,7 @@ Markdown(
 #
 # Each is a contrast over the five perturbations of Table 6: the mean of what one method loses, minus that of the other ({func}`segmix_core.report.claims.judge`).
 # *More than noise*: with every seed the five together take more from the method that loses more than the worst of their controls does. Where they do not, nothing was
-# attacked, and nothing is decided.
+# attacked, and nothing is decided. The five together may do so on the strength of some: the next table has each by itself.
 
 # %%
 for claim in CLAIMS:
@@ -424,7 +429,7 @@ for name, found in drops.items():
         )
 header = [
     "setting",
-    "perturbation",
+    "perturbation (resized)",
     "methods that it hurts more than any control",
     "points beyond the worst control",
 ]

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from segmix_core.errors import InputError
 from segmix_core.files import replacing
@@ -108,6 +108,8 @@ def _misplaced(entry: dict[str, Any], fields: dict[str, type | tuple[type, ...]]
 def append(path: Path, rows: list[dict[str, Any]]) -> None:
     """Add rows to a results file, all or none; several processes may do so at once.
 
+    What a killed process left of a line, which is all that may follow the end of the last, is cut off.
+
     Raises:
         ValueError: a row is not valid.
         InputError: the file cannot be written.
@@ -115,11 +117,25 @@ def append(path: Path, rows: list[dict[str, Any]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = _lines(path, rows)
-        with path.open("a", encoding="utf-8") as opened:
+        with path.open("a+b") as opened:
             fcntl.flock(opened, fcntl.LOCK_EX)
-            opened.write(text)
+            end = _end_of_lines(opened)
+            try:
+                opened.truncate(end)
+                opened.write(text.encode())
+                opened.flush()
+                os.fsync(opened.fileno())
+            except BaseException:
+                opened.truncate(end)
+                raise
     except OSError as error:
         raise InputError(path, f"cannot be written ({error.strerror})", "choose another place") from error
+
+
+def _end_of_lines(opened: BinaryIO) -> int:
+    """How many bytes a file has up to the end of its last whole line."""
+    opened.seek(0)
+    return opened.read().rfind(b"\n") + 1
 
 
 def check_appendable(path: Path) -> None:
@@ -156,7 +172,7 @@ def _with_its_file(row: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a results file.
+    """The rows of a results file, without what a killed process left of a last line.
 
     Raises:
         InputError: no such file, or a broken line; the message names the line.
@@ -166,7 +182,8 @@ def read(path: Path) -> list[dict[str, Any]]:
             path, "no such results file", "name a .jsonl file written by 'segmix run' or 'train'"
         )
     rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    content = path.read_bytes()
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             row = json.loads(line)
         except ValueError as error:  # no JSON, or no text at all

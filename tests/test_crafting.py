@@ -408,6 +408,9 @@ def test_what_an_attacker_knows_is_what_it_adds_the_perturbation_to(
         if knowledge == "part":
             assert len(background.known) < len(known) / 2
             assert set(background.known) < set(known)
+            share = {index: np.mean(images.label(int(index)) == 0) for index in known}
+            others = set(known) - set(background.known)
+            assert max(share[one] for one in background.known) <= min(share[one] for one in others)
             other = replace(SMALL_GD, knowledge="part", seed=5)
             same = _Background(other, images, known, model.encoder.mean).known
             assert list(same) == list(background.known)
@@ -500,7 +503,7 @@ def test_the_state_remembers_how_saturated_it_was(tmp_path: Path) -> None:
     fill(one, 0.6)
     full = one.v.detach().clone()
     one.step()
-    one.check(0.5)
+    one.check(lambda _: 0.5)
     again = _Making(one.how, "cpu", one.state, {})
     again.v.grad = torch.zeros_like(again.v)
     again.step()
@@ -565,8 +568,31 @@ def test_checks_are_every_so_often_and_half_of_it_after_a_halving(
         one.step()
         if one.due():
             found.append(one.iteration)
-            one.check(0.5)
+            one.check(lambda _: 0.5)
     assert found == checks
+
+
+def test_what_is_halved_is_measured_as_it_was_as_well() -> None:
+    one, asked = making(check_every=4), []
+
+    def rate(v: Tensor) -> float:
+        asked.append(v.clone())
+        return float(v.abs().max())
+
+    fill(one, 0.6)
+    full = one.v.detach().clone()
+    one.step()
+    one.step()  # halved
+    one.check(rate)
+    assert len(asked) == 2
+    assert torch.equal(asked[0], full)
+    assert torch.equal(asked[1], full / 2)
+    assert torch.equal(one.best, full)
+    assert (one.best_rate, one.unsuccessful) == (10, 0)
+    one.step()
+    one.check(rate)  # not halved since
+    assert len(asked) == 3
+    assert one.unsuccessful == 1
 
 
 def test_it_ends_after_checks_without_a_better_one_and_keeps_the_best(
@@ -645,7 +671,10 @@ def test_clean_predictions_are_made_once_and_checks_keep_no_activations(
 
 
 def test_a_check_shows_fewer_images_than_are_crafted_on_before_it() -> None:
-    """Even halved, the distance of two checks is as many images, each also differentiated."""
+    """Even halved, the distance of two checks is as many images, each also differentiated.
+
+    A check after a halving shows them twice, which costs no more than to differentiate once.
+    """
     assert GDUAP().watched <= GDUAP().check_every // 2
     assert (gd_uap_module.SATURATED, gd_uap_module.STILL) == (0.5, 1e-5)
 

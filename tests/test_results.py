@@ -3,6 +3,7 @@
 import fcntl
 import json
 import math
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -579,3 +580,34 @@ def test_the_commit_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(results, "REPOSITORY", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert results.commit() == "unknown"
+
+
+def test_half_a_line_of_a_killed_process_is_passed_over_and_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    results.append(path, [row(seed=0)])
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:50])
+    assert [one["seed"] for one in results.read(path)] == [0]
+    results.append(path, [row(seed=1)])
+    assert [one["seed"] for one in results.read(path)] == [0, 1]
+    path.write_bytes(
+        whole + whole[:50] + b"\n"
+    )  # a whole line, and broken: somebody's, not a killed process's
+    with pytest.raises(InputError, match="broken line"):
+        results.read(path)
+
+
+def test_rows_that_cannot_be_written_leave_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    results.append(path, [row(seed=0)])
+    whole = path.read_bytes()
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="cannot be written"):
+        results.append(path, [row(seed=1)] * 50)
+    assert path.read_bytes() == whole

@@ -18,14 +18,18 @@ from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import augment, draw_augmentation
 from segmix_core.errors import InputError
 from segmix_core.models import SourceSeparation
+from segmix_core.records import IGNORE_INDEX
 from segmix_core.rng import stream
 
 Knowledge = Literal["none", "range", "data", "part"]
 KNOWLEDGE: tuple[Knowledge, ...] = get_args(Knowledge)
-"""What the attacker knows of the training images: nothing, their mean and spread, all, or a part of them."""
+"""What the attacker knows of the training images: nothing, their mean and spread, all, or a part of them.
+
+The part are those with the least background: the authors' tables call it "data with less background".
+"""
 
 PART = 2840 / 10_000
-"""The share of the images in "part": that of the original lists."""
+"""The share of the images in "part": that of the original lists, of 2,840 and 10,000 lines."""
 
 SATURATED = 0.5  # beyond this share of pixels at the limit ...
 STILL = 1e-5  # ... that a step changes by less than this, the perturbation is halved
@@ -66,7 +70,8 @@ def craft_gd_uap(
 
     It starts uniform within the limit; Adam steps, each followed by clipping. Every few hundred iterations
     the share of pixels that it changes is measured on held-out images, whose clean predictions are made
-    once; the best is kept, and crafting ends when `patience` checks in a row brought no better one.
+    once, and of a saturated one before it was halved, too; the best is kept, and crafting ends when
+    `patience` checks in a row brought no better one.
 
     Args:
         images: of the training list: `watched` of them judge, the others are what "data" and "part" see.
@@ -100,11 +105,11 @@ def craft_gd_uap(
         (making.v.grad,) = torch.autograd.grad(loss, making.v)  # and none of the network's own
         making.step()
         if making.due():
-            making.check(watched.fooling_rate(making.v.detach()))
+            making.check(watched.fooling_rate)
         if report is not None:
             report(making.iteration, how.iterations, {FOOLING_RATE: 100 * max(0.0, making.best_rate)})
     if making.iteration > making.checked:  # what the last iterations found counts as well
-        making.check(watched.fooling_rate(making.v.detach()))
+        making.check(watched.fooling_rate)
     if state is not None:
         state.unlink(missing_ok=True)
     origin = (made_on or {}) | {
@@ -146,10 +151,7 @@ class _Background:
         self.how, self.images, self.known, self.mean_C11 = how, images, known, mean_C11
         self.device = mean_C11.device
         if how.knowledge == "part":
-            # The same part for every seed, as a list in a file would be.
-            rank = stream(0, "gd-uap", "part").permutation(len(images))
-            kept = known[rank[known] < PART * len(images)]
-            self.known = kept if len(kept) else known[:1]
+            self.known = _with_least_background(images, known)
         if how.knowledge == "range":
             mean_C, spread_C = _mean_and_spread(images, known)
             self.mean_C11 = torch.tensor(mean_C / 255, dtype=torch.float32, device=self.device)[:, None, None]
@@ -173,6 +175,18 @@ class _Background:
         image, label = self.images.pair(int(rng.choice(self.known)))
         crop, _ = augment(image, label, draw_augmentation(label.shape, how.size, rng=rng), how.size)
         return torch.from_numpy(crop).to(self.device).permute(2, 0, 1).float().div_(255)
+
+
+def _with_least_background(images: SegmentationDataset, indices: np.ndarray) -> np.ndarray:
+    """The `PART` of some images, one at least, whose labelled pixels are background least often."""
+    indices = np.sort(indices)
+    share = []
+    for index in indices:
+        label = images.label(int(index))
+        share.append(np.mean(label[label != IGNORE_INDEX] == 0) if (label != IGNORE_INDEX).any() else 1.0)
+    kept = np.argsort(share, kind="stable")[: max(1, int(PART * len(indices)))]
+    chosen: np.ndarray = indices[kept]
+    return chosen
 
 
 def _mean_and_spread(images: SegmentationDataset, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -208,6 +222,7 @@ class _Making:
     def _wait(self) -> None:
         self.checked, self.next_check = self.iteration, self.iteration + self.how.check_every
         self.halved = torch.zeros((), dtype=torch.int64, device=self.v.device)
+        self.saturated = self.v.detach().clone()
 
     def step(self) -> None:
         """One step of Adam, clipping, and the halving of a perturbation that can go no further.
@@ -221,6 +236,7 @@ class _Making:
             self.v.clamp_(-limit, limit)
             saturation = (self.v.abs() >= limit).sum().double() / self.v.numel()
             stuck = (saturation > SATURATED) & ((saturation - self.saturation).abs() < STILL)
+            self.saturated = torch.where(stuck, self.v, self.saturated)  # the last before a halving
             self.v.mul_(torch.where(stuck, 0.5, 1.0))
             # The first iteration since the last check at which it was halved; 0, none.
             self.halved = torch.where(stuck & (self.halved == 0), self.iteration, self.halved)
@@ -237,13 +253,17 @@ class _Making:
             self.next_check = halved + half if halved else self.next_check
         return self.iteration >= self.next_check
 
-    def check(self, rate: float) -> None:
-        """Keep the perturbation if it changes more than any before, and write the state."""
-        if rate > self.best_rate:
-            self.best_rate, self.unsuccessful = rate, 0
-            self.best = self.v.detach().clone()
-        else:
-            self.unsuccessful += 1
+    def check(self, rate_of: Callable[[Tensor], float]) -> None:
+        """Keep the perturbation if it changes more than any before, and write the state.
+
+        One that was halved since the last check is asked for as it was before, too.
+        """
+        self.unsuccessful += 1
+        for one in ([self.saturated] if int(self.halved) else []) + [self.v.detach()]:
+            rate = rate_of(one)
+            if rate > self.best_rate:
+                self.best_rate, self.unsuccessful = rate, 0
+                self.best = one.clone()
         self._wait()
         if self.state is not None:
             self._save(self.state)

@@ -701,8 +701,8 @@ def severity_curves(
 ) -> Figure:
     """What corruptions leave by severity: a panel for each family, a line for each method; 0 is clean.
 
-    Settings stand below each other, in the order in which they come, with the number of images and of
-    corrupted versions of each.
+    Settings stand below each other, in the order in which they come; above each what it is, the number of
+    images and of corrupted versions of each.
     """
     settings = list(dict.fromkeys((one.setting, one.images) for one in found))
     if not settings:
@@ -717,14 +717,15 @@ def severity_curves(
     )
     methods = list(dict.fromkeys(one.experiment for one in found))
     for line, (setting, images) in zip(axes, settings, strict=True):
-        words = setting.replace(", from", ",\nfrom")
         seeds = len(
             {seed for one in found if (one.setting, one.images) == (setting, images) for seed in one.clean}
         )
         shown = max(len(one.left) for one in found if (one.setting, one.images) == (setting, images))
         counted = f"n = {images} x {shown}, {seeds} seed{'s' * (seeds > 1)}"
-        line[0].set_ylabel(f"{words}\n{counted}\n{unit}", fontsize=8.5)
-        for axis, names in zip(line, families.values(), strict=True):
+        line[0].set_ylabel(unit, fontsize=8.5)
+        line[0].set_title(f"{setting}; {counted}", fontsize=8.5, loc="left")
+        for axis, (family, names) in zip(line, families.items(), strict=True):
+            axis.annotate(family, (0.96, 0.94), xycoords="axes fraction", ha="right", va="top", fontsize=8.5)
             for one in (one for one in found if (one.setting, one.images) == (setting, images)):
                 severities = sorted({severity for name, severity in one.left if name in names})
                 values = [one.clean, *(one.mean(names, severity) for severity in severities)]
@@ -736,8 +737,6 @@ def severity_curves(
                         [0, *severities], mean - half, mean + half, color=colour, alpha=0.12, lw=0
                     )
             axis.grid(alpha=0.3)
-    for axis, family in zip(axes[0], families, strict=True):
-        axis.set_title(family)
     for axis in axes[-1]:
         axis.set_xlabel("severity")
     for method in methods:

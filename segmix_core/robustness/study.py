@@ -37,6 +37,7 @@ from segmix_core.experiments.robustness import (
     STUDIED,
     STUDIES,
     SURROGATE,
+    TOLERANCE,
     UNIVERSALS,
     Part,
     Study,
@@ -60,6 +61,9 @@ from segmix_core.run import OutOfTimeError, Report, append_missing, cached_run
 
 UNBOUNDED = 255.0
 """Epsilon at which nothing is left of an image."""
+
+_CODE = {"code": attack_digest()[:12]}
+"""By which sources a condition was made: what other ones measure is another row."""
 
 Reporter = Callable[[str, str], Report]
 """Given what is done and what is counted ("steps", "images"): what is told how far it is."""
@@ -367,6 +371,7 @@ def _crafted_on(source: Target, attack: str) -> Perturbation:
 def _under(target: Target, way: Shown, *, stage: int = 2) -> Iterator[dict[str, Any]]:
     """The rows of a network that is shown the images in a way; from the cache if they are there."""
     condition = way.condition()
+    condition["making"] = condition["making"] | _CODE
 
     def work() -> list[dict[str, Any]]:
         model = target.model if stage == 2 else target.stage1
@@ -413,7 +418,7 @@ def _corruptions(target: Target, perturbations: Path | None) -> Iterator[dict[st
 
 def _condition(kind: str, name: str, **given: Any) -> dict[str, Any]:
     empty = dict.fromkeys(("control", "epsilon", "severity", "aim", "access"))
-    return {"kind": kind, "name": name, **empty, "how": "", "valid": True, "making": {}} | given
+    return {"kind": kind, "name": name, **empty, "how": "", "valid": True, "making": _CODE} | given
 
 
 @dataclass(frozen=True)
@@ -436,14 +441,24 @@ def _adaptive(target: Target, perturbations: Path | None) -> Iterator[dict[str, 
     What each attack finds is kept batch by batch; the rows, which tell of all of them, at the end.
     """
     dataset = target.chosen(target.study.images)
-    decides = [asdict(target.study), dataset.digest(), attack_digest(), file_digest(Path(__file__))]
-    digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]
-    path = target.folder / f"adaptive-{digest}.jsonl"
+    path = target.folder / f"adaptive-{_adaptive_digest(target, dataset)}.jsonl"
     found = results.read(path) if path.exists() else []
     if not found:
         found = list(_attacks(target, dataset))
         results.append(path, found)
     yield from found
+
+
+def _adaptive_digest(target: Target, dataset: SegmentationDataset) -> str:
+    """Of all that decides the rows of the adaptive part: any two with the same are of one study."""
+    decides = [
+        asdict(target.study),
+        dataset.digest(),
+        attack_digest(),
+        file_digest(Path(__file__)),
+        TOLERANCE,
+    ]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:12]
 
 
 def _attacks(target: Target, dataset: SegmentationDataset) -> Iterator[dict[str, Any]]:
@@ -480,7 +495,11 @@ def _attacks(target: Target, dataset: SegmentationDataset) -> Iterator[dict[str,
     }
 
     checks = [
-        nothing_at_zero(_right(_scores_of(target, dataset), target.output), _mean(clean)),
+        nothing_at_zero(
+            _right(_scores_of(target, dataset), target.output),
+            _mean(clean),
+            tolerance=100 / target.request.eval_crop**2,  # a pixel an image
+        ),
         never_helps("epsilon", {epsilon: _mean(one) for epsilon, one in sorted(by_epsilon.items())}),
         never_helps("steps", {study.steps: _mean(by_aim[worst_aim]), study.longer: _mean(longer)}),
         all_hold(
@@ -562,7 +581,11 @@ def _measured(target: Target, case: _Case) -> str:
 
 def _adaptive_condition(target: Target, case: _Case, checks: Sequence[Check]) -> dict[str, Any]:
     failed = [check.name for check in checks if not check.holds]
-    making: dict[str, Any] = {"checks": {check.name: check.detail for check in checks}, "failed": failed}
+    making: dict[str, Any] = {
+        "checks": {check.name: check.detail for check in checks},
+        "failed": failed,
+        "code": _adaptive_digest(target, target.chosen(target.study.images)),
+    }
     if case.adversary is not None:
         making |= asdict(case.adversary) | {"losses": list(losses_of(case.adversary))}
     if case.on is not None:

@@ -34,6 +34,7 @@ from segmix_core.experiments.robustness import Study, Universal
 from segmix_core.files import alone, file_digest, replacing
 from segmix_core.models import load_model
 from segmix_core.rng import stream
+from segmix_core.run import source_digest
 
 _ROUNDING = 0.01
 """Of a published file's largest value."""
@@ -156,7 +157,8 @@ def crafted(
     Crafting that was stopped goes on where it was.
     """
     made_on = {"network": file_digest(checkpoint)[:16], "output": output}
-    identity = json.dumps([asdict(how), made_on, images.digest(), attack_digest()], sort_keys=True)
+    decides = [asdict(how), made_on, images.digest(), attack_digest(), source_digest()]
+    identity = json.dumps(decides, sort_keys=True)
     stem = f"{how.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     path = folder / f"{stem}.safetensors"
     with alone(folder):
