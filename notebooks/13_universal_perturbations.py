@@ -179,7 +179,7 @@ chapter.table(
 #
 # with $s_p(x)$ the category of pixel $p$ and $\epsilon = 10$ of 255. Note what a fooling rate is not: it counts changes, not errors, and needs no labels. The paper
 # takes published perturbations: UAP {cite}`moosavi2017universal`, made on classifiers, and GD-UAP {cite}`mopuri2019generalizable`, made on a segmenter's encoder.
-# It says that both are public. We know of no published GD-UAP perturbation for segmentation; here they are crafted anew.
+# It says that both are public. The authors of GD-UAP link perturbations made on segmenters of their own; which of them Table 6 is about, the paper does not say. Here they are crafted anew.
 #
 # ## How 224 pixels meet an image
 #
@@ -239,7 +239,7 @@ chapter.source(deepfool_segmentation)
 # v^* = \arg\min_{\|v\|_\infty \le \epsilon} \; - \sum_l \log \| a_l(v) \|_2
 # $$
 #
-# with $a_l$ what the $l$-th ReLU returns, of the perturbation alone or, with images, of the perturbed image. `range` gives it the mean and spread of the training images, `data` the images, `part` a fixed share of them.
+# with $a_l$ what the $l$-th ReLU returns, of the perturbation alone or, with images, of the perturbed image. `range` gives it the mean and spread of the training images, `data` the images, `part` those of them with the least background.
 
 # %%
 chapter.source(log_norms)
