@@ -62,9 +62,16 @@ def test_a_drop_is_that_of_one_training_run() -> None:
     assert drop.seeds == [1]  # of seed 0 the shuffled control is missing
 
 
-def test_a_perturbation_that_was_crafted_anew_is_another() -> None:
-    anew = [row(10.0, uap(making={"sha256": "other"}), seed=0)]
-    assert [drop.attacked for drop in drops(two_seeds() + anew)] == [{0: 30, 1: 40}, {0: 10}]
+def test_of_a_perturbation_that_was_crafted_anew_one_counts() -> None:
+    """Different pixels are never averaged, and never stand beside each other under one name."""
+    other = {"sha256": "other"}
+    anew = [row(10.0, uap(making=other), seed=0)]
+    assert [drop.attacked for drop in drops(two_seeds() + anew)] == [{0: 30, 1: 40}]  # what most rows hold
+    both = [row(10.0, uap(making=other), seed=seed) for seed in (0, 1)]
+    once = [one for one in two_seeds() if one["condition"] is None or one["condition"]["control"] is None]
+    assert [drop.attacked for drop in drops(once + both)] == [{0: 10, 1: 10}]  # of equals the last
+    elsewhere = [row(20.0, uap(making=other), name="sourcesep-cm", seed=0)]
+    assert {drop.experiment for drop in drops(two_seeds() + elsewhere)} == {"baseline"}
 
 
 def two_seeds() -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,11 +149,12 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
     """Every universal perturbation on every method, at the output that the method reports after a stage.
 
     A seed is left out of a drop's `seeds` where a clean value or a control of the same training run is
-    missing; a drop without seeds is left out.
+    missing; a drop without seeds is left out. Of a perturbation that was crafted several times those pixels
+    count that most rows hold, whatever the method; of equals the last.
     """
     found = []
     for setting, among in settings_of(rows).items():
-        for name, listed in _of(among, "universal").items():
+        for name, listed in _of(_same_pixels(among), "universal").items():
             output = _reported(name, stage)
             at_stage = [row for row in listed if (row["stage"], row["output"]) == (stage, output)]
             groups: dict[tuple[Any, ...], Rows] = defaultdict(list)
@@ -194,6 +195,19 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
                 if drop.seeds:
                     found.append(drop)
     return found
+
+
+def _same_pixels(rows: Rows) -> Rows:
+    """Rows without those of a perturbation's other pixels, where it was crafted several times."""
+    attacked = [row for row in rows if row["condition"] and row["condition"]["kind"] == "universal"]
+    made = [(row["condition"]["name"], row["condition"]["epsilon"], pixels_of(row)) for row in attacked]
+    chosen: dict[tuple[Any, ...], str] = {}
+    for (*name, pixels), _ in Counter(reversed(made)).most_common():
+        chosen.setdefault(tuple(name), pixels)
+    others = {
+        id(row) for row, (*name, pixels) in zip(attacked, made, strict=True) if chosen[tuple(name)] != pixels
+    }
+    return [row for row in rows if id(row) not in others]
 
 
 def _crafting_cost(making: dict[str, Any]) -> str:
