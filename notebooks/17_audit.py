@@ -65,12 +65,14 @@ Markdown(
 # %% tags=["remove-cell"]
 def table_of(kind, *, disagreeing=False):
     """The findings of one kind."""
-    lines = [
-        [one.what, one.printed, one.computed, "yes" if one.agrees else "**no**", "" if one.said else "ours"]
-        for one in found
-        if one.kind == kind and not (disagreeing and one.agrees)
-    ]
-    return chapter.table(["what", "printed", "computed", "agrees", "reading"], lines)
+    shown = [one for one in found if one.kind == kind and not (disagreeing and one.agrees)]
+    header, lines = ["what", "printed", "computed", "agrees"], []
+    for one in shown:
+        lines.append([one.what, one.printed, one.computed, "yes" if one.agrees else "**no**"])
+    if not all(one.said for one in shown):
+        header.append("reading")
+        lines = [[*line, "" if one.said else "ours"] for line, one in zip(lines, shown, strict=True)]
+    return chapter.table(header, lines)
 
 
 # %% [markdown]
