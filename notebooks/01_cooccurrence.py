@@ -65,7 +65,7 @@ chapter.table(
 )
 
 # %% [markdown]
-# Most images hold a single category, and one category, *person*, is in a third of all images. Both facts decide
+# Most images hold a single category, and one category, *person*, is in far more images than any other. Both facts decide
 # what co-occurrence driven blending can do; the [next chapter](02_blending) shows how.
 #
 # ## Algorithm 1
@@ -81,13 +81,12 @@ chapter.table(
 # %%
 chapter.source(cooccurrence.cooccurrence_matrix)
 
-# %% mystnb={"figure": {"caption": "Co-occurrence of the twenty VOC categories in the label maps of train_aug, ordered so that categories that meet lie side by side. Empty cells: never together.", "name": "fig-cooccurrence"}, "image": {"alt": "Heat map of how many training images of PASCAL VOC hold each pair of categories, clustered into road, house and meadow."}}
+# %% mystnb={"figure": {"caption": "Co-occurrence of the twenty VOC categories in the label maps of train_aug, ordered so that categories that meet lie side by side. Empty cells off the diagonal: never together.", "name": "fig-cooccurrence"}, "image": {"alt": "Heat map of how many training images of PASCAL VOC hold each pair of categories, with a block of household things and one of road vehicles."}}
 figures.matrix_picture(matrix, VOC_CATEGORIES)
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-cooccurrence` falls into the places where photographs are taken: the house, the road, the meadow, the
-# sky and the water. The order comes from average linkage on the counts, not from a hand.
+# Two places where photographs are taken stand out in {numref}`fig-cooccurrence`: the house and the road. Animals, boats and aeroplanes hardly meet anything but people. The order comes from average linkage on the counts, not from a hand.
 
 # %% mystnb={"figure": {"caption": "How many categories a training image of VOC holds (left), and how many images hold each category (right). Background is not counted.", "name": "fig-unique"}, "image": {"alt": "Two bar charts: most images hold one category; person is in far more images than any other category."}}
 drawn, (left, right_axis) = plt.subplots(1, 2, figsize=(7.6, 3.4), width_ratios=[1, 2.4])
@@ -108,7 +107,8 @@ plt.show()
 # %% [markdown]
 # ## The paper's counts, counted again
 #
-# The paper prints how many images several of its experiments use. Each such number can be recounted.
+# The paper prints how many images several of its experiments use. Those that label maps tell are recounted here; those of Table 4 that need annotations are in [complex scenes](10_complex_scenes), and
+# [the audit](17_audit) has all.
 
 # %%
 chapter.table(
@@ -165,7 +165,7 @@ print(
 )
 
 # %% [markdown]
-# Written to disk, as the paper describes it, that would be tens of gigabytes. Here the same distribution is drawn
+# The paper writes them to disk. Here the same distribution is drawn
 # when it is needed ({func}`segmix_core.mixing.cluster_pairs`), and an epoch has as many steps as for every other method.
 #
 # ## The embedded data set
@@ -191,7 +191,7 @@ plt.show()
 #
 # * $C_{ss}$ is one matrix product; it is exact, symmetric and cheap.
 # * Co-occurrence in VOC is sparse and dominated by *person*.
-# * Most counts that the paper prints hold. The exceptions are small, but for *person* with *car*.
+# * Most of the counts recounted here hold. The exceptions are small, but for *person* with *car*.
 #
 # ## Exercises
 #

@@ -95,11 +95,11 @@ above = {
     if "phantom" in scores[0.5]
 }
 Markdown(
-    "At delta 1 there is no phantom in the image, so that its score there is the floor. At delta 0.5 the phantom branch stands "
+    f"After {next(row['steps'] for row in runs['sourcesep-cm'].rows if row['stage'] == 1)} steps of stage 1: at delta 1 there is no phantom in the image, and its score there is the reference. At delta 0.5 the phantom branch stands "
     + ", ".join(f"{value:+.1f} points from it ({name})" for name, value in above.items())
     + ". "
     + (
-        "**The phantom branch has learned next to nothing at this length**: it names background nearly everywhere."
+        "**The phantom branch has learned next to nothing at this length**; [results](06_results) and [photographs](07_photographs) are of longer runs."
         if max(above.values()) < 2
         else "The phantom branch does recover some of its image."
     )
@@ -159,12 +159,12 @@ figures.panels(rows, ["blend", "dominant", "S_t", "confidence", "phantom", "S_p"
 plt.show()
 
 # %% [markdown]
-# The paper shows such confidence maps as evidence that each branch attends to one image. Confidence alone does not show that:
+# The paper illustrates with such confidence maps (its Fig. 2) how each branch attends to one image. Confidence alone does not show that:
 # a branch can be confident and wrong. The table at the top measures it.
 #
 # ## Limits
 #
-# * At `demo` scale the networks are trained for a few hundred steps and are underfitted. Nothing here ranks the methods.
+# * Networks of `smoke` and `demo` scale are underfitted: the number of steps stands at the top. Nothing here ranks the methods.
 # * Partners on this page are random, not chosen by co-occurrence: the question is whether blends can be taken apart, not which.
 #
 # ## Takeaways
@@ -184,7 +184,7 @@ fall = {name: by_delta[1.0]["dominant"] - by_delta[0.5]["dominant"] for name, by
 print({name: f"{value:.1f} points lost" for name, value in fall.items()})
 
 # %% tags=["hide-cell"]
-# Solution of 2: all of them, unless delta is one half and both branches agree.
+# Solution of 2: all three. Only the sum of the two branch terms stays, where delta is one half and both branches say the same.
 logits = torch.zeros(1, 3, 1, 1)
 logits[0, 1] = 2.0
 toy = MixedBatch(
@@ -199,6 +199,14 @@ outputs = Separation(logits, logits, logits)
 straight, crossed = stage1_loss(outputs, toy), stage1_loss(outputs, swapped)
 print({name: f"{float(straight[name]):.3f} -> {float(crossed[name]):.3f}" for name in straight})
 assert all(not torch.isclose(straight[name], crossed[name]) for name in ("final", "dominant", "phantom"))
+even = [
+    stage1_loss(outputs, MixedBatch(toy.image_BCHW, *labels, torch.tensor([0.5]), toy.partner_B))
+    for labels in ((toy.dominant_BHW, toy.phantom_BHW), (toy.phantom_BHW, toy.dominant_BHW))
+]
+sums = [0.5 * float(one["dominant"]) + 0.5 * float(one["phantom"]) for one in even]
+print(f"at delta one half: {sums[0]:.3f} -> {sums[1]:.3f}")
+assert abs(sums[0] - sums[1]) < 1e-6
+assert not torch.isclose(even[0]["dominant"], even[1]["dominant"])
 
 # %% [markdown]
 # ## Checks

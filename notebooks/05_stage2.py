@@ -151,12 +151,12 @@ plt.show()
 # ## Limits
 #
 # * One seed at this scale: changes of a point are noise. [Results](06_results) has all methods.
-# * The optimizer matters: the gradient of the penalty near silence is the same for every activation, and an optimizer that
+# * The optimizer matters: the gradient of the penalty is $1 / (1 + s)$ for every active logit, largest near silence, and an optimizer that
 #   rescales gradients would give it a weight that SGD does not. SGD is what the paper uses.
 #
 # ## Takeaways
 #
-# * Stage 2 is ordinary fine-tuning plus a penalty that becomes inert when it has done its work.
+# * Stage 2 is ordinary fine-tuning plus a penalty that has no gradient once no phantom logit is positive.
 # * `final` belongs to stage 1, `dominant` to stage 2.
 #
 # ## Exercises
