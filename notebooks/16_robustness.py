@@ -81,7 +81,7 @@ def word(difference, name):
 def told(difference, name):
     """A difference in numbers and words."""
     if difference is None:
-        return "–"
+        return "not measured"
     mean, half, seeds = difference
     spread = "" if half is None else f" ± {half:.2f}"
     return f"{mean:+.2f}{spread}, {seeds} {'seed' if seeds == 1 else 'seeds'}: {word(difference, name)}"
@@ -148,12 +148,13 @@ def verdicts(name, *, whole):
     """What a setting says, in words; `whole` adds what is not about attackers."""
     if not evidence(name):
         return "no verdict: rows of this scale show that the commands work, and nothing else"
-    said = [
-        f"claim {number} is **{one.verdict}** ("
-        + ", ".join(f"{finding.contrast.what} by {finding.mean:+.2f}" for finding in one.findings)
-        + f", {max((finding.seeds for finding in one.findings), default=0)} seed(s))"
-        for number, one in judged[name].items()
-    ]
+    said = []
+    for number, one in judged[name].items():
+        behind = ", ".join(
+            f"{finding.contrast.what} by {finding.mean:+.2f}, {finding.seeds} seed{'s' * (finding.seeds > 1)}"
+            for finding in one.findings
+        )
+        said.append(f"claim {number} is **{one.verdict}**" + (f" ({behind})" if behind else ""))
     for method in SEPARATING:
         found = [
             f"{told(effect(name, axis, method), name)} under {axis}"

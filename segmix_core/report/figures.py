@@ -723,7 +723,11 @@ def severity_curves(
         shown = max(len(one.left) for one in found if (one.setting, one.images) == (setting, images))
         counted = f"n = {images} x {shown}, {seeds} seed{'s' * (seeds > 1)}"
         line[0].set_ylabel(unit, fontsize=8.5)
-        line[0].set_title(f"{setting}; {counted}", fontsize=8.5, loc="left")
+        for axis in line:
+            axis.set_title(" ", fontsize=8.5)
+        # In place of these titles, as wide as the row: a title of its own would widen its panel.
+        told = line[0].annotate(f"{setting}; {counted}", (0, 1.04), xycoords="axes fraction", fontsize=8.5)
+        told.set_in_layout(False)
         for axis, (family, names) in zip(line, families.items(), strict=True):
             axis.annotate(family, (0.96, 0.94), xycoords="axes fraction", ha="right", va="top", fontsize=8.5)
             for one in (one for one in found if (one.setting, one.images) == (setting, images)):
