@@ -140,7 +140,7 @@ def test_the_lock_file_names_no_index_and_every_dependency() -> None:
 def test_pages_say_whether_anything_was_measured_at_the_papers_scale() -> None:
     at_paper_scale = any(row["scale"] == "paper" for row in results.read_all())
     for page, said in {
-        "README.md": "Nothing was measured at the paper's own scale",
-        "book/index.md": "Nothing in this book was measured at `paper` scale",
+        "README.md": "No network was trained at the paper's own scale",
+        "book/index.md": "No network was trained at `paper` scale",
     }.items():
         assert (said in (ROOT / page).read_text(encoding="utf-8")) != at_paper_scale, page
