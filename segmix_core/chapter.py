@@ -93,6 +93,20 @@ class Chapter:
         request = self.request(experiment)
         return Run(request, *cached_run(request))
 
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Training steps of its runs, in either stage."""
+        return self.scale.steps(len(self.data[0]))
+
+    def finding(self, words: str) -> Markdown:
+        """What a page found of networks that it trained; at `smoke`, that nothing can be."""
+        if self.scale.name == "smoke":
+            words = (
+                f"**Nothing can be concluded here.** Each network took {self.steps[0]} + {self.steps[1]} training "
+                "steps: the numbers show that the page works."
+            )
+        return Markdown(words)  # type: ignore[no-untyped-call]
+
     def figure(self, number: int) -> Drawn:
         """A figure of the paper, drawn from this chapter's runs."""
         return draw(number, lambda name, seed: replace(self.request(name), seed=seed), (self.seed,))

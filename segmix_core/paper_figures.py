@@ -576,7 +576,7 @@ def _draw_stage2(
     _draw_trunk(drawing, image, "$I$, as it is", rows)
     for logits, row, name, frame, words in (
         (after.dominant, rows[0], "$S_t$, reported", DOMINANT, "$l_t$"),
-        (after.phantom, rows[1], "$S_p$, silenced", PHANTOM, "$l_{PPA}$"),
+        (after.phantom, rows[1], "$S_p$ after stage 2", PHANTOM, "$l_{PPA}$"),
     ):
         confidence = _draw_output(drawing, logits, row, name, frame)
         loss = drawing.box(Place(6.0, row.at(0, 0.5)[1] - 0.17, 0.8, 0.34), words, colour=LOSS)

@@ -39,7 +39,7 @@ from segmix_core import results
 from segmix_core.chapter import shared_requests
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import find_scale, nearest
-from segmix_core.files import file_digest, write_text
+from segmix_core.files import file_digest, replacing, write_text
 from segmix_core.report import substitutions
 from segmix_core.request import Request
 from segmix_core.run import cached_run
@@ -49,6 +49,8 @@ CHAPTERS = ROOT / "notebooks"
 BUILD = ROOT / "_build"
 PARAMETERS = ("scale", "dataset", "root", "seed", "device")
 PROCESSES = 2
+README_PICTURE = ("02_blending", "fig-picked", ROOT / "book" / "_static" / "pairs.png")
+"""The chapter and the figure in it that the README shows, and where `pair` keeps it."""
 
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
 
@@ -58,7 +60,7 @@ WHAT_A_SCALE_SAYS = {
     "demo": "minutes of two cores, a small network, generated pictures. What this page trains shows that "
     "each part works; it is no evidence for or against the paper",
     "mini": "a small network and a few thousand steps. It is not the paper's setting",
-    "paper": "the setting of sections 4.1 and 4.2",
+    "paper": "the setting of sections 4.1 and 4.2 as far as they print it; the rest is ours (R8, R17)",
 }
 
 
@@ -160,6 +162,24 @@ def pair(names: Sequence[str] = ()) -> None:
         for source, notebook in zip(chosen, pool.map(_execute_at_defaults, chosen), strict=True):
             write_text(source.with_suffix(".ipynb"), nbformat.writes(notebook) + "\n")
             print(f"stored {source.with_suffix('.ipynb').name}", flush=True)
+            chapter, figure, kept = README_PICTURE
+            if source.stem == chapter:
+                with replacing(kept) as temporary:
+                    temporary.write_bytes(picture_of(notebook, figure))
+
+
+def picture_of(notebook: NotebookNode, figure: str) -> bytes:
+    """The PNG file of a figure that a notebook holds, by the figure's name."""
+    (cell,) = (
+        cell
+        for cell in notebook.cells
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == figure
+    )
+    return next(
+        base64.b64decode(output.data["image/png"])
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    )
 
 
 def check_pairs(names: Sequence[str] = ()) -> None:
@@ -302,7 +322,19 @@ def _provenance(
     seconds: float | None,
 ) -> str:
     """The page that says how this copy of the book came about."""
-    lines = ["# Provenance", "", "How this copy of the book was made; written by the build itself.", ""]
+    lines = ["# Provenance", ""]
+    if seconds is None:
+        lines += [
+            f"This copy shows the chapters as they are committed, with their `{scale}` outputs: seconds of training, and no "
+            "result. `make book` executes them at `demo`.",
+            "",
+        ]
+    lines += [
+        "Written by the build itself. A *digest* is the start of a SHA-256 sum: "
+        + ("of a file." if seconds is None else "of all that a chapter is made of, or of a file.")
+        + " It changes with any byte.",
+        "",
+    ]
     facts = {
         "scale of the chapters": f"`{scale}`",
         "commit": results.commit(),
@@ -314,9 +346,10 @@ def _provenance(
     }
     facts |= {name: version(name) for name in _PACKAGES}
     lines += ["| what | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items()), ""]
-    lines += ["## Chapters", "", "| chapter | seconds | digest |", "|---|---|---|"]
+    timed = seconds is not None
+    lines += ["## Chapters", "", f"| chapter |{' seconds to execute |' * timed} digest |", "|---" * (2 + timed) + "|"]
     for name, took, digest in executed:
-        lines.append(f"| {name} | {'as committed' if took is None else f'{took:.0f}'} | `{digest}` |")
+        lines.append(f"| {name} |" + ("" if took is None else f" {took:.0f} |") + f" `{digest}` |")
     lines.append("")
     if runs:
         lines += [

@@ -227,7 +227,7 @@ def test_fig_2_shows_what_either_stage_says_and_where_the_losses_act() -> None:
         assert np.abs(shown["confidence" + ticks].astype(int) - confidence).max() <= 8, title
     after = said(last, plain)
     for title, ticks, logits in zip(
-        ("$S_t$, reported", "$S_p$, silenced"), ("'''''", "''''''"), after, strict=False
+        ("$S_t$, reported", "$S_p$ after stage 2"), ("'''''", "''''''"), after, strict=False
     ):
         label, confidence = maps(logits)
         assert np.array_equal(shown[title], label), title

@@ -85,17 +85,23 @@ def confidence_picture(probability: np.ndarray) -> np.ndarray:
 
 
 def panels(
-    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], notes: Sequence[str] | None = None
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    notes: Sequence[str] | None = None,
+    *,
+    bar: tuple[str, float] | None = None,
 ) -> Figure:
     """A sheet of pictures, one row for each example and one column for each title.
 
     Args:
         rows: pictures, uint8 (H, W, 3).
-        notes: one line for each row, set to its left.
+        notes: words for each row, set to its left.
+        bar: what a `confidence_picture` among them shows, and its largest value: a colour bar from 0 to it.
     """
     side = min(1.5, 7.6 / len(titles))  # inches
+    height = side * len(rows) + (0.3 if bar is None else 0.9)
     figure, axes = plt.subplots(
-        len(rows), len(titles), figsize=(side * len(titles) + 0.3, side * len(rows) + 0.3), squeeze=False
+        len(rows), len(titles), figsize=(side * len(titles) + 0.3, height), squeeze=False
     )
     for line, (row, pictures) in enumerate(zip(axes, rows, strict=True)):
         for axis, picture, title in zip(row, pictures, titles, strict=True):
@@ -107,6 +113,9 @@ def panels(
                 axis.set_title(title, fontsize=9)
         if notes is not None:
             row[0].set_ylabel(notes[line], fontsize=9)
+    if bar is not None:
+        scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, bar[1]), "inferno")
+        figure.colorbar(scale, ax=axes, location="bottom", shrink=0.4, aspect=30, label=bar[0])
     return figure
 
 
@@ -252,16 +261,38 @@ def matrix_picture(matrix: np.ndarray, categories: Sequence[str], *, what: str =
     return figure
 
 
-def loss_curves(losses: Mapping[str, Sequence[Mapping[str, float]]], terms: Sequence[str]) -> Figure:
-    """Terms of the loss over steps, one line for each run, one panel for each term."""
+def loss_curves(
+    losses: Mapping[str, Sequence[Mapping[str, float]]], terms: Sequence[str], *, stage1_steps: int
+) -> Figure:
+    """Terms of the loss over steps, one line for each run and stage, one panel for each term.
+
+    A line does not cross the end of stage 1, which is dotted: a term weighs something else after it. Where a
+    stage has fewer than three points, a note stands in place of the curves.
+    """
+    drawn = {
+        (term, name, stage): points
+        for term in terms
+        for name, curve in losses.items()
+        for stage in (1, 2)
+        if (
+            points := [
+                (entry["step"], entry[term])
+                for entry in curve
+                if term in entry and (entry["step"] > stage1_steps) == (stage == 2)
+            ]
+        )
+    }
+    if not drawn or min(map(len, drawn.values())) < 3:
+        return _note("too few steps for a curve")
     figure, axes = plt.subplots(1, len(terms), figsize=(2.9 * len(terms), 2.6), squeeze=False)
     for axis, term in zip(axes[0], terms, strict=True):
-        for name, curve in losses.items():
-            points = [(entry["step"], entry[term]) for entry in curve if term in entry]
-            if points:
-                axis.plot(
-                    *zip(*points, strict=True), ".-", label=name, color=METHOD_COLOURS.get(name), lw=1.2, ms=3
-                )
+        for (of, name, stage), points in drawn.items():
+            if of == term:
+                label = name if (of, name, 1) not in drawn or stage == 1 else None
+                colour = METHOD_COLOURS.get(name)
+                axis.plot(*zip(*points, strict=True), ".-", label=label, color=colour, lw=1.2, ms=3)
+        if {stage for of, _, stage in drawn if of == term} == {1, 2}:
+            axis.axvline(stage1_steps, color="0.5", ls=":", lw=1)
         axis.set_title(term)
         axis.set_xlabel("step")
     axes[0][0].set_ylabel("loss")
@@ -558,8 +589,12 @@ def _costs(drops: Sequence[Drop]) -> list[str]:
 
 
 def _not_measured() -> Figure:
+    return _note("not measured yet")
+
+
+def _note(words: str) -> Figure:
     figure, axis = plt.subplots(figsize=(6.4, 1.0))
-    axis.text(0.5, 0.5, "not measured yet", ha="center", va="center", color="0.4")
+    axis.text(0.5, 0.5, words, ha="center", va="center", color="0.4")
     axis.axis("off")
     return figure
 

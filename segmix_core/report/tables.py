@@ -13,6 +13,7 @@ import numpy as np
 from segmix_core import results
 from segmix_core.experiments import (
     MEASURED_ON,
+    METHODS,
     TABLES,
     Experiment,
     Method,
@@ -23,7 +24,7 @@ from segmix_core.experiments import (
 )
 from segmix_core.experiments.paper import ENCODERS
 from segmix_core.metrics import ImageConfusions, iou, load_confusions, miou
-from segmix_core.report.statistics import interval
+from segmix_core.report.statistics import interval, paired_difference, verdict
 
 Rows = list[dict[str, Any]]
 PAPER = "paper"
@@ -352,10 +353,13 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
     """The numbers that prose may name, by key: never typed, always from rows.
 
     Keys are `<dataset>_<scale>_<experiment>` with "-" as "_", for the mean over seeds, and the same with
-    `_seeds` for their number.
+    `_seeds` for their number, `_images` for that of evaluation images, `_over` for that of the categories in
+    the mean, `_protocol`; and, beside a baseline of the same setting, `_difference` (paired by seed, with its
+    95 % interval) and `_verdict`.
     """
     rows = results.read_all(folder)
     values: dict[str, str] = {}
+    baselines = {entry["setting"]: entry["by_seed"] for entry in measured(rows, METHODS["baseline"])}
     for experiment in {row.experiment.name: row.experiment for row in find_rows("tables")}.values():
         for entry in measured(rows, experiment):
             key = f"{entry['dataset']}_{entry['scale']}_{experiment.name}"
@@ -363,4 +367,13 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
                 key = key.replace(sign, "_")
             values[key] = f"{entry['value']:.1f}"
             values[f"{key}_seeds"] = str(len(entry["seeds"]))
+            values[f"{key}_images"] = str(entry["images"])
+            values[f"{key}_protocol"] = entry["protocol"]
+            if entry["mean_over"] is not None:
+                values[f"{key}_over"] = str(len(entry["mean_over"]))
+            beside = paired_difference(entry["by_seed"], baselines.get(entry["setting"], {}))
+            if beside is not None and experiment.name != "baseline":
+                mean, half, _ = beside
+                values[f"{key}_difference"] = f"{mean:+.2f}" + ("" if half is None else f" ± {half:.2f}")
+                values[f"{key}_verdict"] = verdict(beside)
     return values
