@@ -30,8 +30,10 @@ device = "cpu"
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 import torch
+from IPython.display import Markdown
 from torch.utils.flop_counter import FlopCounterMode
 
 from segmix_core import chapter
@@ -88,6 +90,11 @@ for (backbone, name), (parameters, operations) in costs.items():
     )
 chapter.table(["encoder", "head", "million parameters", "billion multiply-adds", "times DeepLabv3"], lines)
 
+# %%
+Markdown(
+    f"One forward pass on one image of {paper.crop} x {paper.crop} pixels, output stride {paper.output_stride}, 21 categories."
+)
+
 # %% [markdown]
 # The second ASPP is what separation costs; the two 1x1 convolutions of the SSH are nearly free. Sharing the ASPP would
 # bring the price down to almost nothing (R10): an option, and a row of [Table 9](09_ablations).
@@ -122,7 +129,7 @@ for name, value in vars(separation).items():
 # %% [markdown]
 # ## Where the parameters are
 
-# %% mystnb={"figure": {"caption": "Parameters by part, at paper scale (ResNet-101) and in the small network of the demo scale.", "name": "fig-parameters"}, "image": {"alt": "Stacked bars of the share of parameters in encoder, ASPP, classifiers and SSH, for two networks."}}
+# %% mystnb={"figure": {"caption": "Parameters by part, at paper scale (ResNet-101) and in the small network of the demo scale. The SSH is too small to be seen; its share stands beside the bar.", "name": "fig-parameters"}, "image": {"alt": "Stacked bars of the share of parameters in encoder, ASPP, classifiers and SSH, for two networks; encoder and ASPP take nearly all of it."}}
 parts = ("encoder", "pyramids", "classifiers", "joiner")
 called = ("encoder", "ASPP", "classifiers", "SSH")
 shown, axis = plt.subplots(figsize=(7.2, 1.9))
@@ -135,6 +142,9 @@ for line, name in enumerate(("paper", "demo")):
         share = size / sum(sizes)
         axis.barh(line, share, left=start, color=colour, label=label if line == 0 else None)
         start += share
+    axis.text(1.01, line, f"SSH {share:.3%}", va="center", fontsize=9)
+axis.set_xlim(0, 1.16)
+axis.set_xticks(np.linspace(0, 1, 6))
 axis.set_yticks([0, 1], ["paper", "demo"])
 axis.set_xlabel("share of parameters")
 axis.legend(ncols=4, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)

@@ -44,6 +44,8 @@ separating = names[:2]
 
 # %% [markdown]
 # ## The finding, first
+#
+# Longer runs: [results](06_results), [photographs](07_photographs), [ablations](09_ablations).
 
 # %% tags=["nbval-ignore-output"]
 count = min(64, len(setting.data[1]))
@@ -58,6 +60,16 @@ def activity(model):
 
 
 spoken = {name: (activity(runs[name].stage1), activity(runs[name].model)) for name in separating}
+setting.finding(
+    "Stage 2 "
+    + ", ".join(
+        f"takes the share of phantom logits above zero from {before[0]:.1%} to {after[0]:.1%} ({name})"
+        for name, (before, after) in spoken.items()
+    )
+    + "; one seed, so what it does to mIoU is only shown, below."
+)
+
+# %% tags=["nbval-ignore-output"]
 chapter.table(
     [
         "method",
@@ -72,6 +84,11 @@ chapter.table(
     ],
 )
 
+# %%
+Markdown(
+    f"Over n = {count} held-out images, as they are; below, mIoU in per cent over all {len(setting.data[1])}."
+)
+
 # %% tags=["nbval-ignore-output"]
 lines = []
 for name, run in runs.items():
@@ -81,7 +98,7 @@ for name, run in runs.items():
             lines.append([name, output, f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}"])
 chapter.table(["method", "output", "mIoU after stage 1", "after stage 2", "change"], lines)
 
-# %% mystnb={"figure": {"caption": "Fig. 2 of the paper, drawn from this page's run of CM: the two stages of training. `segmix figure 2` draws it.", "name": "fig-stages"}, "image": {"alt": "A drawing: a blend goes through a shared encoder, two pyramids and the source separation head, each output with its loss; below, a plain image goes through the same encoder and pyramids, and the phantom is silenced."}} tags=["nbval-ignore-output"]
+# %% mystnb={"figure": {"caption": "The paper's Fig. 2, drawn from this page's run of CM: the two stages of training. `segmix figure 2` draws it.", "name": "fig-stages"}, "image": {"alt": "A drawing: a blend goes through a shared encoder, two pyramids and the source separation head, each output with its loss; below, a plain image goes through the same encoder and pyramids, and the phantom branch is penalised."}} tags=["nbval-ignore-output"]
 drawn = setting.figure(2)
 plt.show()
 
@@ -108,11 +125,11 @@ Markdown(f"Which images: {drawn.rule}.")
 # %%
 chapter.source(losses.phantom_activation)
 
-# %% mystnb={"figure": {"caption": "The penalty on the phantom's activity during stage 2. Zero means that no phantom logit is above zero, and then the term has no gradient.", "name": "fig-ppa"}, "image": {"alt": "Curves of the phantom penalty falling over the steps of stage 2, for two methods."}}
-figures.loss_curves({name: runs[name].losses for name in separating}, ["ppa"])
+# %% mystnb={"figure": {"caption": "The penalty on the phantom's activity during stage 2. Zero means that no phantom logit is above zero, and then the term has no gradient.", "name": "fig-ppa"}, "image": {"alt": "Curves of the phantom penalty over the steps of stage 2, for two methods; after a handful of steps, a note that there are too few."}}
+figures.loss_curves({name: runs[name].losses for name in separating}, ["ppa"], stage1_steps=setting.steps[0])
 plt.show()
 
-# %% mystnb={"figure": {"caption": "Plain held-out images before and after stage 2 (CM): the dominant prediction, and the activity of the phantom branch (mean positive logit, relative to the largest after stage 1; black is silent).", "name": "fig-silenced"}, "image": {"alt": "Rows of scenes with the dominant prediction and the phantom branch's activity, before and after stage 2."}}
+# %% mystnb={"figure": {"caption": "Plain held-out images before and after stage 2 (CM): the dominant prediction, and the activity of the phantom branch (mean positive part of its logits; black is silent, and what is above the bar's end, the largest value after stage 1, is drawn as that).", "name": "fig-silenced"}, "image": {"alt": "Rows of scenes with the dominant prediction and the phantom branch's activity, before and after stage 2."}}
 shown = [index for index in range(count) if (held_out.label_BHW[index] % 255 > 0).float().mean() > 0.05][:4]
 
 
@@ -141,22 +158,26 @@ rows = [
     ]
     for line, index in enumerate(shown)
 ]
-figures.panels(rows, ["image", "labels", "S_t, stage 1", "phantom", "S_t, stage 2", "phantom"])
+figures.panels(
+    rows,
+    ["image", "labels", "S_t, stage 1", "S_p, stage 1", "S_t, stage 2", "S_p, stage 2"],
+    bar=("mean positive part of the phantom's logits", loudest),
+)
 plt.show()
 
 # %% [markdown]
-# A silent phantom is not an empty one. Eq. 5 pushes *logits* below zero, all of them, and a softmax over logits that are all
-# negative still names a category. "Silent" means here that no logit is positive.
+# A silent phantom is not an empty one. Eq. 5 pushes positive *logits* to zero, and a softmax over logits of which none is
+# positive still names a category. "Silent" means here that no logit is positive.
 #
 # ## Limits
 #
 # * One seed at this scale: changes of a point are noise. [Results](06_results) has all methods.
-# * The optimizer matters: the gradient of the penalty is $1 / (1 + s)$ for every active logit, largest near silence, and an optimizer that
-#   rescales gradients would give it a weight that SGD does not. SGD is what the paper uses.
+# * The optimizer matters: the gradient of $\log(1 + s)$ is $1/(1 + s)$ for every active logit, largest near silence, and an optimizer
+#   that rescales gradients would give it a weight that SGD does not. SGD is what the paper uses.
 #
 # ## Takeaways
 #
-# * Stage 2 is ordinary fine-tuning plus a penalty that has no gradient once no phantom logit is positive.
+# * Stage 2 is ordinary fine-tuning plus a penalty on positive phantom logits; where there is none it is zero, and so is its gradient.
 # * `final` belongs to stage 1, `dominant` to stage 2.
 #
 # ## Exercises
