@@ -102,8 +102,8 @@ class Chapter:
         """What a page found of networks that it trained; at `smoke`, that nothing can be."""
         if self.scale.name == "smoke":
             words = (
-                f"**Nothing can be concluded here.** Each network took {self.steps[0]} + {self.steps[1]} training "
-                "steps: the numbers show that the page works."
+                f"**Nothing can be concluded here.** Each network took {self.steps[0]} + {self.steps[1]} "
+                "training steps: the numbers show that the page works."
             )
         return Markdown(words)  # type: ignore[no-untyped-call]
 

@@ -325,8 +325,8 @@ def _provenance(
     lines = ["# Provenance", ""]
     if seconds is None:
         lines += [
-            f"This copy shows the chapters as they are committed, with their `{scale}` outputs: seconds of training, and no "
-            "result. `make book` executes them at `demo`.",
+            f"This copy shows the chapters as they are committed, with their `{scale}` outputs: seconds of "
+            "training, and no result. `make book` executes them at `demo`.",
             "",
         ]
     lines += [
@@ -347,7 +347,12 @@ def _provenance(
     facts |= {name: version(name) for name in _PACKAGES}
     lines += ["| what | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items()), ""]
     timed = seconds is not None
-    lines += ["## Chapters", "", f"| chapter |{' seconds to execute |' * timed} digest |", "|---" * (2 + timed) + "|"]
+    lines += [
+        "## Chapters",
+        "",
+        f"| chapter |{' seconds to execute |' * timed} digest |",
+        "|---" * (2 + timed) + "|",
+    ]
     for name, took, digest in executed:
         lines.append(f"| {name} |" + ("" if took is None else f" {took:.0f} |") + f" `{digest}` |")
     lines.append("")

@@ -162,6 +162,19 @@ def test_the_book_builds_strictly_and_names_the_scale(book: Path) -> None:
         assert "Scale of this page" in (book / "notebooks" / f"{source.stem}.html").read_text()
 
 
+def test_equations_bear_the_papers_numbers(book: Path) -> None:
+    shown = "".join(path.read_text() for path in sorted((book / "notebooks").glob("0[1-5]_*.html")))
+    found = re.findall(r'class="eqno">\((\d+)\)<a [^>]*href="#equation-(eq-\w+)"', shown)
+    names = ("eq-blend", "eq-branches", "eq-joined", "eq-stage1", "eq-stage2")
+    assert found == [(str(number), name) for number, name in enumerate(names, 1)]
+
+
+def test_the_readme_shows_the_figure_of_the_chapter() -> None:
+    chapter, figure, kept = publish.README_PICTURE
+    notebook = nbformat.read(publish.CHAPTERS / f"{chapter}.ipynb", as_version=4)
+    assert kept.read_bytes() == publish.picture_of(notebook, figure), "run 'make notebooks'"
+
+
 def test_the_provenance_names_what_every_chapter_was_set_from(book: Path) -> None:
     html = (book / "book" / "provenance.html").read_text()
     for source in CHAPTERS:

@@ -30,7 +30,7 @@ from segmix_core.metrics import load_confusions, save_confusions
 from segmix_core.mixing import pair_scores
 from segmix_core.models import load_model
 from segmix_core.paper_figures import _occluded, _Runs, draw, draw_to
-from segmix_core.report.figures import confidence_picture, label_picture, rare_curves
+from segmix_core.report.figures import confidence_picture, label_picture, loss_curves, panels, rare_curves
 from segmix_core.request import Request, batches_of, data_of
 from segmix_core.run import cached_run
 
@@ -426,3 +426,21 @@ def test_a_figure_is_a_file_or_one_line(tmp_path: Path, root: Path) -> None:
         draw(7, photographs)
     with pytest.raises(InputError, match="--pictures"):
         draw(4, photographs)
+
+
+def test_a_loss_curve_ends_with_its_stage() -> None:
+    curve = [{"step": step, "dominant": float(step)} for step in range(10, 70, 10)]
+    axis = loss_curves({"baseline": curve}, ["dominant"], stage1_steps=30).axes[0]
+    first, second, end = axis.lines
+    assert [list(line.get_xdata()) for line in (first, second)] == [[10, 20, 30], [40, 50, 60]]
+    assert list(end.get_xdata()) == [30, 30]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["baseline"]
+    few = loss_curves({"baseline": curve}, ["dominant"], stage1_steps=40).axes[0]
+    assert [text.get_text() for text in few.texts] == ["too few steps for a curve"]
+
+
+def test_confidence_maps_have_their_scale_beside_them() -> None:
+    picture = confidence_picture(np.zeros((2, 2)))
+    assert len(panels([[picture]], ["S_p"]).axes) == 1
+    bar = panels([[picture]], ["S_p"], bar=("confidence", 0.5)).axes[1]
+    assert (bar.get_xlabel(), bar.get_xlim()) == ("confidence", (0, 0.5))

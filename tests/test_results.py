@@ -570,9 +570,25 @@ def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
 def test_prose_takes_its_numbers_from_rows(tmp_path: Path) -> None:
     results.append(tmp_path / "rows.jsonl", [row(50.04, seed=0), row(50.14, seed=1)])
     values = substitutions(tmp_path)
-    assert values["silhouettes_sketch_sourcesep_cm"] == "50.1"
-    assert values["silhouettes_sketch_sourcesep_cm_seeds"] == "2"
-    assert {key.removesuffix("_seeds") for key in values} == {"silhouettes_sketch_sourcesep_cm"}
+    own = "silhouettes_sketch_sourcesep_cm"
+    assert (values[own], values[f"{own}_seeds"], values[f"{own}_images"]) == ("50.1", "2", "10")
+    assert {key.removeprefix(own) for key in values} == {"", "_seeds", "_images", "_protocol"}
+
+
+def test_prose_names_a_difference_only_of_one_setting(tmp_path: Path) -> None:
+    plain = METHODS["baseline"]
+    beside = {"experiment": "baseline", "method": asdict(plain.method), "method_digest": plain.digest()}
+    gains = {0: 1.0, 1: 1.5, 2: 2.0}
+    rows = [row(50.0 + gain, seed=seed) for seed, gain in gains.items()]
+    rows += [row(50.0, seed=seed, **beside) for seed in gains]
+    results.append(tmp_path / "rows.jsonl", rows)
+    values = substitutions(tmp_path)
+    own = "silhouettes_sketch_sourcesep_cm"
+    assert (values[f"{own}_difference"], values[f"{own}_verdict"]) == ("+1.50 ± 1.24", "higher")
+    assert "silhouettes_sketch_baseline_difference" not in values
+    elsewhere = [row(50.0, seed=seed, eval_digest="0" * 16, **beside) for seed in gains]
+    results.append(tmp_path / "other" / "rows.jsonl", rows[:3] + elsewhere)
+    assert f"{own}_difference" not in substitutions(tmp_path / "other")
 
 
 def test_the_commit_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
