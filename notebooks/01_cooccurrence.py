@@ -117,8 +117,8 @@ plt.show()
 # ## The paper's counts, counted again
 #
 # The paper prints how many images several of its experiments use. Label maps alone settle these: the numbers of unique categories in
-# Table 4, both halves of Table 5, and the pair named in the text of Fig. 5. Occlusion and numbers of objects need annotations: see
-# [the audit](17_audit) and [complex scenes](10_complex_scenes).
+# Table 4, both halves of Table 5, and the pair named beside the paper's Fig. 5. The rest of Table 4 needs annotations
+# ([complex scenes](10_complex_scenes)); [the audit](17_audit) has all.
 
 # %%
 chapter.table(
