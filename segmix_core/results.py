@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from segmix_core.errors import InputError
 from segmix_core.files import replacing
@@ -108,7 +108,7 @@ def _misplaced(entry: dict[str, Any], fields: dict[str, type | tuple[type, ...]]
 def append(path: Path, rows: list[dict[str, Any]]) -> None:
     """Add rows to a results file, all or none; several processes may do so at once.
 
-    What a killed process left of a line, which is all that may follow the end of the last, is cut off.
+    What a killed process left of a last line is cut off; a whole one that lacks only its end is kept.
 
     Raises:
         ValueError: a row is not valid.
@@ -119,10 +119,12 @@ def append(path: Path, rows: list[dict[str, Any]]) -> None:
         text = _lines(path, rows)
         with path.open("a+b") as opened:
             fcntl.flock(opened, fcntl.LOCK_EX)
-            end = _end_of_lines(opened)
+            opened.seek(0)
+            whole = _whole_lines(content := opened.read())
+            end = min(len(content), len(whole))
             try:
                 opened.truncate(end)
-                opened.write(text.encode())
+                opened.write(whole[end:] + text.encode())
                 opened.flush()
                 os.fsync(opened.fileno())
             except BaseException:
@@ -132,10 +134,14 @@ def append(path: Path, rows: list[dict[str, Any]]) -> None:
         raise InputError(path, f"cannot be written ({error.strerror})", "choose another place") from error
 
 
-def _end_of_lines(opened: BinaryIO) -> int:
-    """How many bytes a file has up to the end of its last whole line."""
-    opened.seek(0)
-    return opened.read().rfind(b"\n") + 1
+def _whole_lines(content: bytes) -> bytes:
+    """A file's lines without what a killed process left of the last; one that is JSON is whole."""
+    end = content.rfind(b"\n") + 1
+    try:
+        json.loads(content[end:])
+    except ValueError:
+        return content[:end]
+    return content + b"\n"
 
 
 def check_appendable(path: Path) -> None:
@@ -182,8 +188,7 @@ def read(path: Path) -> list[dict[str, Any]]:
             path, "no such results file", "name a .jsonl file written by 'segmix run' or 'train'"
         )
     rows = []
-    content = path.read_bytes()
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+    for number, line in enumerate(_whole_lines(path.read_bytes()).splitlines(), start=1):
         try:
             row = json.loads(line)
         except ValueError as error:  # no JSON, or no text at all

@@ -46,8 +46,6 @@ def test_nothing_may_change_at_zero() -> None:
         check = nothing_at_zero(81.25, at_zero)
         assert not check.holds
         assert "81.25 clean" in check.detail
-    assert nothing_at_zero(81.25, 81.24, tolerance=0.02).holds
-    assert not nothing_at_zero(81.25, NAN, tolerance=0.02).holds
 
 
 def test_more_of_an_attack_never_helps() -> None:
