@@ -605,6 +605,27 @@ def test_a_check_that_fails_makes_every_row_of_the_network_invalid(
 
 
 @pytest.mark.slow
+def test_nothing_at_size_0_is_told_from_images_in_the_same_batches(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last digits of a network's scores follow the batch: plain evaluation takes another on a GPU."""
+    shown: list[tuple[bool, float]] = []
+    attack = study.attack_dataset
+
+    def note(*given: Any, **named: Any) -> AttackedSet:
+        shown.append((given[2] is None, named["epsilon"]))
+        return attack(*given, **named)
+
+    monkeypatch.setattr(study, "attack_dataset", note)
+    monkeypatch.setattr(study, "evaluate", lambda *given, **named: pytest.fail("in other batches"))
+    path = tmp_path / "rows.jsonl"
+    run_study(("adaptive",), ask, experiments=("baseline",), seeds=(3,), results_file=path)
+    assert [one for one in shown if not one[1]] == [(True, 0.0), (False, 0.0)]
+    for row in of_kind(results.read(path), "adaptive", "baseline"):
+        assert "size 0 changes nothing" not in row["condition"]["making"]["failed"]
+
+
+@pytest.mark.slow
 def test_corruptions_are_shown_at_every_severity(done: Path) -> None:
     rows = [row for row in of_kind(results.read(done), "corruption", "baseline") if row["reported"]]
     shown = [(row["condition"]["name"], row["condition"]["severity"]) for row in rows]
