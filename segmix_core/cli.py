@@ -810,7 +810,7 @@ def _run(options: argparse.Namespace) -> Answer:
         ran.left.append("rows under perturbations (run table6)")
     if parts:
         spent = time.monotonic() - began
-        more, missing = run_study(
+        more = run_study(
             list(dict.fromkeys(parts)),
             request_for,
             budget=None if options.budget is None else max(0.0, options.budget - spent),
@@ -818,8 +818,9 @@ def _run(options: argparse.Namespace) -> Answer:
             reporter=Progress,
             **studied,
         )
-        ran.done += more
-        ran.left += missing
+        ran.done += more.done
+        ran.held += more.held
+        ran.left += more.left
     document = dataclasses.asdict(ran)
     shown = {what: names for what, names in document.items() if names or what in ("done", "left")}
     lines = [f"{what}: {', '.join(names) or 'none'}" for what, names in shown.items()]

@@ -73,7 +73,7 @@ CONDITION: dict[str, type | tuple[type, ...]] = {
     "access": (str, type(None)),  # of an attack: made on this network ("white-box"), or "transfer"
     "how": str,  # how a perturbation was fitted to the image, or how an attack went, in words
     "valid": bool,  # false: a sanity check failed
-    "making": dict,  # the file, or everything that decides what was made
+    "making": dict,  # the file, or everything that decides what was made; "code": a digest of what attacked
 }
 """What a row says of images that were attacked or corrupted."""
 

@@ -392,7 +392,7 @@ def run_tables(
                 if request.for_server:
                     ran.archives.append(str(submit_run(request, asked_for, **how)))
                     ran.done.append(name)
-                elif is_measured(request, _held(results_file), progress=progress):
+                elif is_measured(request, held_rows(results_file), progress=progress):
                     ran.held.append(name)
                     continue
                 else:
@@ -437,7 +437,7 @@ def _name_of(request: Request, asked: Request) -> str:
     return "".join(parts)
 
 
-def _held(results_file: Path | None) -> list[dict[str, Any]]:
+def held_rows(results_file: Path | None) -> list[dict[str, Any]]:
     """The rows that count as measured already."""
     if results_file is None:
         return results.read_all(results.RESULTS)
@@ -455,17 +455,7 @@ def is_measured(
     The pseudo-categories of generated salient objects follow from scale and seed: they are not made for this.
     """
     method = request.experiment.method
-    own = {
-        "seed": request.seed,
-        "scale_digest": request.scale.digest(),
-        "dataset": request.dataset,
-        "device": device_name(request.device),
-        "precision": precision_of(request),
-        "weights": weights_of(request)[1],
-        "mean_over": None if request.mean_over is None else list(request.mean_over),
-        "output": method.output(),
-        "condition": None,
-    }
+    own = asked_of(request) | {"output": method.output(), "condition": None}
     found = [
         row
         for row in rows
@@ -478,6 +468,19 @@ def is_measured(
     follows = request.dataset == "silhouettes-saliency" and request.root is None and request.pseudo is None
     held = {row["eval_digest"] for row in found if follows or row["dataset_digest"] == training.digest()}
     return {one.digest() for one in evaluations} <= held
+
+
+def asked_of(request: Request) -> dict[str, Any]:
+    """What every row of a request's run says, as far as the request tells; its method may be a longer one."""
+    return {
+        "seed": request.seed,
+        "scale_digest": request.scale.digest(),
+        "dataset": request.dataset,
+        "device": device_name(request.device),
+        "precision": precision_of(request),
+        "weights": weights_of(request)[1],
+        "mean_over": None if request.mean_over is None else list(request.mean_over),
+    }
 
 
 def submit_run(request: Request, asked: Request, *, seconds: float | None = None, **told: Any) -> Path:
@@ -577,22 +580,29 @@ def judge_claims(rows: list[dict[str, Any]]) -> list[Judged]:
 def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:
     """Append the rows that `path` does not hold yet.
 
-    Attacked rows are held against rows of the same network as it is: these are appended with them, even where
-    another network of the same kind and seed was measured before.
+    Attacked rows are held against those of the same training run. With them go its rows of images as they
+    are, even where another network of the same kind and seed was measured before. The adaptive attacks on a
+    network tell of each other: where one row is missing, all are appended.
     """
     held = results.read(path) if path.exists() else []
     present = {row_key(row) for row in held}
-    new = [row for row in rows if row_key(row) not in present]
-    attacked = {results.run_of(row) for row in new if row["condition"] is not None}
-    measured = {(row_key(row), results.run_of(row)) for row in (*held, *new)}
-    beside = [
-        row
-        for row in rows
-        if row["condition"] is None
-        and results.run_of(row) in attacked
-        and (row_key(row), results.run_of(row)) not in measured
-    ]
-    results.append(path, beside + new)
+    measured = {(row_key(row), results.run_of(row)) for row in held}
+    missing = [row for row in rows if (row_key(row), results.run_of(row)) not in measured]
+    attacked = {results.run_of(row) for row in missing if row["condition"] is not None}
+    studied = {results.run_of(row) for row in missing if _is_adaptive(row)}
+    results.append(
+        path,
+        [
+            row
+            for row in rows
+            if (_is_adaptive(row) and results.run_of(row) in studied)
+            or (row in missing and (row_key(row) not in present or results.run_of(row) in attacked))
+        ],
+    )
+
+
+def _is_adaptive(row: dict[str, Any]) -> bool:
+    return row["condition"] is not None and row["condition"]["kind"] == "adaptive"
 
 
 def row_key(row: dict[str, Any]) -> str:

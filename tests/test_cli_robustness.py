@@ -447,7 +447,7 @@ def test_table_6_stands_beside_what_was_measured(
     assert "baseline seed 1000: 2/2 steps, " in said.err
     before = out.read_bytes()
     again = segmix(*command, *names, "--perturbations", files)
-    whole = {"done": universal, "held": clean, "left": [], "archives": []}
+    whole = {"done": [], "held": clean + universal, "left": [], "archives": []}
     assert (again.document(), out.read_bytes()) == (whole, before)
     rows = results.read(out)
     monkeypatch.setattr(results, "read_all", lambda folder=None: rows)
@@ -476,9 +476,9 @@ def test_table_6_stands_beside_what_was_measured(
 def test_every_method_is_studied_unless_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[list[str], tuple[str, ...]]] = []
 
-    def keep(parts: list[str], request_for: object, **given: Any) -> tuple[list[str], list[str]]:
+    def keep(parts: list[str], request_for: object, **given: Any) -> run.Ran:
         asked.append((parts, tuple(given["experiments"])))
-        return [], []
+        return run.Ran()
 
     monkeypatch.setattr("segmix_core.robustness.study.run_study", keep)
     segmix("run", "robustness", "universal", "--scale", "smoke")

@@ -36,7 +36,7 @@ from segmix_core.robustness import adaptive, study, universal
 from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
 from segmix_core.robustness.study import Clock, run_study
 from segmix_core.robustness.universal import Shown, crafted, crafting, published, ways
-from segmix_core.run import OutOfTimeError, row_key
+from segmix_core.run import OutOfTimeError, Ran, row_key
 
 CROP = 32
 SEA = Adversary(epsilon=8.0, steps=3, losses=("masked-ce", "js"))
@@ -351,7 +351,7 @@ def test_a_perturbation_is_shown_in_its_ways() -> None:
     assert Shown(rough(8), fit="tile", control="shuffled").condition() == {
         "kind": "universal", "name": "rough", "control": "shuffled",
         "epsilon": round(rough(8).epsilon, 2), "severity": None, "aim": None, "access": "transfer",
-        "how": "tile", "valid": True, "making": {"attack": "none"},
+        "how": "tile", "valid": True, "making": {"attack": "none", "code": universal.attack_digest()[:12]},
     }  # fmt: skip
 
 
@@ -445,7 +445,9 @@ def done(cache: Path, files: Path) -> Path:
         run_study(parts, ask, experiments=names, perturbations=files, results_file=path)
         for parts, names in STUDY
     ]
-    assert found == [([f"{part} {name} 0" for part in parts for name in names], []) for parts, names in STUDY]
+    assert found == [
+        Ran(done=[f"{part} {name} 0" for part in parts for name in names]) for parts, names in STUDY
+    ]
     return path
 
 
@@ -464,16 +466,95 @@ def test_a_second_run_adds_no_row_and_measures_nothing(
     def fail(*given: object, **named: object) -> None:
         raise AssertionError("measured again")
 
-    for name in ("study.evaluate", "study.attack_dataset", "study.load_model", "universal.load_model"):
+    for name in ("study.evaluate", "study.attack_dataset", "study.cached_run", "universal.load_model"):
         monkeypatch.setattr(f"segmix_core.robustness.{name}", fail)
-    monkeypatch.setattr(run, "train", fail)
     before = done.read_bytes()
     for parts, names in STUDY:
-        again, left = run_study(parts, ask, experiments=names, perturbations=files, results_file=done)
-        assert (len(again), left) == (len(parts) * len(names), [])
+        again = run_study(parts, ask, experiments=names, perturbations=files, results_file=done)
+        assert again == Ran(held=[f"{part} {name} 0" for part in parts for name in names])
     assert done.read_bytes() == before
     keys = [row_key(row) for row in results.read(done)]
     assert len(set(keys)) == len(keys)
+
+
+def held(rows: list[dict[str, Any]], part: Part, name: str = "baseline", **given: Any) -> bool:
+    """Whether rows hold a part of the study of TINY, with the published perturbations."""
+    target = study.Target(ask(name, **given), ask, Clock(None), lambda what, unit: lambda *told: None)
+    return study._is_held(target, part, rows, Path("published"))
+
+
+PARTS_DONE: tuple[tuple[Part, str], ...] = (
+    ("universal", "baseline"), ("universal", "sourcesep-cm"), ("adaptive", "sourcesep-cm"),
+    ("corruptions", "baseline"), ("matrix", "baseline"),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("part", "name"), PARTS_DONE)
+def test_a_part_is_held_if_it_is_whole_and_the_last_of_this_code(
+    part: Part, name: str, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = results.read(done)
+    assert held(rows, part, name)
+    assert not held(rows, part, name, seed=9)
+    assert not held(rows, part, "mixup")
+    assert not held(rows, part, name, precision="bf16")
+    assert not held([row | {"dataset_digest": "other"} for row in rows], part, name)
+    assert not held([row | {"eval_digest": "other"} for row in rows], part, name)
+    assert not held([], part, name)
+    # Whatever is missing of what makes it whole; of adaptive attacks the last row does.
+    mine = [row for row in rows if row["experiment"] == name and row["condition"] is not None]
+    kind = {"adaptive": "adaptive", "corruptions": "corruption"}.get(part, "universal")
+    own = [row for row in mine if row["condition"]["kind"] == kind]
+    own = [
+        row
+        for row in own
+        if kind != "universal" or (" on " in row["condition"]["name"]) == (part == "matrix")
+    ]
+    cases = {json.dumps([row["condition"], row["stage"]]): row for row in own}.values()
+    for lost in list(cases)[-1:] if part == "adaptive" else cases:
+        rest = [row for row in own if (row["condition"], row["stage"]) != (lost["condition"], lost["stage"])]
+        assert not held(rest, part, name)
+
+    def by(code: str | None) -> list[dict[str, Any]]:
+        changed = []
+        for row in own:
+            making = {key: value for key, value in row["condition"]["making"].items() if key != "code"}
+            making |= {} if code is None else {"code": code}
+            changed.append(row | {"condition": row["condition"] | {"making": making}})
+        return changed
+
+    assert held(by(None), part, name)  # of before it was noted
+    assert not held(by("other"), part, name)
+    assert not held(own + by("other"), part, name)
+    assert held(by("other") + own, part, name)
+    monkeypatch.setattr(study, "attack_digest", lambda: "other")
+    assert held(by("other"), part, name)
+    assert not held(own, part, name)
+
+
+@pytest.mark.slow
+def test_what_other_code_measures_stands_below_and_whole(
+    cache: Path, done: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is in the cache, but nothing of what its attacks found by that code."""
+    path = tmp_path / "rows.jsonl"
+    before = [row for row in results.read(done) if row["experiment"] == "baseline"]
+    results.append(path, before)
+    for room in (study, universal):
+        monkeypatch.setattr(room, "attack_digest", lambda: "changed code")
+    for part in ("adaptive", "corruptions"):
+        common: dict[str, Any] = {"experiments": ("baseline",), "results_file": path}
+        assert run_study((part,), ask, **common) == Ran(done=[f"{part} baseline 0"])
+        assert run_study((part,), ask, **common) == Ran(held=[f"{part} baseline 0"])
+    rows = results.read(path)
+    assert [row_key(row) for row in rows[: len(before)]] == [row_key(row) for row in before]
+    for kind in ("adaptive", "corruption"):
+        old = of_kind(before, kind, "baseline")
+        new = of_kind(rows[len(before) :], kind, "baseline")
+        assert len(new) == len(old) > 0
+        assert {row["condition"]["making"]["code"] for row in new} == {"changed code"}
+    assert all(row["condition"] is not None for row in rows[len(before) :])  # of the same network
 
 
 @pytest.mark.slow
@@ -604,6 +685,28 @@ def test_a_check_that_fails_makes_every_row_of_the_network_invalid(
     assert not curve.valid
 
 
+def test_adaptive_rows_that_are_kept_are_those_of_the_tolerance(
+    images: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decides which checks hold, and so whether the rows are valid."""
+    target: Any = SimpleNamespace(study=SHORT, shown_in=lambda part: images, folder=tmp_path)
+    worst = result_row(condition=ATTACKED | {"kind": "adaptive", "aim": "worst"})
+    asked: list[str] = []
+    monkeypatch.setattr(study, "_attacks", lambda *given: asked.append("anew") or [worst])
+    for tolerance, times in ((0.5, 1), (0.5, 1), (0.25, 2), (0.5, 2)):
+        monkeypatch.setattr(study, "TOLERANCE", tolerance)
+        assert list(study._adaptive(target, None)) == [worst]
+        assert len(asked) == times
+    # A process that was killed as it wrote them left those before the last.
+    (path, _) = tmp_path.glob("adaptive-*.jsonl")
+    path.unlink()
+    results.append(path, [result_row(condition=worst["condition"] | {"aim": "joint"})])
+    for tolerance in (0.5, 0.25):
+        monkeypatch.setattr(study, "TOLERANCE", tolerance)
+        assert list(study._adaptive(target, None)) == [worst]
+    assert (len(asked), results.read(path)) == (3, [worst])
+
+
 @pytest.mark.slow
 def test_nothing_at_size_0_is_told_from_images_in_the_same_batches(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -663,7 +766,7 @@ def test_a_part_that_is_stopped_leaves_no_row_and_goes_on(
         counted.setattr(
             study, "evaluate", lambda *given, **named: seen.append("x") or evaluated(*given, **named)
         )
-        assert run_study(("corruptions",), ask, **common) == (["corruptions mixup 0"], [])
+        assert run_study(("corruptions",), ask, **common) == Ran(done=["corruptions mixup 0"])
     assert len(seen) == whole - 4
     reported = [row for row in of_kind(results.read(path), "corruption", "mixup") if row["reported"]]
     assert len(reported) == whole
@@ -681,7 +784,7 @@ def test_a_budget_leaves_parts_says_so_and_is_gone_on_with(
     path = tmp_path / "rows.jsonl"
     common: dict[str, Any] = {"experiments": NAMES, "results_file": path}
     labels = [f"adaptive {name} 0" for name in NAMES]
-    assert run_study(("adaptive",), ask, budget=0.0, **common) == ([], labels)
+    assert run_study(("adaptive",), ask, budget=0.0, **common) == Ran(left=labels)
     assert not path.exists()
     # Time is up as soon as an attack on the second method begins; the first is in the cache.
     target = study.Target(ask("sourcesep-cm"), ask, Clock(None), lambda what, unit: lambda *told: None)
@@ -695,10 +798,12 @@ def test_a_budget_leaves_parts_says_so_and_is_gone_on_with(
 
     with monkeypatch.context() as patch:
         patch.setattr(Clock, "watched", late)
-        assert run_study(("adaptive",), ask, budget=1e6, **common) == (labels[:1], labels[1:])
+        ran = run_study(("adaptive",), ask, budget=1e6, **common)
+        assert ran == Ran(done=labels[:1], left=labels[1:])
     rows = results.read(path)
     assert {row["experiment"] for row in rows} == {"baseline"}
-    assert run_study(("adaptive",), ask, budget=1e6, **common) == (labels, [])
+    ran = run_study(("adaptive",), ask, budget=1e6, **common)
+    assert ran == Ran(done=labels[1:], held=labels[:1])
     assert batches[0].exists()
     again = results.read(path)
     assert again[: len(rows)] == rows
@@ -738,8 +843,9 @@ def test_without_the_published_files_their_rows_are_left(
 ) -> None:
     monkeypatch.setitem(study._PARTS, "universal", lambda target, perturbations: iter(()))
     found = run_study(("universal",), ask, experiments=("baseline",), results_file=tmp_path / "rows.jsonl")
-    label = "universal baseline 0"
-    assert found == ([label], ["published perturbations (need --perturbations)"])
+    assert found == Ran(
+        done=["universal baseline 0"], left=["published perturbations (need --perturbations)"]
+    )
 
 
 def test_what_cannot_be_studied_is_found_before_the_work(

@@ -74,6 +74,29 @@ def test_of_a_perturbation_that_was_crafted_anew_one_counts() -> None:
     assert {drop.experiment for drop in drops(two_seeds() + elsewhere)} == {"baseline"}
 
 
+def test_of_what_was_attacked_again_by_other_code_the_last_counts() -> None:
+    """The perturbation has the same pixels; attacked and controls stand below those of before."""
+    rows = two_seeds()
+    again = [
+        one
+        | {
+            "metrics": {"mIoU": 20.0},
+            "condition": one["condition"] | {"making": ATTACKED["making"] | {"code": "new"}},
+        }
+        for one in rows
+        if one["condition"] is not None
+    ]
+    (drop,) = drops(rows + again)
+    assert drop.attacked == {0: 20, 1: 20}
+    assert set(map(tuple, (control.values() for control in drop.controls.values()))) == {(20, 20)}
+    name = METHODS["baseline"]
+    (entry,) = measured(rows + again, name, perturbation="uap-resnet152")
+    assert entry["by_seed"] == {"0": 20, "1": 20}
+    fog = [corrupted("none", 0, 60.0), corrupted("fog", 1, 50.0)]
+    (found,) = corruptions([*fog, *(one | {"metrics": {"mIoU": 7.0}} for one in fog)])
+    assert (found.clean, found.mean(("fog",))) == ({0: 7}, {0: 7})
+
+
 def two_seeds() -> list[Any]:
     clean = [row(60.0, seed=0), row(50.0, seed=1)]
     attacked = [row(30.0, uap(), seed=0), row(40.0, uap(), seed=1)]

@@ -353,6 +353,48 @@ def test_attacked_rows_bring_the_clean_rows_of_their_own_network(tmp_path: Path)
         ]
 
 
+def of(condition: dict[str, Any], miou: float = 30.0, **changes: Any) -> dict[str, Any]:
+    return result_row(miou, condition=ATTACKED | condition, **changes)
+
+
+@pytest.mark.parametrize("kind", ["universal", "corruption", "adaptive"])
+def test_what_is_measured_by_other_code_or_on_another_network_is_appended(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    clean = result_row(50.0)
+    old = of({"kind": kind, "making": {}})
+    other = of({"kind": kind, "making": {"code": "other"}}, 20.0)
+    append_missing(path, [clean, old])
+    for _ in range(2):
+        append_missing(path, [clean, other])
+        assert results.read(path) == [clean, old, other]
+    retrained = [row | {"seconds": 2.0} for row in (clean, other)]
+    append_missing(path, retrained)
+    assert results.read(path) == [clean, old, other, *retrained]
+
+
+def test_an_adaptive_study_is_appended_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A row that says the same as before is part of the new study all the same."""
+    path = tmp_path / "rows.jsonl"
+    clean = result_row(50.0)
+    first, same, last = (
+        of({"kind": "adaptive", "aim": aim, "making": {"checks": {"of": aim}}})
+        for aim in ("joint", None, "worst")
+    )
+    append_missing(path, [clean, first, same, last])
+    changed = [
+        of({"kind": "adaptive", "aim": aim, "making": {"checks": {"of": "another"}}})
+        for aim in ("joint", "worst")
+    ]
+    for _ in range(2):
+        append_missing(path, [clean, changed[0], same, changed[1]])
+        assert results.read(path) == [clean, first, same, last, changed[0], same, changed[1]]
+    # Other attacks stand each on its own.
+    fog, snow = of({"kind": "corruption", "name": "fog"}), of({"kind": "corruption", "name": "snow"})
+    append_missing(path, [clean, fog])
+    append_missing(path, [clean, fog, snow])
+    assert results.read(path)[-2:] == [fog, snow]
+
+
 def test_generated_pictures_are_evaluated_without_padding() -> None:
     mini = Request(experiment=METHODS["baseline"], scale=SCALES["mini"])
     assert mini.eval_crop == SCALES["mini"].silhouettes[2] < SCALES["mini"].eval_crop

@@ -125,8 +125,10 @@ def measured(
             continue
         value = value_of(row, metric, subset)
         if value is not None:
-            # Two runs may share a stage 1; its first measurement counts.
-            groups[setting(row)].setdefault(row["seed"], (value, row))
+            # Two runs may share a stage 1; its first measurement counts. Of what was attacked again the last.
+            group = groups[setting(row)]
+            if row["condition"] is not None or row["seed"] not in group:
+                group[row["seed"]] = (value, row)
     return [_summary(group, metric, subset) for group in groups.values()]
 
 

@@ -54,16 +54,22 @@ from segmix_core.robustness.universal import (
     attack_digest,
     crafted,
     crafting,
+    fittings,
     published,
     ways,
 )
-from segmix_core.run import OutOfTimeError, Report, append_missing, cached_run
+from segmix_core.run import (
+    OutOfTimeError,
+    Ran,
+    Report,
+    append_missing,
+    asked_of,
+    cached_run,
+    held_rows,
+)
 
 UNBOUNDED = 255.0
 """Epsilon at which nothing is left of an image."""
-
-_CODE = {"code": attack_digest()[:12]}
-"""By which sources a condition was made: what other ones measure is another row."""
 
 Reporter = Callable[[str, str], Report]
 """Given what is done and what is counted ("steps", "images"): what is told how far it is."""
@@ -114,11 +120,12 @@ def run_study(
     budget: float | None = None,
     results_file: Path | None = None,
     reporter: Reporter = lambda what, unit: lambda done, whole, terms: None,
-) -> tuple[list[str], list[str]]:
+) -> Ran:
     """Run what is missing of parts of the study; networks come from the cache, trained if they are not there.
 
     Rows land in `results_file`, beside those of the same network on images as they are. A part of one network
-    is in it whole or not at all; what was done of it stays in the cache.
+    is in it whole or not at all; what was done of it stays in the cache. What that file, or without one any
+    of the repository's, holds whole is not measured again, unless by other code of attacks.
 
     Args:
         request_for: called with an experiment's name and `seed`.
@@ -127,7 +134,7 @@ def run_study(
         budget: seconds; work that outlasts them is stopped, and goes on another time.
 
     Returns:
-        What is done and what is left, as "part experiment seed".
+        What is done, held already, and left, as "part experiment seed".
 
     Raises:
         InputError: an unknown experiment; the seed of the surrogate; data that cannot be attacked; a
@@ -135,7 +142,7 @@ def run_study(
     """
     check_study(parts, experiments=experiments, seeds=seeds, perturbations=perturbations)
     clock = Clock(budget)
-    done, left = [], []
+    ran = Ran()
     for part in parts:
         for seed in seeds:
             for name in experiments:
@@ -146,16 +153,73 @@ def run_study(
                     clock.look()
                     results.check_appendable(path)
                     target = Target(request, request_for, clock, reporter)
+                    if _is_held(target, part, held_rows(results_file), perturbations):
+                        ran.held.append(label)
+                        continue
                     with alone(target.folder):
                         rows = [*target.clean, *_PARTS[part](target, perturbations)]
                 except OutOfTimeError:
-                    left.append(label)
+                    ran.left.append(label)
                     continue
                 append_missing(path, rows)
-                done.append(label)
+                ran.done.append(label)
     if "universal" in parts and perturbations is None:
-        left.append("published perturbations (need --perturbations)")
-    return done, left
+        ran.left.append("published perturbations (need --perturbations)")
+    return ran
+
+
+def _is_held(target: Target, part: Part, rows: list[dict[str, Any]], perturbations: Path | None) -> bool:
+    """Whether rows hold a part of a network's study whole, and the last of them are of this code of attacks.
+
+    Rows of before it was noted name no code, and count whatever code they are of.
+    """
+    request = target.request
+    own = asked_of(request) | {"method_digest": request.experiment.digest()}
+    kind = {"adaptive": "adaptive", "corruptions": "corruption"}.get(part, "universal")
+    found = [
+        row
+        for row in rows
+        if (row["condition"] or {}).get("kind") == kind
+        and all(row[name] == value for name, value in own.items())
+    ]
+    if not found:  # nor need the data be read
+        return False
+    shown = target.shown_in(part)
+    data = target.training.digest(), shown.digest()
+    code = _adaptive_digest(target, shown) if part == "adaptive" else attack_digest()[:12]
+    said = [
+        row["condition"]["making"] | row["condition"] | {"stage": row["stage"]}
+        for row in reversed(found)
+        if (row["dataset_digest"], row["eval_digest"]) == data
+    ]
+    for wanted in _whole(target, part, perturbations):
+        last = next((one for one in said if wanted.items() <= one.items()), None)
+        if last is None or last["making"].get("code", code) != code:
+            return False
+    return True
+
+
+def _whole(target: Target, part: Part, perturbations: Path | None) -> Iterator[dict[str, Any]]:
+    """What rows of a part say if it is whole, by which one tells that none is missing."""
+    study = target.study
+    if part == "adaptive":
+        at = {"stage": 2, "control": None, "epsilon": study.at}
+        yield from (at | {"epsilon": epsilon, "steps": study.steps} for epsilon in study.epsilons)
+        yield at | {"steps": study.longer}
+        yield at | {"steps": study.steps, "aim": "worst"}
+    elif part == "corruptions":
+        yield from ({"name": name, "severity": severity} for name, severity, _ in _corrupted())
+    elif part == "matrix":
+        for name in METHODS:
+            for attack in CRAFTED_ON_EACH:
+                for how, control in fittings(published=False):
+                    yield {"name": f"{attack} on {name}", "how": how, "control": control}
+    else:
+        for one in UNIVERSALS:
+            if one.file is None or perturbations is not None:
+                for stage, everyway in ((2, one.file is not None), (1, False)):
+                    for how, control in fittings(published=everyway):
+                        yield {"name": one.name, "how": how, "control": control, "stage": stage}
 
 
 def check_study(
@@ -197,13 +261,29 @@ class Target:
                 "choose VOC, COCO or silhouettes",
             )
         self.evaluation = evaluations[0]
-        training = reporter(f"{self.name} seed {request.seed}", "steps")
-        # `clean`: its rows of images as they are.
-        self.checkpoint, self.clean = cached_run(request, report=training, seconds=clock.left)
-        self.folder = self.checkpoint.parent / "robustness"
         self.study: Study = STUDIES[request.scale.name]
         self.output = request.experiment.method.output()
         self._shared: dict[str, dict[str, Any]] = {}
+
+    @cached_property
+    def _run(self) -> tuple[Path, list[dict[str, Any]]]:
+        report = self.reporter(f"{self.name} seed {self.request.seed}", "steps")
+        return cached_run(self.request, report=report, seconds=self.clock.left)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The network after its last stage, which is trained on first use."""
+        return self._run[0]
+
+    @property
+    def clean(self) -> list[dict[str, Any]]:
+        """The rows of images as they are."""
+        return self._run[1]
+
+    @property
+    def folder(self) -> Path:
+        """Where what was done of its study is kept."""
+        return self.checkpoint.parent / "robustness"
 
     def shown(self, what: str, unit: str = "images") -> Report:
         """What is told how far some work at this network is.
@@ -254,6 +334,11 @@ class Target:
             return self.evaluation
         drawn = stream(0, "robustness", "images").permutation(len(self.evaluation))[:number]
         return self.evaluation.only(sorted(int(index) for index in drawn))
+
+    def shown_in(self, part: Part) -> SegmentationDataset:
+        """The evaluation images of a part."""
+        number = {"adaptive": self.study.images, "corruptions": self.study.corrupted}.get(part)
+        return self.chosen(number)
 
     def seen(
         self,
@@ -371,7 +456,6 @@ def _crafted_on(source: Target, attack: str) -> Perturbation:
 def _under(target: Target, way: Shown, *, stage: int = 2) -> Iterator[dict[str, Any]]:
     """The rows of a network that is shown the images in a way; from the cache if they are there."""
     condition = way.condition()
-    condition["making"] = condition["making"] | _CODE
 
     def work() -> list[dict[str, Any]]:
         model = target.model if stage == 2 else target.stage1
@@ -400,10 +484,8 @@ def _kept(
 
 def _corruptions(target: Target, perturbations: Path | None) -> Iterator[dict[str, Any]]:
     """Every corruption of the benchmark at every severity, and the same images as they are (severity 0)."""
-    dataset = target.chosen(target.study.corrupted)
-    cases: list[tuple[str, int, Corruption | None]] = [("none", 0, None)]
-    cases += [(name, severity, Corruption(name, severity)) for name in CORRUPTIONS for severity in SEVERITIES]
-    for name, severity, corruption in cases:
+    dataset = target.shown_in("corruptions")
+    for name, severity, corruption in _corrupted():
         condition = _condition("corruption", name, severity=severity, how="imagecorruptions-imaug")
 
         def work(
@@ -416,9 +498,17 @@ def _corruptions(target: Target, perturbations: Path | None) -> Iterator[dict[st
         yield from _kept(target, dataset, condition, 2, work)
 
 
+def _corrupted() -> Iterator[tuple[str, int, Corruption | None]]:
+    yield "none", 0, None
+    yield from (
+        (name, severity, Corruption(name, severity)) for name in CORRUPTIONS for severity in SEVERITIES
+    )
+
+
 def _condition(kind: str, name: str, **given: Any) -> dict[str, Any]:
     empty = dict.fromkeys(("control", "epsilon", "severity", "aim", "access"))
-    return {"kind": kind, "name": name, **empty, "how": "", "valid": True, "making": _CODE} | given
+    making = {"code": attack_digest()[:12]} | given.pop("making", {})
+    return {"kind": kind, "name": name, **empty, "how": "", "valid": True} | given | {"making": making}
 
 
 @dataclass(frozen=True)
@@ -440,10 +530,11 @@ def _adaptive(target: Target, perturbations: Path | None) -> Iterator[dict[str, 
 
     What each attack finds is kept batch by batch; the rows, which tell of all of them, at the end.
     """
-    dataset = target.chosen(target.study.images)
+    dataset = target.shown_in("adaptive")
     path = target.folder / f"adaptive-{_adaptive_digest(target, dataset)}.jsonl"
     found = results.read(path) if path.exists() else []
-    if not found:
+    if not found or found[-1]["condition"]["aim"] != "worst":  # a process was killed as it wrote them
+        path.unlink(missing_ok=True)
         found = list(_attacks(target, dataset))
         results.append(path, found)
     yield from found
@@ -581,7 +672,7 @@ def _adaptive_condition(target: Target, case: _Case, checks: Sequence[Check]) ->
     making: dict[str, Any] = {
         "checks": {check.name: check.detail for check in checks},
         "failed": failed,
-        "code": _adaptive_digest(target, target.chosen(target.study.images)),
+        "code": _adaptive_digest(target, target.shown_in("adaptive")),
     }
     if case.adversary is not None:
         making |= asdict(case.adversary) | {"losses": list(losses_of(case.adversary))}

@@ -89,15 +89,21 @@ class Shown:
             "access": self.access,
             "how": self.fit,
             "valid": True,
-            "making": self.perturbation.origin,
+            "making": self.perturbation.origin | {"code": attack_digest()[:12]},
         }
 
 
 def ways(perturbation: Perturbation, *, access: Access, published: bool) -> Iterator[Shown]:
     """The perturbation itself and noise in its place; a published one in every way of fitting it."""
+    for mode, control in fittings(published=published):
+        yield Shown(perturbation, fit=mode, control=control, access=access)
+
+
+def fittings(*, published: bool) -> Iterator[tuple[Fit, Control | None]]:
+    """In which ways a perturbation is fitted, each with the noise in its place; None: the thing itself."""
     for mode in FITS if published else FITS[:1]:
         for control in (None, *CONTROLS):
-            yield Shown(perturbation, fit=mode, control=control, access=access)
+            yield mode, control
 
 
 def crafting(
