@@ -596,13 +596,14 @@ def _measured_on(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
+    """The first measurement with each seed, as in tables; the last of what was attacked again."""
     if one.metric in (NEVER_MEET, BIAS, EPOCH):
         return dict(pairs.get((one.experiment.name, one.metric), {}))
     values: dict[int, float] = {}
     for row in _rows_of(one, rows):
         value = value_of(row, one.metric, one.subset)
-        if value is not None:
-            values.setdefault(row["seed"], value)
+        if value is not None and (row["condition"] is not None or row["seed"] not in values):
+            values[row["seed"]] = value
     return values
 
 
