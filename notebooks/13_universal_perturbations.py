@@ -233,7 +233,7 @@ plt.show()
 chapter.source(deepfool_segmentation)
 
 # %% [markdown]
-# **GD-UAP** ({func}`segmix_core.attacks.gd_uap.craft_gd_uap`) looks at no label, no prediction and, in the setting `none`, at no image. It fills the encoder with as much activation as it can, layer by layer:
+# **GD-UAP** ({func}`segmix_core.attacks.gd_uap.craft_gd_uap`) looks at no prediction, at labels only to choose the images of `part`, and in the setting `none` at no image. It fills the encoder with as much activation as it can, layer by layer:
 #
 # $$
 # v^* = \arg\min_{\|v\|_\infty \le \epsilon} \; - \sum_l \log \| a_l(v) \|_2
