@@ -95,6 +95,20 @@ def difference_of(first, second):
     return f"{mean:+.1f}" + ("" if half is None else f" ± {half:.1f}"), verdict(difference), difference
 
 
+def attacked_difference(curve, base):
+    """What a method keeps beyond another at the size where all aims were tried, and its verdict."""
+    words, _, difference = difference_of(curve.by_aim["worst"], base.by_aim["worst"])
+    images = curve.over_images(curve.at, base)
+    if images is not None:
+        words += f" (over images {images[0]:+.1f} to {images[1]:+.1f})"
+    decided = verdict(difference, images)
+    if not (curve.valid and base.valid):
+        decided = "invalid"
+    elif curve.setting.partition(" ")[0] in NO_EVIDENCE:
+        decided = "not judged"
+    return words, decided
+
+
 def where(key):
     """What a table of rows was measured on."""
     (name, images), chosen = key, groups[key].values()
@@ -120,21 +134,19 @@ decided, sentence = "not measured", "**Not measured yet**: no committed row was 
 first = next(iter(groups.values()), {})
 if first.keys() >= {"baseline", "sourcesep-cm"}:
     base, ours = first["baseline"], first["sourcesep-cm"]
-    words, decided, _ = difference_of(ours.by_aim["worst"], base.by_aim["worst"])
+    words, decided = attacked_difference(ours, base)
     broken = [curve.experiment for curve in (base, ours) if not curve.valid]
-    unjudged = ours.setting.partition(" ")[0] in NO_EVIDENCE
-    decided = "invalid" if broken else "not judged" if unjudged else decided
     untouched, _, _ = difference_of(ours.by_epsilon[0.0], base.by_epsilon[0.0])
     sentence = (
         f"{where(next(iter(groups)))}. Under the worst aim the baseline keeps {told(base.by_aim['worst'])} of its "
         f"{told(base.by_epsilon[0.0])} % mIoU, CM {told(ours.by_aim['worst'])} of its {told(ours.by_epsilon[0.0])}. "
-        f"CM minus baseline: {words} points attacked, {untouched} points on the same images as they are. "
+        f"CM minus baseline, in points: {words} attacked, {untouched} on the same images as they are. "
         + (
             f"**No verdict**: {' and '.join(broken)} failed a sanity check."
             if broken
             else "**No verdict**: this scale shows that a command works, and no more."
-            if unjudged
-            else f"Verdict of the rule (three seeds or more, interval away from zero): **{decided}**."
+            if decided == "not judged"
+            else f"Verdict of the rule (three seeds or more, both intervals away from zero): **{decided}**."
         )
     )
     if "baseline+adversarial" in first:
@@ -550,7 +562,7 @@ tables(["check", "after stage", "method", "seed", "", "found"], numbers)
 # %% [markdown]
 # ## What is left, by size
 
-# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at one size all aims were tried, and the worst of them counts for each image; elsewhere the aim that was worst there. Bands: 95 % intervals over seeds. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at one size all aims were tried, and the worst of them counts for each image; elsewhere the aim that was worst there. Bands: 95 % bootstrap intervals over images and seeds, of one seed over images alone. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
 figures.epsilon_curves(found)
 plt.show()
 
@@ -572,11 +584,9 @@ def by_method(of):
             continue
         curve, base = of[name], of.get("baseline")
         left = curve.by_aim["worst"]
-        words, judged, _ = ("–", "", None)
+        words, judged = "–", ""
         if base is not None and name != "baseline":
-            words, judged, _ = difference_of(left, base.by_aim["worst"])
-            judged = judged if curve.valid and base.valid else "invalid"
-            judged = "not judged" if curve.setting.partition(" ")[0] in NO_EVIDENCE else judged
+            words, judged = attacked_difference(curve, base)
         lost, _, _ = difference_of(left, curve.by_epsilon[0.0])
         pixels = told(accuracy[curve.setting, curve.images, name].by_aim["worst"])
         lines.append([name, told(curve.by_epsilon[0.0]), told(left), pixels, lost, words, len(left), judged])
@@ -592,7 +602,7 @@ tables(
 )
 
 # %% [markdown]
-# Every number, the clean mIoU too, is over the few attacked images and not the whole list, with the 95 % interval over seeds where there are two. *Lost* is no measure of robustness by itself: a network that gets little right has
+# Every number, the clean mIoU too, is over the few attacked images and not the whole list, with the 95 % interval over seeds where there are two. So few images are a small sample: in brackets stands the bootstrap interval over images and seeds, and a verdict needs both. *Lost* is no measure of robustness by itself: a network that gets little right has
 # little to lose. Two defences are the yardstick, where they were measured: `baseline+noise`, trained on images with Gaussian noise, is made against noise, and `baseline+adversarial`, fine-tuned on
 # images attacked by PGD-3, against attacks. An effect of the size of the first is none; one that deserves the word defence is to be compared with the second.
 

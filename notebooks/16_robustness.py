@@ -69,22 +69,26 @@ def mean_of(values, digits=1):
     return f"{np.mean(list(values.values())):.{digits}f}" if values else "–"
 
 
-def word(difference, name):
-    """What may be said of a difference that is above zero where the first is more robust."""
+def word(difference, name, images=None):
+    """What may be said of a difference that is above zero where the first is more robust.
+
+    `images` is its interval over images and seeds, where there is one.
+    """
     if difference is None:
         return "not measured"
     if not evidence(name):
         return "not judged"
-    return {"higher": "more robust", "lower": "less robust"}.get(verdict(difference), "undecided")
+    return {"higher": "more robust", "lower": "less robust"}.get(verdict(difference, images), "undecided")
 
 
-def told(difference, name):
+def told(difference, name, images=None):
     """A difference in numbers and words."""
     if difference is None:
         return "not measured"
     mean, half, seeds = difference
     spread = "" if half is None else f" ± {half:.2f}"
-    return f"{mean:+.2f}{spread}, {seeds} {'seed' if seeds == 1 else 'seeds'}: {word(difference, name)}"
+    drawn = "" if images is None else f" (over images {images[0]:+.1f} to {images[1]:+.1f})"
+    return f"{mean:+.2f}{spread}{drawn}, {seeds} {'seed' if seeds == 1 else 'seeds'}: {word(difference, name, images)}"
 
 
 def minus(first, second):
@@ -144,6 +148,19 @@ def effect(name, axis, method, than="baseline"):
     return paired_difference(*kept)
 
 
+def images_of(name, axis, method, than="baseline"):
+    """The interval of such an effect over images and seeds; of adaptive attacks, which keep what they did to each image."""
+    of = {one.experiment: one for one in curves[name]} if axis == AXES[1] else {}
+    if method not in of or than not in of:
+        return None
+    return of[method].over_images(of[method].at, of[than])
+
+
+def said_of(name, axis, method):
+    """An effect in numbers and words."""
+    return told(effect(name, axis, method), name, images_of(name, axis, method))
+
+
 def verdicts(name, *, whole):
     """What a setting says, in words; `whole` adds what is not about attackers."""
     if not evidence(name):
@@ -156,10 +173,7 @@ def verdicts(name, *, whole):
         )
         said.append(f"claim {number} is **{one.verdict}**" + (f" ({behind})" if behind else ""))
     for method in SEPARATING:
-        found = [
-            f"{told(effect(name, axis, method), name)} under {axis}"
-            for axis in (AXES if whole else AXES[1:2])
-        ]
+        found = [f"{said_of(name, axis, method)} under {axis}" for axis in (AXES if whole else AXES[1:2])]
         said.append(f"{method} against the baseline: {', '.join(found)}")
     return "; ".join(said)
 
@@ -325,7 +339,7 @@ lines = [
     [
         name,
         axis,
-        *(told(effect(name, axis, method), name) for method in (*SEPARATING, *DEFENCES)),
+        *(said_of(name, axis, method) for method in (*SEPARATING, *DEFENCES)),
     ]
     for name in studied
     for axis in AXES
@@ -344,7 +358,7 @@ for name in filter(evidence, studied):
     for axis in AXES:
         for defence in DEFENCES:
             of = effect(name, axis, defence)
-            if of is not None and verdict(of) == "higher":
+            if of is not None and verdict(of, images_of(name, axis, defence)) == "higher":
                 shares = ", ".join(
                     f"{method} {found[0] / of[0]:+.0%}"
                     for method in SEPARATING
@@ -452,7 +466,7 @@ for name, found in curves.items():
                 pair = ours.by_epsilon[epsilon], theirs.by_epsilon[epsilon]
                 difference = paired_difference(*pair)
                 said = (
-                    told(difference, name)
+                    told(difference, name, ours.over_images(epsilon, theirs))
                     if ours.valid and theirs.valid
                     else "invalid: a sanity check failed"
                 )

@@ -292,6 +292,17 @@ def test_the_verdict(difference: tuple[float, float | None, int] | None, said: s
     assert verdict(difference) == said
 
 
+def test_a_verdict_needs_images_on_the_same_side() -> None:
+    more, less = (2.0, 1.0, 3), (-2.0, 1.0, 3)
+    assert [verdict(more, images) for images in ((0.1, 4.0), (-0.1, 4.0), (-4.0, -0.1), (0.0, 4.0))] == [
+        "higher", "undecided", "undecided", "undecided",
+    ]  # fmt: skip
+    assert [verdict(less, images) for images in ((-4.0, -0.1), (-4.0, 0.1), (0.1, 4.0))] == [
+        "lower", "undecided", "undecided",
+    ]  # fmt: skip
+    assert verdict((0.5, 1.0, 3), (0.1, 4.0)) == "undecided"
+
+
 # Reports
 
 

@@ -1,6 +1,7 @@
 """What rows of attacked images are read as, from rows made up so that the answer is known."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from test_results import ATTACKED, ROW
 
 from segmix_core.attacks.adaptive import LOSSES
 from segmix_core.experiments import METHODS, TABLES, find_experiment
+from segmix_core.metrics import ImageConfusions, save_confusions
 from segmix_core.report import as_markdown, measured
 from segmix_core.report.robustness import (
     Curve,
@@ -331,6 +333,37 @@ def test_the_last_study_of_a_seed_counts() -> None:
     assert curve_of(before + other + now) == curve_of(other + now)
     assert curve_of(before + other + now).valid
     assert not curve_of(now + other + before).valid
+
+
+def test_what_is_left_has_an_interval_over_images(tmp_path: Path) -> None:
+    """Of twenty images ten are right, or all of them: the choice of images moves only the first."""
+
+    def of(right: int, seed: int) -> list[Any]:
+        single = np.repeat([[[1, 0], [0, 1]], [[0, 1], [1, 0]]], [right, 20 - right], axis=0)
+        names = {f"stage2 {output}": single for output in ("dominant", "final")}
+        path = tmp_path / f"{right}.npz"
+        ids = tuple(map(str, range(20)))
+        save_confusions(path, ImageConfusions(ids=ids, categories=("background", "cat"), matrices=names))
+        return [one | {"per_image": str(path)} for one in studied(seed)]
+
+    half, all_right = curve_of(of(10, 0)), curve_of(of(20, 0))
+    for epsilon in half.by_epsilon:
+        low, high = half.over_images(epsilon) or (np.nan, np.nan)
+        assert 10 < low < 100 / 3 < high < 70  # ten right of twenty are an IoU of a third
+        assert all_right.over_images(epsilon) == (100, 100)
+        assert half.over_images(epsilon, half) == (0, 0)
+        low, high = all_right.over_images(epsilon, half) or (np.nan, np.nan)
+        assert 30 < low < 200 / 3 < high < 90
+    # Over seeds as well: one of them has all right.
+    two = curve_of(of(10, 0) + of(20, 1))
+    low, high = two.over_images(1.0) or (np.nan, np.nan)
+    assert low < 60
+    assert high == 100
+    assert two.over_images(1.0, half) == (0, 0)  # seed 0 alone is shared
+    # Without the matrices, with no seed in common, at a size that was not tried.
+    assert curve_of(studied(0)).over_images(1.0) is None
+    assert half.over_images(1.0, curve_of(of(10, 1))) is None
+    assert half.over_images(3.0) is None
 
 
 def test_images_and_settings_have_curves_of_their_own() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experiment, find_rows
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
-from segmix_core.report.statistics import PAIRS_NEEDED, Term, interval, paired_bootstrap, verdict
-from segmix_core.report.tables import Rows, confusions_of, reading, start_of, value_of
+from segmix_core.report.statistics import PAIRS_NEEDED, interval, paired_bootstrap, verdict
+from segmix_core.report.tables import Rows, confusions_of, reading, start_of, term_of, value_of
 from segmix_core.results import run_of
 from segmix_core.rng import stream
 
@@ -690,18 +690,7 @@ def _bootstrap(contrast: Contrast, rows: Rows, seeds: list[int], draws: int) -> 
         first = {row["seed"]: row for row in reversed(_rows_of(one, rows)) if row["per_image"] is not None}
         if not set(seeds) <= first.keys():
             return None
-        row = first[seeds[0]]
-        confusions = [confusions_of(first[seed]["per_image"]) for seed in seeds]
-        category = one.metric.partition("IoU ")[2]
-        chosen = [category] if category else row["mean_over"]
-        named = confusions[0].categories
-        terms.append(
-            Term(
-                weight=weight,
-                matrices_SnNN=np.stack([of.of(row["stage"], row["output"]) for of in confusions]),
-                counted_n=None if one.subset is None else confusions[0].subsets[one.subset],
-                categories=None if chosen is None else [named.index(name) for name in chosen],
-            )
-        )
+        chosen = [first[seed] for seed in seeds]
+        terms.append(term_of(chosen, weight=weight, metric=one.metric, subset=one.subset))
     _, low, high = paired_bootstrap(terms, rng=stream(0, "bootstrap", contrast.what), draws=draws)
     return low, high

@@ -608,10 +608,11 @@ def _band(values: Sequence[Mapping[int, float]]) -> tuple[np.ndarray, np.ndarray
 
 
 def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
-    """What adaptive attacks leave over their size: a line for each method, with its interval over seeds.
+    """What adaptive attacks leave over their size: a line for each method.
 
-    A panel for each setting, in the order given. Dotted: what random signs of the same size leave. Dashed: a
-    method that fails a sanity check.
+    Bands: 95 % intervals over images and seeds, where matrices of single images are at hand. A panel for each
+    setting, in the order given. Dotted: what random signs of the same size leave. Dashed: a method that fails
+    a sanity check.
     """
     if not curves:
         return _not_measured()
@@ -621,11 +622,11 @@ def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure
         for curve in among:
             colour = METHOD_COLOURS.get(curve.experiment, "0.4")
             sizes = list(curve.by_epsilon)
-            mean, half = _band(list(curve.by_epsilon.values()))
+            mean, _ = _band(list(curve.by_epsilon.values()))
+            low, high = zip(*(curve.over_images(size) or (np.nan, np.nan) for size in sizes), strict=True)
             label = curve.experiment if curve.valid else f"{curve.experiment} (invalid)"
             axis.plot(sizes, mean, "o-" if curve.valid else "o--", color=colour, ms=4, label=label)
-            if np.isfinite(half).any():
-                axis.fill_between(sizes, mean - half, mean + half, color=colour, alpha=0.12, lw=0)
+            axis.fill_between(sizes, low, high, color=colour, alpha=0.12, lw=0)
             if curve.noise:
                 axis.plot(list(curve.noise), _band(list(curve.noise.values()))[0], ":", color=colour, lw=1.2)
         ticks = sorted({size for curve in among for size in curve.by_epsilon})

@@ -11,9 +11,10 @@ import numpy as np
 from segmix_core.experiments import METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import STUDIED, TOLERANCE
 from segmix_core.report.claims import pixels_of, setting_names, trained_in
-from segmix_core.report.statistics import interval
-from segmix_core.report.tables import Rows, value_of
+from segmix_core.report.statistics import interval, paired_bootstrap
+from segmix_core.report.tables import Rows, term_of, value_of
 from segmix_core.results import run_of
+from segmix_core.rng import stream
 
 BySeed = dict[int, float]
 
@@ -88,12 +89,33 @@ class Curve:
     unbounded: BySeed
     stage1: dict[str, BySeed]  # by aim at `at`, the network before stage 2 at its own output
     failed: tuple[str, ...]  # sanity checks
+    rows: dict[float, dict[int, dict[str, Any]]] = field(default_factory=dict)  # of `by_epsilon`
     checks: dict[int, dict[str, str]] = field(default_factory=dict)  # by seed
 
     @property
     def valid(self) -> bool:
         """Whether every sanity check held with every seed."""
         return not self.failed
+
+    def over_images(self, epsilon: float, than: Curve | None = None) -> tuple[float, float] | None:
+        """95 % interval, over images and seeds, of the mIoU that is left at a size; of one seed, over images.
+
+        Args:
+            than: a curve on the same images, what is left of which is taken away.
+
+        Returns:
+            Its ends, per cent or points; None where matrices of single images are not at hand, or no seed is
+            shared.
+        """
+        curves = [self] if than is None else [self, than]
+        shared = sorted(set.intersection(*(set(one.rows.get(epsilon, {})) for one in curves)))
+        listed = [[one.rows[epsilon][seed] for seed in shared] for one in curves]
+        if not shared or any(row["per_image"] is None for rows in listed for row in rows):
+            return None
+        terms = [term_of(rows, weight=weight) for weight, rows in zip((1.0, -1.0), listed, strict=False)]
+        rng = stream(0, "bootstrap", self.setting, self.experiment, f"{epsilon:g}")
+        _, low, high = paired_bootstrap(terms, rng=rng)
+        return low, high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +163,13 @@ def _of(rows: Rows, kind: str) -> dict[str, Rows]:
 
 
 def _by_seed(rows: Rows, metric: str) -> BySeed:
+    found = {seed: value_of(row, metric) for seed, row in _row_by_seed(rows).items()}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _row_by_seed(rows: Rows) -> dict[int, dict[str, Any]]:
     """The last of a seed's rows counts: what was measured again stands below."""
-    return {row["seed"]: value for row in rows if (value := value_of(row, metric)) is not None}
+    return {row["seed"]: row for row in rows}
 
 
 def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
@@ -267,15 +294,14 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
     def of_worst_aim(row: dict[str, Any]) -> bool:
         return bool(row["condition"]["aim"] == worst_aim.get(row["seed"]))
 
-    by_epsilon: dict[float, BySeed] = {0.0: _by_seed(those(epsilon=0.0, control=None), metric)}
+    counted = {0.0: those(epsilon=0.0, control=None)}
     for epsilon in sorted({row["condition"]["epsilon"] for row in bounded}):
         kept = [row for row in bounded if row["condition"]["epsilon"] == epsilon]
-        by_epsilon[epsilon] = _by_seed([row for row in kept if of_worst_aim(row)], metric)
+        counted[epsilon] = worst if epsilon == at else [row for row in kept if of_worst_aim(row)]
     by_aim = {
         aim: _by_seed([row for row in bounded if _aim_and_size(row) == (aim, at)], metric)
         for aim in sorted(aims)
     }
-    by_epsilon[at] = by_aim["worst"]
     noise = [row for row in those() if row["condition"]["control"] is not None]
     longest: dict[int, BySeed] = {}
     for row in filter(of_worst_aim, attacks):
@@ -291,7 +317,7 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         steps=steps,
         passes=_passes(rows),
         at=at,
-        by_epsilon=by_epsilon,
+        by_epsilon={epsilon: _by_seed(of, metric) for epsilon, of in counted.items()},
         noise={
             epsilon: _by_seed([row for row in noise if row["condition"]["epsilon"] == epsilon], metric)
             for epsilon in sorted({row["condition"]["epsilon"] for row in noise})
@@ -305,6 +331,7 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
             for aim in sorted({row["condition"]["aim"] for row in stage1})
         },
         failed=tuple(sorted(failed)),
+        rows={epsilon: _row_by_seed(of) for epsilon, of in counted.items()},
         checks={row["seed"]: row["condition"]["making"]["checks"] for row in worst},
     )
 

@@ -36,10 +36,18 @@ def paired_difference(
     return mean, half, len(shared)
 
 
-def verdict(difference: tuple[float, float | None, int] | None) -> str:
-    """What a paired difference allows to say: "higher", "lower" or "undecided"."""
+def verdict(
+    difference: tuple[float, float | None, int] | None, images: tuple[float, float] | None = None
+) -> str:
+    """What a paired difference allows to say: "higher", "lower" or "undecided".
+
+    Args:
+        images: its interval over images and seeds, which then has to lie on the same side of zero.
+    """
     mean, half, pairs = difference or (0.0, None, 0)
     if half is None or pairs < PAIRS_NEEDED or abs(mean) <= half:
+        return "undecided"
+    if images is not None and not (images[0] > 0 if mean > 0 else images[1] < 0):
         return "undecided"
     return "higher" if mean > 0 else "lower"
 

@@ -24,7 +24,7 @@ from segmix_core.experiments import (
 )
 from segmix_core.experiments.paper import ENCODERS
 from segmix_core.metrics import ImageConfusions, iou, load_confusions, miou
-from segmix_core.report.statistics import interval, paired_difference, verdict
+from segmix_core.report.statistics import Term, interval, paired_difference, verdict
 
 Rows = list[dict[str, Any]]
 PAPER = "paper"
@@ -62,6 +62,27 @@ def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = Non
         chosen = row["mean_over"] and [confusions.categories.index(name) for name in row["mean_over"]]
         found = miou(matrix_NN, chosen)
     return None if np.isnan(found) else 100 * float(found)
+
+
+def term_of(rows: Rows, *, weight: float = 1.0, metric: str = "mIoU", subset: str | None = None) -> Term:
+    """A term of `paired_bootstrap`.
+
+    Args:
+        rows: one for each seed, with matrices beside them.
+        metric: "mIoU" or "IoU <category>".
+    """
+    confusions = [confusions_of(row["per_image"]) for row in rows]
+    category = metric.partition("IoU ")[2]
+    chosen = [category] if category else rows[0]["mean_over"]
+    named = confusions[0].categories
+    return Term(
+        weight=weight,
+        matrices_SnNN=np.stack(
+            [of.of(row["stage"], row["output"]) for of, row in zip(confusions, rows, strict=True)]
+        ),
+        counted_n=None if subset is None else confusions[0].subsets[subset],
+        categories=None if chosen is None else [named.index(name) for name in chosen],
+    )
 
 
 def reading(
