@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 import time
@@ -115,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--out", type=Path, required=True)
     make.add_argument("--images", type=_positive, default=1000, help="training images (1000)")
     make.add_argument("--val", type=_positive, default=400, help="validation images (400)")
-    make.add_argument("--size", type=_positive, default=128, help="side in pixels (128)")
+    make.add_argument("--size", type=_side, default=128, help="side in pixels (128)")
     make.add_argument("--seed", type=int, default=0)
     fetch = command(data, "fetch", _data_fetch, "download a published data set: checked, resumed, unpacked")
     fetch.add_argument("name", help="voc2012, sbd, coco2017, duts, ecssd, ... (an unknown name lists them)")
@@ -348,19 +349,36 @@ def _count(text: str) -> int:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise argparse.ArgumentTypeError("names nothing")
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"'{text}' names nothing in a place between commas")
     return names
 
 
 def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in _names(text))
+    """Each once, in the order given."""
+    try:
+        return tuple(dict.fromkeys(int(part) for part in _names(text)))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of whole numbers, such as 0,1,2") from None
 
 
 def _seconds(text: str) -> float:
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
-    return float(text) if unit is None else float(text[:-1]) * unit
+    try:
+        value = float(text) if unit is None else float(text[:-1]) * unit
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time, such as 90s, 25m or 3h")
+    return value
+
+
+def _side(text: str) -> int:
+    value = _positive(text)
+    if value < 32:
+        raise argparse.ArgumentTypeError(f"on {value} pixels not every object shows: give 32 or more")
+    return value
 
 
 class Progress:
@@ -643,7 +661,7 @@ def _train(options: argparse.Namespace) -> Answer:
         options.out,
         resume=options.resume,
         report=Progress(f"{options.experiment} seed {options.seed}", "steps"),
-        progress=Progress("label maps", "images"),
+        progress=Progress("data", "images"),
         results_file=options.results,
     )
     lines = [
@@ -724,8 +742,9 @@ def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | No
 
 def _attack(options: argparse.Namespace) -> Answer:
     from segmix_core.robustness.checkpoint import ADAPTIVE, Attacking, attack_checkpoint
+    from segmix_core.robustness.universal import CRAFTED
 
-    training_list = SPLITS.get(options.dataset, ("train", "val"))[0]
+    crafted_on = SPLITS.get(options.dataset, ("train", "val"))[0] if options.attack in CRAFTED else None
     epsilons = options.epsilon or ((1.0,) if options.attack in ADAPTIVE else (10.0,))
     document = attack_checkpoint(
         Attacking(
@@ -736,7 +755,7 @@ def _attack(options: argparse.Namespace) -> Answer:
             dataset=options.dataset,
             root=_root(options),
             split=options.split,
-            craft_split=options.craft_split or training_list,
+            craft_split=options.craft_split or crafted_on,
             out=options.out,
             images=options.images,
             steps=options.steps,
@@ -784,6 +803,12 @@ def _run(options: argparse.Namespace) -> Answer:
     def request_for(experiment: str, seed: int) -> Request:
         return _request(options, experiment, seed)
 
+    if options.eval_split == "none":
+        raise InputError(
+            "--eval-split none",
+            "leaves a table nothing to measure",
+            "leave it out, or use 'segmix train'",
+        )
     studied = {
         "experiments": options.methods or tuple(STUDIED),
         "seeds": options.seeds,
@@ -801,7 +826,7 @@ def _run(options: argparse.Namespace) -> Answer:
             tables,
             request_for,
             budget=options.budget,
-            progress=Progress("label maps", "images"),
+            progress=Progress("data", "images"),
             reporter=lambda what: Progress(what, "steps"),
             seeds=options.seeds,
             results_file=options.out,
@@ -830,12 +855,18 @@ def _run(options: argparse.Namespace) -> Answer:
 
 
 def _report(options: argparse.Namespace) -> Answer:
+    from segmix_core import results
     from segmix_core.experiments import find_scale
     from segmix_core.report import as_markdown, report_rows
+    from segmix_core.report.robustness import losses, losses_as_markdown
 
     scale = None if options.scale is None else find_scale(options.scale).name
-    rows = report_rows(options.table, scale=scale, dataset=options.dataset)
-    return {"rows": rows}, json.dumps({"rows": rows}) if options.format == "json" else as_markdown(rows)
+    document = {"rows": report_rows(options.table, scale=scale, dataset=options.dataset)}
+    text = as_markdown(document["rows"])
+    if any(row.get("table") == 6 for row in document["rows"]):
+        document["losses"] = losses(results.read_all(), scale=scale, dataset=options.dataset)
+        text += f"\n\n{losses_as_markdown(document['losses'])}"
+    return document, json.dumps(document) if options.format == "json" else text
 
 
 def _claims(options: argparse.Namespace) -> Answer:

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import itertools
 import os
 import tempfile
 import time
@@ -13,6 +14,9 @@ from segmix_core.errors import InputError, WorkError
 
 _ABANDONED = 60.0
 """Seconds after which a part that nobody holds was left by a killed process."""
+
+_TRIES = 1000
+"""How often a folder is made again that is taken away meanwhile."""
 
 
 @contextmanager
@@ -74,14 +78,15 @@ def alone(folder: Path) -> Iterator[None]:
         InputError: the folder cannot be made or written to.
     """
     lock = folder / ".lock"
-    while True:
+    for tried in itertools.count():
         made = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             handle = lock.open("w")
-        except FileNotFoundError:  # taken away in between, by a process whose block failed
-            continue
         except OSError as error:
+            # It may have been taken away in between, by a process whose block failed.
+            if isinstance(error, FileNotFoundError) and tried < _TRIES:
+                continue
             raise InputError(
                 folder, f"cannot write here ({error.strerror})", "name another folder"
             ) from error

@@ -88,6 +88,9 @@ def draw(
         raise nearest("figure", str(number), [str(one) for one in FIGURES])
     if not seeds:
         raise InputError("figure", "no seed", "name at least one")
+    for given, of, what in ((pictures, 4, "--pictures"), (perturbations, 6, "--perturbations")):
+        if given is not None and number != of:
+            raise InputError(f"figure {number}", f"shows nothing of {what}", f"it is for figure {of} alone")
     use_book_style()
     runs = _Runs(request_for, tuple(dict.fromkeys(seeds)), reporter)
     if number == 1:

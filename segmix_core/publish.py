@@ -49,8 +49,12 @@ CHAPTERS = ROOT / "notebooks"
 BUILD = ROOT / "_build"
 PARAMETERS = ("scale", "dataset", "root", "seed", "device")
 PROCESSES = 2
-README_PICTURE = ("02_blending", "fig-picked", ROOT / "book" / "_static" / "pairs.png")
-"""The chapter and the figure in it that the README shows, and where `pair` keeps it."""
+README_PICTURES = {
+    ROOT / "book" / "_static" / "pairs.png": ("02_blending", "fig-picked"),
+    ROOT / "book" / "_static" / "scores_generated.png": ("07_photographs", "fig-drawn-scores"),
+    ROOT / "book" / "_static" / "scores_photographs.png": ("07_photographs", "fig-photo-scores"),
+}
+"""Where `pair` keeps each figure that the README shows: its chapter and its name there."""
 
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
 
@@ -162,10 +166,10 @@ def pair(names: Sequence[str] = ()) -> None:
         for source, notebook in zip(chosen, pool.map(_execute_at_defaults, chosen), strict=True):
             write_text(source.with_suffix(".ipynb"), nbformat.writes(notebook) + "\n")
             print(f"stored {source.with_suffix('.ipynb').name}", flush=True)
-            chapter, figure, kept = README_PICTURE
-            if source.stem == chapter:
-                with replacing(kept) as temporary:
-                    temporary.write_bytes(picture_of(notebook, figure))
+            for kept, (chapter, figure) in README_PICTURES.items():
+                if source.stem == chapter:
+                    with replacing(kept) as temporary:
+                        temporary.write_bytes(picture_of(notebook, figure))
 
 
 def picture_of(notebook: NotebookNode, figure: str) -> bytes:

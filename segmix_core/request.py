@@ -20,6 +20,7 @@ from segmix_core.data import (
     saliency_root,
 )
 from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.saliency import PSEUDO_CATEGORIES, SaliencyDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import Experiment, Scale, nearest
 from segmix_core.files import file_digest
@@ -76,7 +77,12 @@ def check_device(name: str) -> str:
 
 
 def device_name(device: str) -> str:
-    """What a row calls a device: "cpu", or the GPU's own name."""
+    """What a row calls a device: "cpu", or the GPU's own name.
+
+    Raises:
+        InputError: torch cannot use it.
+    """
+    check_device(device)
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
@@ -121,7 +127,18 @@ def data_of(
 
 
 def batches_of(request: Request, training: SegmentationDataset) -> TrainingBatches:
-    """The batches of a request's stage 1, as they are before they are mixed."""
+    """The batches of a request's stage 1, as they are before they are mixed.
+
+    Raises:
+        InputError: too few images or categories; salient objects without categories to pair them by.
+    """
+    by_category = request.experiment.method.pairing not in ("none", "random")
+    if by_category and isinstance(training, SaliencyDataset) and not training.category_paths:
+        raise InputError(
+            f"{training.root}, list {training.split}",
+            f"has no pseudo-categories, and {request.experiment.name} pairs images by them",
+            f"'segmix predict' them into {training.root / PSEUDO_CATEGORIES}, or give --pseudo",
+        )
     return TrainingBatches(
         training,
         batch_size=request.scale.batch_size,
@@ -145,6 +162,10 @@ def _root_of(request: Request) -> Path:
 def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | None]:
     """Where the encoder starts, and what a row says of it; (None, None) is random weights."""
     if request.start is not None:
+        if not request.start.is_file():
+            raise InputError(
+                request.start, "no such checkpoint", "name a checkpoint written by 'segmix train'"
+            )
         return None, {"name": request.start.name, "sha256": file_digest(request.start)}
     chosen = request.pretrained or request.scale.weights or "none"
     if chosen == "none":

@@ -21,6 +21,7 @@ import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data import open_dataset, saliency_root
+from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.silhouettes.folder import new_folder
@@ -77,7 +78,7 @@ def train_and_measure(
     Args:
         folder: holds the checkpoints; an existing run there is only touched with `resume`.
         report: told the steps of training and the terms of the loss.
-        progress: told how far the data are made, where they are made on first use.
+        progress: told how far the data are made, where they are made on first use, and read.
         results_file: also append the rows here.
         seconds: training stops at a checkpoint once so many have passed.
         stage1: the `stage1.pt` of another run that has the same stage 1, to begin from its end.
@@ -107,9 +108,10 @@ def train_and_measure(
         },
     )
     matrix_NN = cooccurrence_matrix(batches.presence)
-    for one in evaluations:  # what cannot be read is found now
-        for index in range(len(one)):
-            one.pair(index)
+    # What cannot be read is found now. Of a run that goes on, the training images were read at its start.
+    for one in evaluations if checkpoint.exists() or request.root is None else (training, *evaluations):
+        _read_once(one, progress)
+    for one in evaluations:
         if not isinstance(one, SaliencyDataset):
             build_subsets(one, dataset_presence(one), matrix_NN)
     model = model_of(request, training.num_logits)
@@ -137,6 +139,21 @@ def train_and_measure(
     if results_file is not None:
         append_missing(results_file, rows)
     return checkpoint, rows
+
+
+_readable: set[str] = set()
+"""Digests of the data sets every pair of which was read by this process: the runs of a table share them."""
+
+
+def _read_once(dataset: SegmentationDataset, progress: Callable[[int, int], None] | None) -> None:
+    """Raise InputError where an image or label map of a data set cannot be read, or the two do not match."""
+    if dataset.digest() in _readable:
+        return
+    for index in range(len(dataset)):
+        dataset.pair(index)
+        if progress is not None:
+            progress(index + 1, len(dataset))
+    _readable.add(dataset.digest())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 
 from segmix_core.cooccurrence import cooccurrence_matrix
 from segmix_core.data.annotations import read_annotation
-from segmix_core.data.dataset import SegmentationDataset, read_label
+from segmix_core.data.dataset import SegmentationDataset, read_instances
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS
@@ -140,7 +140,10 @@ def _of_objects(dataset: SegmentationDataset) -> _Found:
         yield from _by_number(np.array([len(image) for image in flags]), "in Annotations")
     elif _has(dataset, "SegmentationObject"):
         folder = dataset.root / "SegmentationObject"
-        maps = (read_label(folder / f"{name}.png", IGNORE_INDEX) for name in dataset.ids)
+        maps = (
+            read_instances(folder / f"{name}.png", dataset.label(index).shape)
+            for index, name in enumerate(dataset.ids)
+        )
         number = np.array([len(np.setdiff1d(instance, (0, IGNORE_INDEX))) for instance in maps])
         yield from _by_number(number, "in SegmentationObject")
 

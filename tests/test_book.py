@@ -169,10 +169,12 @@ def test_equations_bear_the_papers_numbers(book: Path) -> None:
     assert found == [(str(number), name) for number, name in enumerate(names, 1)]
 
 
-def test_the_readme_shows_the_figure_of_the_chapter() -> None:
-    chapter, figure, kept = publish.README_PICTURE
+@pytest.mark.parametrize("kept", publish.README_PICTURES, ids=lambda kept: kept.stem)
+def test_the_readme_shows_the_figure_of_the_chapter(kept: Path) -> None:
+    chapter, figure = publish.README_PICTURES[kept]
     notebook = nbformat.read(publish.CHAPTERS / f"{chapter}.ipynb", as_version=4)
     assert kept.read_bytes() == publish.picture_of(notebook, figure), "run 'make notebooks'"
+    assert str(kept.relative_to(publish.ROOT)) in (publish.ROOT / "README.md").read_text()
 
 
 def test_the_provenance_names_what_every_chapter_was_set_from(book: Path) -> None:

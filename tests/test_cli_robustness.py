@@ -55,8 +55,9 @@ class Networks:
 
     def attack(self, out: Path, *options: object) -> tuple[object, ...]:
         """A command that takes a second or two."""
-        given = ("--craft-split", "train", "--steps", 3, "--out", out)
-        return ("attack", *self.of(self.full), *given, *options)
+        steps = () if "noise" in options else ("--steps", 3)
+        crafted_on = ("--craft-split", "train") if set(options) & set(CRAFTED) else ()
+        return ("attack", *self.of(self.full), *crafted_on, *steps, "--out", out, *options)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
 LINE = {
     "attack": str,
     "epsilon": NUMBER,
+    "aim": str | None,
     "output": str,
     "access": str | None,
     "images": int,
@@ -136,6 +138,7 @@ def test_an_attack_on_single_images(attack: str, networks: Networks, tmp_path: P
     has_kind(noise, DOCUMENT | {"results": [LINE]})
     (line,) = noise["results"]
     assert (line["aAcc"], line["steps"], line["valid"]) == (some["noise_aAcc"], None, True)
+    assert (line["aim"], line["output"], line["access"]) == (None, "dominant", None)
 
 
 def test_every_aim_is_measured_at_the_output_that_it_is_about(networks: Networks, tmp_path: Path) -> None:
@@ -145,7 +148,8 @@ def test_every_aim_is_measured_at_the_output_that_it_is_about(networks: Networks
             tmp_path, "--attack", "apgd", "--epsilon", 8, "--output", aim, "--images", 3
         )
         document = segmix(*command, "--json").document()
-        assert (document["images"], document["results"][0]["output"]) == (3, aim)
+        (line,) = document["results"]
+        assert (document["images"], line["aim"], line["output"]) == (3, aim, document["measured"])
         found[aim] = (document["measured"], document["results"][0]["mean_image_accuracy"])
     assert {aim: measured for aim, (measured, _) in found.items()} == {
         "dominant": "dominant", "final": "final", "joint": "dominant", "phantom": "dominant",
@@ -170,7 +174,8 @@ def test_a_crafted_perturbation_is_what_evaluate_reads(
     ]  # fmt: skip
     assert {(line["attack"], line["epsilon"], line["steps"]) for line in lines} == {(attack, 10, steps)}
     least = min(line["aAcc"] for line in lines[1:])
-    assert {line["valid"] for line in lines} == {lines[0]["aAcc"] < least}
+    assert lines[0]["valid"] == (lines[0]["aAcc"] < least)
+    assert all(line["valid"] and not line["checks"] for line in lines[1:])  # noise is nobody's attack
     unit = "images" if attack == "uap" else "steps"
     total = 4 if attack == "uap" else steps
     assert f"crafting {attack}, epsilon 10: {total}/{total} {unit}, " in said.err
@@ -183,7 +188,8 @@ def test_a_crafted_perturbation_is_what_evaluate_reads(
     shown = segmix("evaluate", *networks.of(networks.full), "--perturbation", file, "--json").document()
     assert shown["outputs"]["dominant"]["aAcc"] == lines[0]["aAcc"] < 100
     assert shown["perturbation"]["name"] == attack
-    assert {line["access"] for line in lines} == {shown["perturbation"]["access"]} == {"white-box"}
+    assert lines[0]["access"] == shown["perturbation"]["access"] == "white-box"
+    assert [line["access"] for line in lines[1:]] == [None] * 3
     other = segmix("evaluate", *networks.of(networks.plain), "--perturbation", file, "--json").document()
     assert other["perturbation"]["access"] == "transfer"
     assert segmix(*command, "--json").document() == document  # from the folder
@@ -252,6 +258,11 @@ def test_an_interrupted_attack_goes_on_where_it_was(
         (("--epsilon", "nan"), ("nan is not in 0..255",)),
         (("--epsilon", "x"), ("--epsilon",)),
         (("--epsilon", ","), ("--epsilon",)),
+        (("--epsilon", "1,,2"), ("--epsilon", "names nothing in a place between commas")),
+        (("--attack", "uap", "--output", "phantom"), ("--output phantom", "uap is about one output")),
+        (("--attack", "noise", "--output", "joint"), ("--output joint", "choose dominant or final")),
+        (("--attack", "noise", "--steps", "4"), ("--steps", "noise takes no steps")),
+        (("--attack", "apgd", "--craft-split", "nosuch"), ("--craft-split", "not crafted on a list")),
         (("--attack", "uap", "--epsilon", "0,10"), ("0 leaves nothing to craft; give sizes above 0",)),
         (("--attack", "uap", "--craft-split", "trian"), ("trian", "train")),
         (("--steps", "0"), ("--steps",)),
@@ -292,9 +303,9 @@ def test_what_cannot_be_attacked_is_one_line(
 
 
 def test_a_network_that_does_not_fit_is_one_line(networks: Networks, tmp_path: Path) -> None:
-    given = ("--craft-split", "train", "--out", tmp_path / "out")
-    for aim in ("final", "joint", "phantom"):
-        for attack in ("sea", "uap"):
+    given = ("--out", tmp_path / "out")
+    for attack, aims in (("sea", ("final", "joint", "phantom")), ("uap", ("final",))):
+        for aim in aims:
             said = segmix("attack", *networks.of(networks.plain), *given, "--attack", attack, "--output", aim)
             refused(said, str(networks.plain), f"a head 'plain' has no '{aim}' to attack; choose dominant")
     refused(segmix("attack", *networks.of(tmp_path / "none.pt"), *given), "no such checkpoint")
@@ -499,7 +510,7 @@ def test_every_method_is_studied_unless_some_are_named(monkeypatch: pytest.Monke
         (("adaptive", "--seeds", "0,1000"), ("seed 1000", "choose other seeds")),
         (("universal", "--perturbations", "NONE"), ("ResNet-152.mat", "no such perturbation")),
         (("adaptive", "--out", "FILE/rows.jsonl"), ("cannot be written",)),
-        (("adaptive", "--eval-split", "none"), ("no list of segmented images to attack",)),
+        (("adaptive", "--eval-split", "none"), ("--eval-split none", "leaves a table nothing to measure")),
         (("adaptive", "--dataset", "silhouettes-saliency"), ("no list of segmented images to attack",)),
     ],
     ids=lambda value: " ".join(value),

@@ -243,8 +243,10 @@ def test_several_processes_make_the_same_maps_and_say_how_far_they_are(
     for index in range(3):
         assert np.array_equal(pooled.label(index), alone.label(index))
     spoilt = write(tmp_path / "spoilt", content() | {"annotations": [annotation(1, 7, 17, [])]})
+    before = set((tmp_path / "maps").iterdir())
     with pytest.raises(InputError, match="annotation 1: has no polygon"):
         open_coco(spoilt, "train2017", maps=tmp_path / "maps")
+    assert set((tmp_path / "maps").iterdir()) == before
 
 
 def spoiled(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -309,6 +311,7 @@ def test_a_broken_file_is_one_line_that_names_it(
     assert "instances_train2017.json" in str(caught.value)
     assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.rglob("contents.json"))
+    assert not list((tmp_path / "maps").glob("*/*"))  # nor maps of the images before it
     problems = check("coco", tmp_path / "coco").problems
     assert len(problems) == 1
     assert said.split(": ")[-1] in problems[0].problem

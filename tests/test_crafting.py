@@ -153,6 +153,27 @@ def test_stopping_and_going_on_changes_nothing(
     assert not state.exists()
 
 
+def test_gd_uap_goes_on_between_two_checks(
+    model: SourceSeparation, images: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state is written now and then; a halving since the last check is part of it."""
+    state = tmp_path / "state"
+    monkeypatch.setattr(gd_uap_module, "SATURATED", -1.0)  # whatever stands still is halved
+    monkeypatch.setattr(gd_uap_module, "STILL", 1e-3)
+    whole = craft("gd-uap", model, SMALL_GD, images)
+    monkeypatch.setattr(gd_uap_module, "SAVED_EVERY", 0.0)
+    for step in range(1, SMALL_GD.iterations - 1):
+        with pytest.raises(KeyboardInterrupt):
+            craft("gd-uap", model, SMALL_GD, images, state=state, report=stop_at(step))
+        told: list[int] = []
+        resumed = craft(
+            "gd-uap", model, SMALL_GD, images, state=state, report=lambda now, *_, told=told: told.append(now)
+        )
+        assert told[0] == step + 1
+        assert torch.equal(resumed.v_CHW, whole.v_CHW)
+        assert resumed.origin == whole.origin
+
+
 @pytest.mark.parametrize("kind", ["uap", "gd-uap"])
 def test_the_state_of_another_crafting_is_refused(
     kind: str, model: SourceSeparation, images: SegmentationDataset, root: Path, tmp_path: Path

@@ -561,6 +561,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "zip symlink": (symlink_in_zip, "link or a device"),
     "zip bomb": (lambda: zipped(("ok", b"1"), ("a", bytes(20 << 20))), "unpacks to more than it may"),
     "zip encrypted": (encrypted_zip, "encrypted"),
+    "empty": (lambda: tarred(), "it holds no file"),
+    "folders alone": (lambda: tarred(entry("a", tarfile.DIRTYPE)), "it holds no file"),
+    "zip empty": (lambda: zipped(), "it holds no file"),
+    "long name": (lambda: tarred(("ok", b"1"), ("a/" + "b" * 300, b"x")), "too long a name"),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from segmix_core.errors import InputError
 from segmix_core.files import alone, replacing, sweep
 
 KILLED = """
@@ -98,3 +99,9 @@ def test_who_waits_for_a_folder_that_goes_makes_it_anew(tmp_path: Path) -> None:
     other.join(timeout=10)
     assert kept == [True]
     assert (folder / "work").read_text() == "done"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder here in which none can be made")
+def test_a_folder_that_can_never_be_made_is_refused() -> None:
+    with pytest.raises(InputError, match="cannot write here"), alone(Path("/proc/segmix/run")):
+        pass

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +448,21 @@ def test_the_shuffled_control_moves_whole_pixels() -> None:
     assert sorted(map(tuple, before.tolist())) == sorted(map(tuple, after.tolist()))
     assert int((before == after).all(1).sum()) < 8  # few stay where they were
     assert shuffled.rms == pytest.approx(of.rms)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_control_covers_the_pixels_of_a_padded_perturbation(control: Any) -> None:
+    of = crafted()
+    padded = replace(of, v_CHW=fit(of.v_CHW, 40, 40, mode="center_pad"))
+    there = (padded.v_CHW != 0).any(0)
+    noise = control_of(padded, control, rng=rng()).v_CHW
+    assert torch.equal((noise != 0).any(0), there)
+    assert 0 < there.float().mean() < 1
+    size = {"signs of the same size": padded.epsilon, "signs of the same RMS": of.rms}.get(control)
+    if size is not None:
+        assert noise[:, there].abs().unique().tolist() == pytest.approx([size])
+    else:
+        assert noise[:, there].sort().values.equal(padded.v_CHW[:, there].sort().values)
 
 
 @pytest.mark.parametrize("control", CONTROLS)

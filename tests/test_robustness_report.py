@@ -18,6 +18,8 @@ from segmix_core.report.robustness import (
     corruptions,
     curves,
     drops,
+    losses,
+    losses_as_markdown,
     matrix,
     printed_drops,
     settings_of,
@@ -97,6 +99,26 @@ def test_of_what_was_attacked_again_by_other_code_the_last_counts() -> None:
     fog = [corrupted("none", 0, 60.0), corrupted("fog", 1, 50.0)]
     (found,) = corruptions([*fog, *(one | {"metrics": {"mIoU": 7.0}} for one in fog)])
     assert (found.clean, found.mean(("fog",))) == ({0: 7}, {0: 7})
+
+
+def test_table_6_is_told_as_points_lost_beside_noise() -> None:
+    rows = [one for one in two_seeds() if one["condition"] is None or one["condition"]["control"] is None]
+    signs = [row(55.0, uap(control=SIGNS), seed=0), row(38.0, uap(control=SIGNS), seed=1)]
+    (weak,) = losses(rows + signs)
+    assert (weak["clean"], weak["left"], weak["lost"]) == (55, 35, 20)
+    assert weak["retained"] == pytest.approx((50 + 80) / 2)
+    assert (weak["noise"], weak["attack"], weak["seeds"]) == ({SIGNS: 46.5}, False, [0, 1])
+    assert weak["printed_lost"] == pytest.approx(16.8)
+    text = losses_as_markdown([weak]).splitlines()
+    cells = [cell.strip() for cell in text[-1].strip("|").split("|")]
+    assert cells[:6] == ["baseline", "uap-resnet152", "resize", "16.8", "55.00", "35.00"]
+    assert cells[6:9] == [f"20.00 ± {weak['half_width_95']:.2f}", "65.0", "46.50"]
+    assert "**no: it is no attack**" in cells
+    stronger = [one | {"metrics": {"mIoU": 55.0}} for one in signs]
+    assert losses(rows + stronger)[0]["attack"] is True
+    assert losses(rows)[0]["attack"] is None
+    assert losses(rows, scale="paper") == losses(rows, dataset="coco") == []
+    assert losses(rows, scale=rows[0]["scale"], dataset=rows[0]["dataset"]) == losses(rows)
 
 
 def two_seeds() -> list[Any]:

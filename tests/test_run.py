@@ -3,6 +3,7 @@
 import shutil
 import tarfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, Row, Scale, find_experiment, find_rows
 from segmix_core.experiments.scales import SCALES, SMOKE
 from segmix_core.report import measured
-from segmix_core.request import Request, data_of
+from segmix_core.request import Request, batches_of, data_of
 from segmix_core.run import (
     Ran,
     append_missing,
@@ -141,6 +142,22 @@ def test_salient_objects_are_paired_by_their_pseudo_categories(salient: Path) ->
     for index in range(12):
         seen = np.bincount(dataset.category(index).ravel(), minlength=21)
         assert np.array_equal(batches.presence[index], seen >= 0.005 * 48 * 48)
+
+
+def test_salient_objects_without_pseudo_categories_are_not_paired_by_score(
+    salient: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(salient, bare, ignore=shutil.ignore_patterns("pseudo_categories"))
+    asked = partial(Request, scale=TINY, dataset="duts", root=bare, eval_split="test")
+    for name, method in METHODS.items():
+        request = asked(experiment=method)
+        training, _ = data_of(request)
+        if name.startswith("sourcesep"):
+            with pytest.raises(InputError, match=f"no pseudo-categories, and {name} pairs images by them"):
+                batches_of(request, training)
+        else:
+            assert len(batches_of(request, training).dataset) == 12
 
 
 def test_a_speck_of_a_pseudo_category_is_not_paired_by(salient: Path, tmp_path: Path) -> None:

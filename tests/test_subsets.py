@@ -208,7 +208,8 @@ def test_void_in_an_instance_map_is_no_object(tiny_voc: Path) -> None:
     dataset = open_voc(tiny_voc, "val")
     (dataset.root / "SegmentationObject").mkdir()
     for identifier in dataset.ids:
-        values = np.array([[0, 1, 255], [2, 2, 255]], dtype=np.uint8)
+        values = np.full((64, 64), 255, dtype=np.uint8)
+        values[:2, :2] = [[0, 1], [2, 2]]
         Image.fromarray(values).save(dataset.root / "SegmentationObject" / f"{identifier}.png")
     found = built(tiny_voc)[1]
     assert found["objects/2"].ids == dataset.ids

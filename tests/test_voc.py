@@ -447,6 +447,48 @@ def test_check_reads_test_images_without_label_maps(tiny_voc: Path) -> None:
     assert said == ["is on list test and does not exist"]  # a list with any label map has to have them all
 
 
+def test_check_names_every_fault_of_a_list(tiny_voc: Path) -> None:
+    """A file that is missing hides neither the next one nor what is damaged."""
+    whole = check("voc2012", tiny_voc)
+    assert whole.problems == ()
+    maps, pictures = tiny_voc / "SegmentationClass", tiny_voc / "JPEGImages"
+    (maps / "val_0001.png").unlink()
+    (maps / "val_0002.png").unlink()
+    (pictures / "val_0003.jpg").unlink()
+    (pictures / "val_0004.jpg").write_bytes((pictures / "val_0004.jpg").read_bytes()[:90])
+    path = tiny_voc / "ImageSets" / "Segmentation" / "val.txt"
+    path.write_text(path.read_text() + "val_0005\n")
+    found = {(Path(one.path).name, one.problem) for one in check("voc2012", tiny_voc).problems}
+    gone = "is on list val and does not exist"
+    assert found == {
+        ("val_0001.png", gone),
+        ("val_0002.png", gone),
+        ("val_0003.jpg", gone),
+        ("val_0004.jpg", "the image is cut short or damaged"),
+        (f"{tiny_voc.name}, list val", "names image val_0005 twice"),
+    }
+
+
+def test_check_holds_instance_maps_to_their_label_maps(tiny_voc: Path) -> None:
+    """Where there are any: each image of VOC's own lists has one, SBD's have none."""
+    folder = tiny_voc / "SegmentationObject"
+    folder.mkdir()
+    for split in ("train", "val"):
+        for identifier in open_voc(tiny_voc, split).ids:
+            write_label(folder / f"{identifier}.png", np.ones((64, 64), dtype=np.uint8))
+    write_list(tiny_voc, "train_aug", *open_voc(tiny_voc, "train").ids, "extra")
+    for kind, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        shutil.copy(tiny_voc / kind / f"train_0000.{suffix}", tiny_voc / kind / f"extra.{suffix}")
+    assert check("voc2012", tiny_voc).problems == ()
+    (folder / "val_0001.png").unlink()
+    write_label(folder / "val_0002.png", np.ones((7, 7), dtype=np.uint8))
+    found = [(Path(one.path).name, one.problem) for one in check("voc2012", tiny_voc).problems]
+    assert found == [
+        ("val_0001.png", "no such label map"),
+        ("val_0002.png", "instance map of 7x7 pixels for a label map of 64x64"),
+    ]
+
+
 def test_check_calls_an_empty_test_list_a_problem(tiny_voc: Path) -> None:
     write_list(tiny_voc, "test")
     found = check("voc2012", tiny_voc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ The part are those with the least background: the authors' tables call it "data 
 
 PART = 2840 / 10_000
 """The share of the images in "part": that of the original lists, of 2,840 and 10,000 lines."""
+
+SAVED_EVERY = 30.0  # seconds
 
 SATURATED = 0.5  # beyond this share of pixels at the limit ...
 STILL = 1e-5  # ... that a step changes by less than this, the perturbation is halved
@@ -78,7 +81,8 @@ def craft_gd_uap(
         output: whose predictions are to change.
         made_on: what the perturbation says of the network: JSON. It should tell one network from another,
             by the digest of its weights, for a state to be gone on from with the same one only.
-        state: a file from which crafting goes on, written at every check and removed at the end.
+        state: a file from which crafting goes on, written at every check and twice a minute, removed at the
+            end.
         report: told iteration, iterations, and the best fooling rate so far in percent.
 
     Returns:
@@ -106,6 +110,7 @@ def craft_gd_uap(
         making.step()
         if making.due():
             making.check(watched.fooling_rate)
+        making.save_now_and_then()
         if report is not None:
             report(making.iteration, how.iterations, {FOOLING_RATE: 100 * max(0.0, making.best_rate)})
     if making.iteration > making.checked:  # what the last iterations found counts as well
@@ -202,9 +207,10 @@ def _mean_and_spread(images: SegmentationDataset, indices: np.ndarray) -> tuple[
 
 
 class _Making:
-    """Where crafting stands; all of it is in the state file, which is written where a check ends."""
+    """Where crafting stands; all of it is in the state file."""
 
-    _NUMBERS = ("iteration", "unsuccessful", "best_rate")
+    _NUMBERS = ("iteration", "unsuccessful", "best_rate", "checked", "next_check")
+    _TENSORS = ("best", "saturation", "saturated", "halved")
 
     def __init__(self, how: GDUAP, device: str, state: Path | None, of: dict[str, Any]) -> None:
         self.how, self.state = how, state
@@ -215,9 +221,10 @@ class _Making:
         self.iteration, self.unsuccessful, self.best_rate = 0, 0, -1.0
         self.best = self.v.detach().clone()
         self.saturation = torch.zeros((), dtype=torch.float64, device=device)
+        self._wait()
         if state is not None and state.exists():
             self._restore(state, device)
-        self._wait()
+        self.saved = time.monotonic()
 
     def _wait(self) -> None:
         self.checked, self.next_check = self.iteration, self.iteration + self.how.check_every
@@ -268,9 +275,15 @@ class _Making:
         if self.state is not None:
             self._save(self.state)
 
+    def save_now_and_then(self) -> None:
+        """Write the state if the last time is long ago, so that little is lost where crafting is stopped."""
+        if self.state is not None and time.monotonic() - self.saved >= SAVED_EVERY:
+            self._save(self.state)
+
     def _save(self, path: Path) -> None:
+        self.saved = time.monotonic()
         adam = self.optimizer.state[self.v]
-        tensors = {"v": self.v, "best": self.best, "saturation": self.saturation}
+        tensors = {"v": self.v} | {name: getattr(self, name) for name in self._TENSORS}
         tensors |= {name: adam[name] for name in ("exp_avg", "exp_avg_sq")}
         numbers = {name: getattr(self, name) for name in self._NUMBERS}
         save_state(path, self.identity, tensors, numbers)
@@ -279,7 +292,8 @@ class _Making:
         tensors, numbers = read_state(path, self.identity, device=device)
         with torch.no_grad():
             self.v.copy_(tensors["v"])
-        self.best, self.saturation = tensors["best"], tensors["saturation"]
+        for name in self._TENSORS:
+            setattr(self, name, tensors[name])
         self.optimizer.state[self.v] = {
             "step": torch.tensor(float(numbers["iteration"])),
             "exp_avg": tensors["exp_avg"],

@@ -115,13 +115,13 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
             path, f"its largest value is {size:.4g}, beyond its stated epsilon {epsilon:g}", "craft it anew"
         )
     written_as = stated.pop("name", path.stem)
-    origin = {
+    checked = {
         "file": path.name,
         "sha256": file_digest(path),
         "layout": layout,
         "scale": scale or "pixel",
-        **stated,
     }
+    origin = checked | stated | checked  # the file says how it was made, and not what was found of it
     return Perturbation(name or written_as, torch.from_numpy(np.ascontiguousarray(found)), origin)
 
 
@@ -271,21 +271,26 @@ def control_of(perturbation: Perturbation, control: Control, *, rng: np.random.G
     Give it a perturbation that has the size of the images already (`fit`). Resizing afterwards averages
     neighbours, which takes far more from noise than from a smooth pattern: the sizes would differ.
 
+    The noise lies where the perturbation does: of one that is padded, the padding stays untouched.
+
     Args:
-        control: random signs times its largest size, or times its root mean square; or its own pixels in
-            another place, each with its three channels.
+        control: random signs times its largest size, or times its root mean square there; or its own pixels
+            in another place, each with its three channels.
 
     Raises:
         ValueError: an unknown control.
     """
     v_CHW = perturbation.v_CHW
+    inside_HW = (v_CHW != 0).any(0)
+    v_CP = v_CHW[:, inside_HW]
     if control == "shuffled":
-        order = torch.from_numpy(rng.permutation(v_CHW[0].numel()))
-        noise_CHW = v_CHW.flatten(1)[:, order].view_as(v_CHW)
+        noise_CP = v_CP[:, torch.from_numpy(rng.permutation(v_CP.shape[1]))]
     elif control in CONTROLS:
-        size = perturbation.epsilon if control == "signs of the same size" else perturbation.rms
-        signs = rng.integers(0, 2, size=tuple(v_CHW.shape)) * 2 - 1
-        noise_CHW = torch.from_numpy(signs.astype(np.float32)) * size
+        size = v_CP.abs().max() if control == "signs of the same size" else v_CP.square().mean().sqrt()
+        signs = rng.integers(0, 2, size=tuple(v_CP.shape)) * 2 - 1
+        noise_CP = torch.from_numpy(signs.astype(np.float32)) * size
     else:
         raise ValueError(f"control '{control}' is not one of {', '.join(CONTROLS)}")
+    noise_CHW = torch.zeros_like(v_CHW)
+    noise_CHW[:, inside_HW] = noise_CP
     return replace(perturbation, v_CHW=noise_CHW)

@@ -43,6 +43,8 @@ def open_dataset(
         raise nearest("dataset", name, DATASETS)
     if mask_threshold is not None and name not in SALIENCY:
         raise InputError(f"dataset {name}", "has no masks for --mask-threshold", "leave the option out")
+    if pseudo is not None and name not in ("duts", "silhouettes-saliency"):
+        raise InputError(f"dataset {name}", "has categories of its own to pair by", "leave --pseudo out")
     if name == "coco":
         return open_coco(root, split, need_images=need_images, progress=progress)
     if name == "ecssd" or (name == "silhouettes-saliency" and split == "test"):

@@ -109,6 +109,14 @@ CATALOG: dict[str, Source] = {
                 md5="0a379cfc70b0e71301e0f377548639bd",
                 md5_from=_COCOTOOLS,
             ),
+            # The halves of val2014: minival2014 is measured on, valminusminival2014 is trained on.
+            Archive(
+                url="https://dl.fbaipublicfiles.com/detectron/coco/coco_annotations_minival.tgz",
+                about=74 * _MB,
+                max_bytes=1_000 * _MB,
+                md5="2d2b9d2283adb5e3b8d25eec88e65064",
+                md5_from=_MLPERF,
+            ),
         ),
     ),
     "coco2017": Source(

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from segmix_core.data import SALIENCY, VOC_LAYOUT, check_disjoint, open_dataset
+import numpy as np
+
+from segmix_core.data import SALIENCY, VOC_LAYOUT, check_disjoint
 from segmix_core.data.annotations import read_annotation
 from segmix_core.data.coco import check_coco
 from segmix_core.data.context import check_context
@@ -17,11 +19,12 @@ from segmix_core.data.dataset import (
     SegmentationDataset,
     check_files,
     read_image,
+    read_instances,
     read_label,
 )
 from segmix_core.data.saliency import check_saliency
 from segmix_core.data.sbd import check_sbd
-from segmix_core.data.voc import lists_of, read_ids, year_folder
+from segmix_core.data.voc import SPELLINGS, find_voc, lists_of, read_ids, year_folder
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
 from segmix_core.experiments.robustness import UNIVERSALS
@@ -78,6 +81,7 @@ def check(
     names = lists_of(root)
     if not names:
         raise InputError(root, "has no lists in ImageSets/Segmentation", "give the folder in VOC layout")
+    has_images = (year_folder(root) / "JPEGImages").is_dir()
     opened: dict[str, SegmentationDataset] = {}
     pictures: list[Path] = []
     for split in names:
@@ -85,7 +89,9 @@ def check(
             if split == "test" and (unlabelled := _without_labels(root, split)):
                 pictures += unlabelled
                 continue
-            opened[split] = open_dataset(dataset, root, split, need_images=False)
+            opened[split], broken = find_voc(root, split, name=dataset, need_images=has_images)
+            for one in broken:
+                note(one)
         except InputError as error:
             note(error)
     for split in opened:
@@ -100,16 +106,18 @@ def check(
         for index in range(len(listed))
     }
     seen: set[Path] = set(entries)
+    # SBD adds images that VOC has no instances of.
+    with_instances = {one for split, listed in opened.items() if split not in SPELLINGS for one in listed.ids}
     for done, (listed, index) in enumerate(entries.values(), start=1):
+        if listed.image_paths:
+            seen.add(listed.image_paths[index])
         try:
-            if listed.image_paths:
-                seen.add(listed.image_paths[index])
-                listed.pair(index)
-            else:
-                listed.label(index)
+            label = listed.pair(index)[1] if listed.image_paths else listed.label(index)
         except InputError as error:
             note(error)
-        for path, read in _beside(listed, listed.ids[index]):
+            label = None
+        name = listed.ids[index]
+        for path, read in _beside(listed, name, label, needs_instances=name in with_instances):
             seen.add(path)
             try:
                 read()
@@ -154,12 +162,19 @@ def _check_perturbations(
     return check_files(paths, read, progress=progress)
 
 
-def _beside(listed: SegmentationDataset, identifier: str) -> Iterator[tuple[Path, Callable[[], object]]]:
-    """What Table 4 is counted from, where the data set has it, and how it is read."""
+def _beside(
+    listed: SegmentationDataset, identifier: str, label: np.ndarray | None, *, needs_instances: bool
+) -> Iterator[tuple[Path, Callable[[], object]]]:
+    """What Table 4 is counted from, where the data set has it, and how it is read.
+
+    Args:
+        label: the label map of the image, where it can be read.
+    """
     annotations, instances = (listed.root / name for name in ("Annotations", "SegmentationObject"))
     if annotations.is_dir():
         path = annotations / f"{identifier}.xml"
         yield path, partial(read_annotation, path, listed.categories)
     path = instances / f"{identifier}.png"
-    if path.is_file():  # train_aug lists images that VOC has no instances of
-        yield path, partial(read_label, path, IGNORE_INDEX)
+    if path.is_file() or (needs_instances and instances.is_dir()):
+        read = partial(read_label, path, IGNORE_INDEX)
+        yield path, read if label is None else partial(read_instances, path, label.shape)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -369,26 +370,37 @@ def _by_id(
 def _make_maps(
     folder: Path, records: Sequence[CocoImage], progress: Callable[[int, int], None] | None
 ) -> None:
+    """Paint what is missing of a list; nothing stays of a list that cannot be painted whole."""
     with alone(folder):
-        here = {entry.name for entry in os.scandir(folder)}
-        missing = [one for one in records if f"{one.identifier}.png" not in here]
-        done = len(records) - len(missing)
-        if len(missing) < _MANY:
-            for record in missing:
-                _write_map(record, folder)
+        try:
+            _paint_missing(folder, records, progress)
+        except InputError:  # the mended file will have another digest, and so another folder
+            shutil.rmtree(folder)
+            raise
+
+
+def _paint_missing(
+    folder: Path, records: Sequence[CocoImage], progress: Callable[[int, int], None] | None
+) -> None:
+    here = {entry.name for entry in os.scandir(folder)}
+    missing = [one for one in records if f"{one.identifier}.png" not in here]
+    done = len(records) - len(missing)
+    if len(missing) < _MANY:
+        for record in missing:
+            _write_map(record, folder)
+            done += 1
+            if progress is not None:
+                progress(done, len(records))
+        return
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        try:
+            for _ in pool.map(_write_map, missing, repeat(folder), chunksize=64):
                 done += 1
                 if progress is not None:
                     progress(done, len(records))
-            return
-        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-            try:
-                for _ in pool.map(_write_map, missing, repeat(folder), chunksize=64):
-                    done += 1
-                    if progress is not None:
-                        progress(done, len(records))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _write_map(record: CocoImage, folder: Path) -> None:

@@ -165,3 +165,23 @@ def read_label(path: Path, num_categories: int) -> np.ndarray:
             f"only {IGNORE_INDEX} may mark ignored pixels",
         )
     return label
+
+
+def read_instances(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """uint8 (H, W) of an instance map: 0, the number of an object, or 255.
+
+    Args:
+        shape: of the label map of the same image.
+
+    Raises:
+        InputError: see `read_label`; or the two differ in size.
+    """
+    instances = read_label(path, IGNORE_INDEX)
+    if instances.shape != shape:
+        raise InputError(
+            path,
+            f"instance map of {instances.shape[1]}x{instances.shape[0]} pixels for a label map of "
+            f"{shape[1]}x{shape[0]}",
+            "restore both as published",
+        )
+    return instances

@@ -8,6 +8,7 @@ unpacked.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import http.client
@@ -522,9 +523,15 @@ def _unpack(archive: Archive, file: Path, into: Path) -> dict[str, int]:
                     _write(member, into / path)
                 except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
                     raise _UnsafeError(f"{member.name!r} is both a file and a folder in it") from error
+                except OSError as error:
+                    if error.errno == errno.ENAMETOOLONG:
+                        raise _UnsafeError(f"{member.name[:40]!r}... is too long a name") from error
+                    raise
             if member.content is not None:
                 unpacked[str(path)] = member.size
                 room -= member.size
+    if not unpacked:
+        raise _UnsafeError("it holds no file")
     return unpacked
 
 

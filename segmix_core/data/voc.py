@@ -32,7 +32,9 @@ VOC_CATEGORIES = (
     "tvmonitor",
 )
 
-_SPELLINGS = {"train_aug": ("train_aug", "trainaug"), "trainaug": ("trainaug", "train_aug")}
+SPELLINGS = {"train_aug": ("train_aug", "trainaug"), "trainaug": ("trainaug", "train_aug")}
+"""The list with SBD's images, by either name."""
+
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # what a list may name an image with; an id may hold other dots
 
 
@@ -60,38 +62,54 @@ def open_voc(
     Raises:
         InputError: a folder, list or file is missing, a list is empty or names an image twice.
     """
+    dataset, errors = find_voc(root, split, name=name, need_images=need_images)
+    for error in errors:
+        raise error
+    return dataset
+
+
+def find_voc(
+    root: Path, split: str, *, name: str = "voc2012", need_images: bool = True
+) -> tuple[SegmentationDataset, list[InputError]]:
+    """What is whole of a list as a data set, and a word for every line that is not. See `open_voc`.
+
+    Raises:
+        InputError: a folder or the list is missing, or the list is empty.
+    """
     root = year_folder(Path(root))
     lines = _read_split(root, split)
     augmented = root / "SegmentationClassAug"
-    labels = augmented if augmented.is_dir() and split in _SPELLINGS else root / "SegmentationClass"
+    labels = augmented if augmented.is_dir() and split in SPELLINGS else root / "SegmentationClass"
     if not labels.is_dir() and augmented.is_dir():
         labels = augmented
-    ids, image_paths, label_paths = [], [], []
-    for line in lines:
-        parts = line.split()
-        identifier = id_of(line)
-        ids.append(identifier)
-        image_paths.append(root / "JPEGImages" / f"{identifier}.jpg")
-        given = root / parts[1].lstrip("/") if len(parts) > 1 else None
-        label_paths.append(given or labels / f"{identifier}.png")
-    _refuse_doubles(root, split, ids)
     has_images = (root / "JPEGImages").is_dir()
     if need_images and not has_images:
         raise InputError(root, "has no folder JPEGImages", "give the folder that holds the images")
-    for path in label_paths + (image_paths if need_images else []):
-        if not path.is_file():
-            raise InputError(
-                path, f"is on list {split} and does not exist", "restore it or take it off the list"
-            )
-    return SegmentationDataset(
+    errors: list[InputError] = []
+    found: dict[str, tuple[Path, Path]] = {}
+    for line in lines:
+        parts = line.split()
+        identifier = id_of(line)
+        image = root / "JPEGImages" / f"{identifier}.jpg"
+        given = root / parts[1].lstrip("/") if len(parts) > 1 else None
+        label = given or labels / f"{identifier}.png"
+        needed = (label, image) if need_images else (label,)
+        missing = [path for path in needed if not path.is_file()]
+        errors += [_not_there(path, split) for path in missing]
+        if identifier in found:
+            errors.append(_twice(root, split, identifier))
+        elif not missing:
+            found[identifier] = image, label
+    dataset = SegmentationDataset(
         name=name,
         root=root,
         split=split,
         categories=VOC_CATEGORIES,
-        ids=tuple(ids),
-        image_paths=tuple(image_paths) if has_images else (),
-        label_paths=tuple(label_paths),
+        ids=tuple(found),
+        image_paths=tuple(image for image, _ in found.values()) if has_images else (),
+        label_paths=tuple(label for _, label in found.values()),
     )
+    return dataset, errors
 
 
 def open_images(root: Path, split: str) -> list[tuple[str, Path]]:
@@ -104,9 +122,7 @@ def open_images(root: Path, split: str) -> list[tuple[str, Path]]:
     images = [(identifier, root / "JPEGImages" / f"{identifier}.jpg") for identifier in read_ids(root, split)]
     for _, path in images:
         if not path.is_file():
-            raise InputError(
-                path, f"is on list {split} and does not exist", "restore it or take it off the list"
-            )
+            raise _not_there(path, split)
     return images
 
 
@@ -166,7 +182,7 @@ def year_folder(root: Path) -> Path:
 def _read_split(root: Path, split: str) -> list[str]:
     folders = [root / "ImageSets" / name for name in ("Segmentation", "SegmentationAug")]
     for folder in folders:
-        for spelling in _SPELLINGS.get(split, (split,)):
+        for spelling in SPELLINGS.get(split, (split,)):
             path = folder / f"{spelling}.txt"
             if path.is_file():
                 return read_list(path)
@@ -182,7 +198,13 @@ def _refuse_doubles(root: Path, split: str, ids: list[str]) -> None:
     seen: set[str] = set()
     for identifier in ids:
         if identifier in seen:
-            raise InputError(
-                f"{root}, list {split}", f"names image {identifier} twice", "remove one of the lines"
-            )
+            raise _twice(root, split, identifier)
         seen.add(identifier)
+
+
+def _twice(root: Path, split: str, identifier: str) -> InputError:
+    return InputError(f"{root}, list {split}", f"names image {identifier} twice", "remove one of the lines")
+
+
+def _not_there(path: Path, split: str) -> InputError:
+    return InputError(path, f"is on list {split} and does not exist", "restore it or take it off the list")

@@ -258,6 +258,74 @@ def printed_drops() -> dict[tuple[str, str], tuple[float, float]]:
     }
 
 
+def losses(rows: Rows, *, scale: str | None = None, dataset: str | None = None) -> list[dict[str, Any]]:
+    """Table 6 as what is lost: each of its perturbations on each method, beside noise in its place.
+
+    Args:
+        scale, dataset: only these; a data set that networks were trained or measured on.
+
+    Returns:
+        For each: `clean`, `left` and `lost` (mIoU, per cent and points, means over `seeds`), `retained` (per
+        cent), `noise` (what each control leaves), `attack` (whether it takes more than every control, with
+        every seed; None without controls), and `printed_lost`.
+    """
+    among = [
+        row
+        for row in rows
+        if scale in (None, row["scale"]) and dataset in (None, row["dataset"], row["eval_dataset"])
+    ]
+    printed = {key: round(clean - left, 2) for key, (clean, left) in printed_drops().items()}
+
+    def mean(values: BySeed, seeds: list[int]) -> float:
+        return round(float(np.mean([values[seed] for seed in seeds])), 2)
+
+    return [
+        {
+            "experiment": one.experiment,
+            "perturbation": one.perturbation,
+            "fit": one.fit,
+            "access": one.access,
+            "printed_lost": printed.get((one.experiment, one.perturbation)),
+            "clean": mean(one.clean, one.seeds),
+            "left": mean(one.attacked, one.seeds),
+            "lost": round(one.lost[0], 2),
+            "half_width_95": None if one.lost[1] is None else round(one.lost[1], 2),
+            "retained": round(one.retained, 1),
+            "noise": {control: mean(of, one.seeds) for control, of in one.controls.items()},
+            "attack": one.is_attack,
+            "setting": one.setting,
+            "seeds": one.seeds,
+            "images": one.images,
+        }
+        for one in drops(among)
+        if " on " not in one.perturbation
+    ]
+
+
+def losses_as_markdown(found: list[dict[str, Any]]) -> str:
+    """What `losses` returns, as a table."""
+    controls = list(dict.fromkeys(control for one in found for control in one["noise"]))
+    header = [
+        *("method", "perturbation", "fit", "printed: lost", "clean", "left", "lost", "retained (%)"),
+        *(f"left under {control}" for control in controls),
+        *("takes more than noise", "setting", "seeds", "n"),
+    ]
+    lines = ["Table 6 as points lost", "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    for one in found:
+        spread = "" if one["half_width_95"] is None else f" ± {one['half_width_95']:.2f}"
+        cells = [
+            *(one["experiment"], one["perturbation"], one["fit"]),
+            "" if one["printed_lost"] is None else f"{one['printed_lost']:.1f}",
+            *(f"{one[name]:.2f}" for name in ("clean", "left")),
+            *(f"{one['lost']:.2f}{spread}", f"{one['retained']:.1f}"),
+            *(f"{one['noise'][name]:.2f}" if name in one["noise"] else "" for name in controls),
+            {True: "yes", False: "**no: it is no attack**", None: "not known"}[one["attack"]],
+            *(one["setting"], str(len(one["seeds"])), str(one["images"])),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def curves(rows: Rows, *, metric: str = "mIoU") -> list[Curve]:
     """The adaptive attacks on every method, one curve for each setting and list of images."""
     found = []

@@ -18,7 +18,7 @@ from segmix_core.attacks.sanity import (
     nothing_at_zero,
 )
 from segmix_core.attacks.uap import UAP
-from segmix_core.data import open_dataset
+from segmix_core.data import SALIENCY, open_dataset
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
 from segmix_core.evaluation import evaluate
@@ -56,7 +56,7 @@ class Attacking:
     dataset: str
     root: Path
     split: str
-    craft_split: str  # list that universal perturbations are crafted on
+    craft_split: str | None  # list that universal perturbations are crafted on; None for the other attacks
     out: Path  # keeps what is done, and the perturbations
     images: int | None = None
     steps: int | None = None  # of each loss (300), of UAP's passes (10), of GD-UAP's iterations (40,000)
@@ -70,10 +70,11 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
     """Attack the network of a checkpoint at each size; what was done before is taken from `asked.out`.
 
     Returns:
-        `results`: for each size, and for a universal perturbation each of its controls, mIoU and aAcc of the
-        output that is attacked ("dominant" or "final"; else the one that the method reports, R12), and the
-        sanity checks: a line is not `valid` where an attack left more right than a smaller one, no less than
-        noise of its size, changed something at size 0, or had gradients that are masked.
+        `results`: for each size, and for a universal perturbation each of its controls, mIoU and aAcc of
+        `output`, and the sanity checks. `output` is what is attacked ("dominant" or "final"); of another
+        `aim` it is the one that the method reports (R12). A line is not `valid` where an attack left more
+        right than a smaller one, no less than noise of its size, changed something at size 0, or had
+        gradients that are masked.
 
     Raises:
         InputError: an unknown attack; a head without what is aimed at; a bad checkpoint or data set; a folder
@@ -82,11 +83,12 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
     check_device(asked.device)
     if asked.attack not in ATTACKS:
         raise nearest("attack", asked.attack, ATTACKS)
+    _refuse_idle(asked)
+    if asked.dataset in SALIENCY:
+        raise InputError(asked.dataset, "salient objects are not attacked", "choose VOC, COCO or silhouettes")
     content = read_checkpoint(asked.checkpoint)
     model = load_model(asked.checkpoint).to(asked.device)
     opened = open_dataset(asked.dataset, asked.root, asked.split)
-    if opened.num_logits == 1:
-        raise InputError(asked.dataset, "salient objects are not attacked", "choose VOC, COCO or silhouettes")
     if model.architecture["num_categories"] != opened.num_logits:
         raise InputError(
             asked.checkpoint,
@@ -111,6 +113,23 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
     work = _universal if asked.attack in CRAFTED else _adaptive
     found = work(asked, model, chosen, measured, crop, reporter)
     return {"images": len(chosen), "crop": crop, "measured": measured, "results": found}
+
+
+def _looks_on(asked: Attacking) -> bool:
+    """Whether the attack aims at no branch of the network, and is about the predictions of one output."""
+    return asked.attack in CRAFTED or asked.attack == "noise"
+
+
+def _refuse_idle(asked: Attacking) -> None:
+    """Raise InputError for what the attack would leave aside."""
+    if _looks_on(asked) and asked.aim in ("joint", "phantom"):
+        raise InputError(
+            f"--output {asked.aim}", f"{asked.attack} is about one output", "choose dominant or final"
+        )
+    if asked.attack == "noise" and asked.steps is not None:
+        raise InputError("--steps", "noise takes no steps", "leave it out")
+    if asked.attack not in CRAFTED and asked.craft_split is not None:
+        raise InputError("--craft-split", f"{asked.attack} is not crafted on a list", "leave it out")
 
 
 def _adaptive(
@@ -157,7 +176,7 @@ def _adaptive(
     for epsilon in sorted(set(asked.epsilons)):
         noise, with_noise = left_by(None, epsilon)
         if not losses:
-            lines.append(_line(asked, asked.aim, epsilon, len(dataset), noise, [], steps=None))
+            lines.append(_line(asked, measured, epsilon, len(dataset), noise, [], steps=None))
             continue
         # At size 0 one step tells whether the attack stays where it must.
         tried = (steps, losses, shrink) if epsilon else (1, losses[:1], False)
@@ -174,7 +193,7 @@ def _adaptive(
             least = min(list(by_size)[:-1], key=by_size.__getitem__)
             checks.append(never_helps("epsilon", {least: by_size[least], epsilon: right}))
         lines.append(
-            _line(asked, asked.aim, epsilon, len(dataset), metrics, checks, steps=adversary.steps)
+            _line(asked, measured, epsilon, len(dataset), metrics, checks, steps=adversary.steps)
             | {"noise_aAcc": noise["aAcc"], "mean_image_accuracy": round(right, 4)}
         )
     return lines
@@ -192,6 +211,7 @@ def _universal(
         raise InputError(
             "--epsilon", f"{min(asked.epsilons):g} leaves nothing to craft", "give sizes above 0"
         )
+    assert asked.craft_split is not None
     training = open_dataset(asked.dataset, asked.root, asked.craft_split)
     lines: list[dict[str, Any]] = []
     for epsilon in sorted(set(asked.epsilons)):
@@ -224,11 +244,13 @@ def _universal(
             raise InputError(asked.root, "no image has a labelled pixel", "choose a list with labels")
         check = noise_is_weaker(scores[0]["aAcc"], min(control["aAcc"] for control in scores[1:]))
         taken = perturbation.origin["passes" if isinstance(how, UAP) else "iterations"]
-        lines += [
-            _line(asked, measured, epsilon, len(dataset), metrics, [check], steps=taken)
-            | {"control": way.control, "making": perturbation.origin}
-            for way, metrics in zip(shown, scores, strict=True)
-        ]
+        for way, metrics in zip(shown, scores, strict=True):
+            line = _line(
+                asked, measured, epsilon, len(dataset), metrics, [] if way.control else [check], steps=taken
+            )
+            if way.control:  # noise looks at no network
+                line["access"] = None
+            lines.append(line | {"control": way.control, "making": perturbation.origin})
     return lines
 
 
@@ -246,6 +268,7 @@ def _line(
     return {
         "attack": asked.attack,
         "epsilon": epsilon,
+        "aim": None if _looks_on(asked) else asked.aim,
         "output": output,
         "access": None if asked.attack == "noise" or not epsilon else "white-box",  # made on this network
         "images": images,
