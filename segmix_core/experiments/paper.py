@@ -213,15 +213,16 @@ def _table6() -> Iterator[Row]:
 
 
 def _table7() -> Iterator[Row]:
+    """Beside it max F-beta in the other convention in use, from the means of precision and recall."""
     values: dict[str, Sequence[float | None]] = {
-        "baseline": (0.906, 0.045),
-        "mixup": (0.893, 0.057),
-        "cutmix": (0.903, 0.050),
-        "sourcesep-cm": (0.909, 0.043),
+        "baseline": (0.906, 0.045, None),
+        "mixup": (0.893, 0.057, None),
+        "cutmix": (0.903, 0.050, None),
+        "sourcesep-cm": (0.909, 0.043, None),
     }
     columns = [
         (name, _read(data="ecssd", backbone="resnet50", metric=metric))
-        for name, metric in (("max F-beta", "maxF"), ("MAE", "MAE"))
+        for name, metric in (("max F-beta", "maxF"), ("MAE", "MAE"), ("max F-beta of means", "maxF_of_means"))
     ]
     return _lines(7, values, columns)
 

@@ -266,8 +266,8 @@ def losses(rows: Rows, *, scale: str | None = None, dataset: str | None = None) 
 
     Returns:
         For each: `clean`, `left` and `lost` (mIoU, per cent and points, means over `seeds`), `retained` (per
-        cent), `noise` (what each control leaves), `attack` (whether it takes more than every control, with
-        every seed; None without controls), and `printed_lost`.
+        cent; None where a clean value is 0), `noise` (what each control leaves), `attack` (whether it takes
+        more than every control, with every seed; None without controls), and `printed_lost`.
     """
     among = [
         row
@@ -290,7 +290,7 @@ def losses(rows: Rows, *, scale: str | None = None, dataset: str | None = None) 
             "left": mean(one.attacked, one.seeds),
             "lost": round(one.lost[0], 2),
             "half_width_95": None if one.lost[1] is None else round(one.lost[1], 2),
-            "retained": round(one.retained, 1),
+            "retained": None if np.isnan(one.retained) else round(one.retained, 1),
             "noise": {control: mean(of, one.seeds) for control, of in one.controls.items()},
             "attack": one.is_attack,
             "setting": one.setting,
@@ -317,7 +317,7 @@ def losses_as_markdown(found: list[dict[str, Any]]) -> str:
             *(one["experiment"], one["perturbation"], one["fit"]),
             "" if one["printed_lost"] is None else f"{one['printed_lost']:.1f}",
             *(f"{one[name]:.2f}" for name in ("clean", "left")),
-            *(f"{one['lost']:.2f}{spread}", f"{one['retained']:.1f}"),
+            *(f"{one['lost']:.2f}{spread}", "–" if one["retained"] is None else f"{one['retained']:.1f}"),
             *(f"{one['noise'][name]:.2f}" if name in one["noise"] else "" for name in controls),
             {True: "yes", False: "**no: it is no attack**", None: "not known"}[one["attack"]],
             *(one["setting"], str(len(one["seeds"])), str(one["images"])),
