@@ -63,8 +63,8 @@ def open_voc(
         InputError: a folder, list or file is missing, a list is empty or names an image twice.
     """
     dataset, errors = find_voc(root, split, name=name, need_images=need_images)
-    for error in errors:
-        raise error
+    if errors:
+        raise errors[0]
     return dataset
 
 
