@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Photographs, at mini scale
+# # Five methods at mini scale
 #
 # **Question.** On real photographs, trained for longer and from random weights: is source separation better than the baseline? And on generated pictures, as long and from an encoder that
 # knows what they show?
