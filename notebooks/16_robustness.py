@@ -40,7 +40,7 @@ from segmix_core import chapter, corruptions, results
 from segmix_core.attacks import FITS
 from segmix_core.data.transforms import center_crop
 from segmix_core.experiments import DEFENCES, METHODS, SCALES, TABLES
-from segmix_core.experiments.robustness import PARTS, STUDIED, SURROGATE, UNIVERSALS
+from segmix_core.experiments.robustness import KINDS, PARTS, STUDIED, SURROGATE, UNIVERSALS
 from segmix_core.report import figures, paired_difference, robustness, verdict
 from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, judge, printed_value
 from segmix_core.report.robustness import settings_of
@@ -53,7 +53,6 @@ FAMILIES = {
     family: tuple(name for name, of in corruptions.CORRUPTIONS.items() if of == family)
     for family in dict.fromkeys(corruptions.CORRUPTIONS.values())
 }
-KIND = {"universal": "universal", "adaptive": "adaptive", "corruptions": "corruption", "matrix": "universal"}
 
 
 # %% tags=["remove-cell"]
@@ -501,7 +500,7 @@ Markdown(
 def is_of(row, part):
     """Whether a row is of a part of the study."""
     condition = row["condition"]
-    if condition is None or condition["kind"] != KIND[part]:
+    if condition is None or condition["kind"] != KINDS[part]:
         return False
     return part not in ("universal", "matrix") or (" on " in condition["name"]) == (part == "matrix")
 

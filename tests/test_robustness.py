@@ -530,6 +530,10 @@ def test_a_part_is_held_if_it_is_whole_and_the_last_of_this_code(
     assert not held(by("other"), part, name)
     assert not held(own + by("other"), part, name)
     assert held(by("other") + own, part, name)
+    # Of two networks that were trained alike, neither was shown all.
+    half = len(own) // 2
+    assert not held([row | {"seconds": 1e6} for row in own[:half]] + own[half:], part, name)
+    assert held([row | {"seconds": 1e6} for row in own[:half]] + own, part, name)
     monkeypatch.setattr(study, "attack_digest", lambda: "other")
     monkeypatch.setattr(study, "_adaptive_digest", lambda *given: "other")
     assert held(by("other"), part, name)

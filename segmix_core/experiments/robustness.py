@@ -18,6 +18,14 @@ PARTS: dict[Part, str] = {
 }
 """The parts of the study of robustness, the most telling first."""
 
+KINDS: dict[Part, str] = {
+    "universal": "universal",
+    "adaptive": "adaptive",
+    "corruptions": "corruption",
+    "matrix": "universal",
+}
+"""What the conditions of a part's rows are called."""
+
 SURROGATE = 1000
 """Seed of the baseline on which Table 6's perturbations are crafted, so that none is attacked by its own."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -34,6 +35,7 @@ from segmix_core.evaluation import Scores, evaluate
 from segmix_core.experiments import METHODS, Method, nearest
 from segmix_core.experiments.robustness import (
     CRAFTED_ON_EACH,
+    KINDS,
     STUDIED,
     STUDIES,
     SURROGATE,
@@ -169,17 +171,16 @@ def run_study(
 
 
 def _is_held(target: Target, part: Part, rows: list[dict[str, Any]], perturbations: Path | None) -> bool:
-    """Whether rows hold a part of a network's study whole, and the last of them are of this code of attacks.
+    """Whether rows of one training run hold a part whole, the last of them of this code of attacks.
 
     Rows of before it was noted name no code, and count whatever code they are of.
     """
     request = target.request
     own = asked_of(request) | {"method_digest": request.experiment.digest()}
-    kind = {"adaptive": "adaptive", "corruptions": "corruption"}.get(part, "universal")
     found = [
         row
         for row in rows
-        if (row["condition"] or {}).get("kind") == kind
+        if (row["condition"] or {}).get("kind") == KINDS[part]
         and all(row[name] == value for name, value in own.items())
     ]
     if not found:  # nor need the data be read
@@ -187,16 +188,18 @@ def _is_held(target: Target, part: Part, rows: list[dict[str, Any]], perturbatio
     shown = target.shown_in(part)
     data = target.training.digest(), shown.digest()
     code = _adaptive_digest(target, shown) if part == "adaptive" else attack_digest()[:12]
-    said = [
-        row["condition"]["making"] | row["condition"] | {"stage": row["stage"]}
-        for row in reversed(found)
-        if (row["dataset_digest"], row["eval_digest"]) == data
-    ]
-    for wanted in _whole(target, part, perturbations):
+    said_by_run = defaultdict(list)  # the last first
+    for row in reversed(found):
+        if (row["dataset_digest"], row["eval_digest"]) == data:
+            said = row["condition"]["making"] | row["condition"] | {"stage": row["stage"]}
+            said_by_run[results.run_of(row)].append(said)
+
+    def holds(said: list[dict[str, Any]], wanted: dict[str, Any]) -> bool:
         last = next((one for one in said if wanted.items() <= one.items()), None)
-        if last is None or last["making"].get("code", code) != code:
-            return False
-    return True
+        return last is not None and last["making"].get("code", code) == code
+
+    whole = list(_whole(target, part, perturbations))
+    return any(all(holds(said, wanted) for wanted in whole) for said in said_by_run.values())
 
 
 def _whole(target: Target, part: Part, perturbations: Path | None) -> Iterator[dict[str, Any]]:
