@@ -604,16 +604,17 @@ def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:
     held = results.read(path) if path.exists() else []
     present = {row_key(row) for row in held}
     measured = {(row_key(row), results.run_of(row)) for row in held}
-    missing = [row for row in rows if (row_key(row), results.run_of(row)) not in measured]
-    attacked = {results.run_of(row) for row in missing if row["condition"] is not None}
-    studied = {results.run_of(row) for row in missing if _is_adaptive(row)}
+    keyed = [(row, row_key(row), results.run_of(row)) for row in rows]
+    missing = [(row, run) for row, key, run in keyed if (key, run) not in measured]
+    attacked = {run for row, run in missing if row["condition"] is not None}
+    studied = {run for row, run in missing if _is_adaptive(row)}
     results.append(
         path,
         [
             row
-            for row in rows
-            if (_is_adaptive(row) and results.run_of(row) in studied)
-            or (row in missing and (row_key(row) not in present or results.run_of(row) in attacked))
+            for row, key, run in keyed
+            if (_is_adaptive(row) and run in studied)
+            or ((key, run) not in measured and (key not in present or run in attacked))
         ],
     )
 

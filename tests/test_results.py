@@ -445,6 +445,8 @@ def test_a_subset_is_read_off_the_matrices_of_its_images(tmp_path: Path) -> None
     assert value(subset="first") == [(100, 1)]
     assert value(subset="second") == [(25, 1)]  # background 8 of 16, cat none; dog does not count
     assert value(subset="second", metric="IoU background") == [(50, 1)]
+    assert value(subset="second", metric="mIoU background, dog") == [(50, 1)]
+    assert value(subset="second", metric="mIoU background, cat") == [(25, 1)]
     assert value(subset="none") == value(subset="unheard-of") == []
     assert value() == [(50, 10)]
     narrow = [one | {"mean_over": ["cat"]} for one in rows]

@@ -23,7 +23,7 @@ from segmix_core.experiments import (
     rows_to_measure,
 )
 from segmix_core.experiments.paper import ENCODERS
-from segmix_core.metrics import ImageConfusions, iou, load_confusions, miou
+from segmix_core.metrics import ImageConfusions, load_confusions, miou
 from segmix_core.report.statistics import Term, interval, paired_difference, verdict
 
 Rows = list[dict[str, Any]]
@@ -43,25 +43,30 @@ def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = Non
     The mIoU of a subset is the mean over the categories with a pixel in its labels or predictions (R22).
 
     Args:
-        metric: "mIoU" or "IoU <category>", percent; else a name among the row's metrics.
+        metric: as of `Row`; percent, where it is an IoU or a mean of them.
     """
-    _, of_category, category = metric.partition("IoU ")
+    named = named_in(metric)
     if subset is None:
         metrics = row["metrics"]
-        found = metrics.get("iou_per_category", {}).get(category) if of_category else metrics.get(metric)
-        return None if found is None else float(found)
+        if not named:
+            return None if metrics.get(metric) is None else float(metrics[metric])
+        per_category = metrics.get("iou_per_category", {})
+        present = [per_category[name] for name in named if per_category.get(name) is not None]
+        return float(np.mean(present)) if present else None
     if row["per_image"] is None:
         return None
     confusions = confusions_of(row["per_image"])
     if subset not in confusions.subsets or not confusions.subsets[subset].any():
         return None
     matrix_NN = confusions.of(row["stage"], row["output"], subset).sum(0)
-    if of_category:
-        found = iou(matrix_NN)[confusions.categories.index(category)]
-    else:
-        chosen = row["mean_over"] and [confusions.categories.index(name) for name in row["mean_over"]]
-        found = miou(matrix_NN, chosen)
+    chosen = named or row["mean_over"]
+    found = miou(matrix_NN, [confusions.categories.index(name) for name in chosen] if chosen else None)
     return None if np.isnan(found) else 100 * float(found)
+
+
+def named_in(metric: str) -> list[str]:
+    """The categories that "IoU horse" or "mIoU background, person, horse" names; none in "mIoU" or "maxF"."""
+    return metric.partition("IoU ")[2].split(", ") if "IoU " in metric else []
 
 
 def term_of(rows: Rows, *, weight: float = 1.0, metric: str = "mIoU", subset: str | None = None) -> Term:
@@ -69,11 +74,10 @@ def term_of(rows: Rows, *, weight: float = 1.0, metric: str = "mIoU", subset: st
 
     Args:
         rows: one for each seed, with matrices beside them.
-        metric: "mIoU" or "IoU <category>".
+        metric: an IoU or a mean of them, as of `Row`.
     """
     confusions = [confusions_of(row["per_image"]) for row in rows]
-    category = metric.partition("IoU ")[2]
-    chosen = [category] if category else rows[0]["mean_over"]
+    chosen = named_in(metric) or rows[0]["mean_over"]
     named = confusions[0].categories
     return Term(
         weight=weight,
