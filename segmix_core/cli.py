@@ -433,7 +433,11 @@ def _stats(options: argparse.Namespace) -> Answer:
 
     root = _root(options)
     if options.write:
-        path = write_label_statistics(root)
+        if options.dataset != "voc2012" or options.split is not None:
+            raise InputError(
+                "stats", "--write counts all lists of voc2012", "leave --dataset and --split out"
+            )
+        path = write_label_statistics(root, progress=Progress("label maps", "images"))
         print(f"wrote {path}", file=sys.stderr)
     split = options.split or SPLITS.get(options.dataset, ("train", "val"))[0]
     dataset = open_dataset(

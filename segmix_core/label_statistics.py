@@ -11,8 +11,9 @@ import numpy as np
 
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data.dataset import SegmentationDataset
-from segmix_core.data.label_table import LABEL_TABLE, LISTS, LabelTable, write_label_table
+from segmix_core.data.label_table import IMAGES, LABEL_TABLE, LISTS, LabelTable, write_label_table
 from segmix_core.data.voc import VOC_CATEGORIES, open_voc
+from segmix_core.errors import InputError
 from segmix_core.experiments import Fact
 from segmix_core.records import IGNORE_INDEX
 
@@ -63,8 +64,21 @@ def count(fact: Fact, table: LabelTable) -> int:
 
 
 def measure_label_table(root: Path, *, progress: Callable[[int, int], None] | None = None) -> LabelTable:
-    """Count the pixels of every label map on VOC's lists train, val and train_aug under `root`."""
-    opened = {split: open_voc(root, split, need_images=False) for split in LISTS}
+    """Count the pixels of every label map on VOC's lists train, val and train_aug under `root`.
+
+    Raises:
+        InputError: a list is missing or is not VOC's whole one: the table stands for the data set as
+            published.
+    """
+    opened = {}
+    for split in LISTS:
+        opened[split] = open_voc(root, split, need_images=False)
+        if len(opened[split]) != IMAGES[split]:
+            raise InputError(
+                f"{root}, list {split}",
+                f"names {len(opened[split])} images, VOC's {IMAGES[split]}",
+                "name the folder of all of VOC 2012",
+            )
     letters: dict[str, str] = {}
     where: dict[str, tuple[SegmentationDataset, int]] = {}
     for split, dataset in opened.items():

@@ -252,18 +252,21 @@ def cached_run(
 ) -> tuple[Path, list[dict[str, Any]]]:
     """The run of a request from the cache; trained now if it is not there, resumed if it is half there.
 
-    Where another run in the cache has the same stage 1, it goes on from the end of that.
+    Where another run in the cache has the same stage 1, it goes on from the end of that. Where its images of
+    evaluation have changed, or others were named, the network is measured anew.
 
     Args:
         report, progress, seconds: see `train_and_measure`.
     """
     began = time.monotonic()
     request = with_pseudo_categories(request, report=report, seconds=seconds)
-    training, _ = data_of(request, progress=progress)
+    training, evaluations = data_of(request, progress=progress)
     folder = run_folder(request, training.digest())
     with alone(folder):
         if (folder / "rows.jsonl").is_file():
-            return folder / "checkpoint.pt", results.read(folder / "rows.jsonl")
+            rows = _rows_on(evaluations, request, results.read(folder / "rows.jsonl"))
+            if rows is not None:
+                return folder / "checkpoint.pt", rows
         if seconds is not None:
             seconds -= time.monotonic() - began
         key = _stage1_key(request, training.digest())
@@ -273,6 +276,17 @@ def cached_run(
         found = train_and_measure(request, folder, resume=True, report=report, seconds=seconds, stage1=shared)
         write_text(folder / STAGE1_KEY, key)
         return found
+
+
+def _rows_on(
+    evaluations: Sequence[SegmentationDataset], request: Request, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]] | None:
+    """The rows of these very images, cut as the request asks; None where a list of them was not measured."""
+    digests = {one.digest() for one in evaluations}
+    found = [
+        row for row in rows if row["eval_digest"] in digests and row["crop"] in (request.eval_crop, None)
+    ]
+    return found if digests == {row["eval_digest"] for row in found} else None
 
 
 def pretrain_encoder(
@@ -483,8 +497,8 @@ def is_measured(
         return False
     training, evaluations = data_of(request, progress=progress)
     follows = request.dataset == "silhouettes-saliency" and request.root is None and request.pseudo is None
-    held = {row["eval_digest"] for row in found if follows or row["dataset_digest"] == training.digest()}
-    return {one.digest() for one in evaluations} <= held
+    same = [row for row in found if follows or row["dataset_digest"] == training.digest()]
+    return _rows_on(evaluations, request, same) is not None
 
 
 def asked_of(request: Request) -> dict[str, Any]:
@@ -630,6 +644,8 @@ def row_key(row: dict[str, Any]) -> str:
         "scale_digest",
         "dataset_digest",
         "eval_digest",
+        "protocol",
+        "crop",
         "seed",
         "stage",
         "output",

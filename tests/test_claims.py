@@ -13,6 +13,7 @@ from segmix_core.experiments import METHODS, find_experiment
 from segmix_core.experiments.paper import COMPANIONS
 from segmix_core.metrics import ImageConfusions, save_confusions
 from segmix_core.pairing_statistics import published_epoch
+from segmix_core.report import measured
 from segmix_core.report.claims import (
     BIAS,
     CLAIMS,
@@ -277,6 +278,15 @@ def test_one_sum_is_about_the_same_pixels() -> None:
     assert verdict_on(6, rows).verdict == "not measured"
     rows += [row for row in attacked_rows("baseline", 50, 7, **old) if row["condition"] is not None]
     assert verdict_on(6, rows).findings[0].mean == pytest.approx(4)
+
+
+def test_a_table_does_not_average_over_makings_of_a_perturbation() -> None:
+    old, new = ({"making": {"sha256": name}} for name in ("old", "new"))
+    mixed = [row for row in attacked_rows("baseline", 60, 30, **old) if row["seed"] == 0]
+    mixed += [row for row in attacked_rows("baseline", 60, 3, **new) if row["seed"] > 0]
+    (entry,) = measured(mixed, METHODS["baseline"], perturbation="gd-uap-none")
+    assert entry["by_seed"] == {"1": 58, "2": 59}
+    assert measured(mixed, METHODS["baseline"])[0]["seeds"] == [0, 1, 2]
 
 
 def test_one_sum_is_about_one_list_of_images() -> None:

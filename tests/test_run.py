@@ -319,6 +319,36 @@ def test_runs_with_one_stage_1_train_it_once_and_find_the_same(
     assert sorted((tmp_path / "cache").iterdir()) == before
 
 
+def test_a_mended_label_of_evaluation_is_measured_again_without_training(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    voc = tmp_path / "VOC2012"
+    shutil.copytree(root, voc)
+    request = replace(request_for("baseline", "voc2012"), root=voc, split="train")
+    checkpoint, before = run.cached_run(request)
+    identifier = (voc / "ImageSets" / "Segmentation" / "val.txt").read_text().split()[0]
+    path = voc / "SegmentationClass" / f"{identifier}.png"
+    with Image.open(path) as label:
+        mended = np.full_like(np.asarray(label), 7)
+        palette = label.getpalette()
+    saved = path.read_bytes()
+    picture = Image.fromarray(mended, mode="P")
+    picture.putpalette(palette)
+    picture.save(path)
+    asked: list[int] = []
+    again, after = run.cached_run(request, report=lambda step, steps, terms: asked.append(step))
+    assert (again, asked) == (checkpoint, [])
+    assert len(after) == len(before)
+    assert {row["eval_digest"] for row in after}.isdisjoint(row["eval_digest"] for row in before)
+    assert after[-1]["metrics"] != before[-1]["metrics"]
+    path.write_bytes(saved)
+    assert [row["metrics"] for row in run.cached_run(request)[1]] == [row["metrics"] for row in before]
+    assert not run.is_measured(request, after)
+    assert run.is_measured(request, before)
+    assert not run.is_measured(request, [row | {"crop": row["crop"] + 1} for row in before])
+
+
 def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segmix_core.data.sbd import TRAIN_AUG, VOC_TRAIN
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.errors import InputError
 from segmix_core.files import replacing
@@ -19,6 +20,9 @@ LABEL_TABLE = Path(__file__).resolve().parents[2] / "data" / "voc2012_labels.csv
 
 LISTS = {"train": "t", "val": "v", "train_aug": "a"}
 """VOC's lists and the letter that stands for each in the table."""
+
+IMAGES = {"train": VOC_TRAIN, "val": 1_449, "train_aug": TRAIN_AUG}
+"""How many images each of them names."""
 
 _HEADER = "id,lists,pixels"
 

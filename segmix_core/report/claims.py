@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,7 +12,16 @@ import numpy as np
 from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experiment, find_rows
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
 from segmix_core.report.statistics import PAIRS_NEEDED, interval, paired_bootstrap, verdict
-from segmix_core.report.tables import Rows, confusions_of, reading, start_of, term_of, value_of
+from segmix_core.report.tables import (
+    Rows,
+    confusions_of,
+    of_one_making,
+    reading,
+    start_of,
+    term_of,
+    trained_in,
+    value_of,
+)
 from segmix_core.results import run_of
 from segmix_core.rng import stream
 
@@ -427,12 +436,6 @@ def _about_pairs(contrast: Contrast) -> bool:
     return all(one.metric in (NEVER_MEET, BIAS, EPOCH) for _, one in contrast.terms)
 
 
-def trained_in(row: dict[str, Any]) -> tuple[str, ...]:
-    """What networks that are compared must share: everything but the images they are measured on."""
-    names = ("scale", "scale_digest", "dataset", "dataset_digest", "mean_over", "precision")
-    return (*(str(row[name]) for name in names), start_of(row))
-
-
 def setting_names(firsts: Rows) -> list[str]:
     """A name for each setting, from one of its rows; where names are alike, what else tells them apart."""
     names = [_in_words(row) for row in firsts]
@@ -452,15 +455,6 @@ def setting_names(firsts: Rows) -> list[str]:
 def _in_words(row: dict[str, Any]) -> str:
     start = "random weights" if row["weights"] is None else start_of(row)
     return f"{row['scale']} scale, {row['dataset']}, from {start}"
-
-
-def pixels_of(row: dict[str, Any]) -> str:
-    """Which perturbation a row is about, by digest: one that was crafted anew is another.
-
-    Those that are crafted on each method differ by seed on purpose, and are told apart by name alone.
-    """
-    condition = row["condition"]
-    return "" if " on " in condition["name"] else str(condition["making"].get("sha256", ""))
 
 
 def _verdict(claim: Claim, findings: tuple[Finding, ...]) -> Verdict:
@@ -561,19 +555,14 @@ def _shared(by_seed: list[dict[int, float]]) -> list[int]:
 def _alike(contrast: Contrast, rows: Rows) -> Iterator[Rows]:
     """The rows that may stand in one sum: of the same images, read in the same way, attacked alike.
 
-    Of attacked networks those of one training run for each seed, and each perturbation as most rows hold it.
+    Of attacked networks those of one training run for each seed, and of a perturbation one making.
     """
+    rows = of_one_making(rows)
     measured = [row for _, one in contrast.terms for row in _rows_of(one, rows)]
     for way in dict.fromkeys(_measured_on(row) for row in measured) or [()]:
         same = [row for row in rows if _measured_on(row) == way]
         attacked = [row for row in measured if row["condition"] and _measured_on(row) == way]
         for epsilon in dict.fromkeys(row["condition"]["epsilon"] for row in attacked) or [None]:
-            held = Counter(
-                (row["condition"]["name"], pixels_of(row))
-                for row in attacked
-                if row["condition"]["epsilon"] == epsilon
-            )
-            shown = {name: pixels for (name, pixels), _ in reversed(held.most_common())}
             runs = {
                 (row["method_digest"], row["seed"]): run_of(row)
                 for row in attacked
@@ -583,11 +572,7 @@ def _alike(contrast: Contrast, rows: Rows) -> Iterator[Rows]:
                 row
                 for row in same
                 if runs.get((row["method_digest"], row["seed"]), run_of(row)) == run_of(row)
-                and (
-                    row["condition"] is None
-                    or (row["condition"]["epsilon"], pixels_of(row))
-                    == (epsilon, shown.get(row["condition"]["name"]))
-                )
+                and (row["condition"] is None or row["condition"]["epsilon"] == epsilon)
             ]
 
 

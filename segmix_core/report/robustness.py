@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from segmix_core.experiments import METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import STUDIED, TOLERANCE
-from segmix_core.report.claims import pixels_of, setting_names, trained_in
+from segmix_core.report.claims import setting_names
 from segmix_core.report.statistics import interval, paired_bootstrap
-from segmix_core.report.tables import Rows, term_of, value_of
+from segmix_core.report.tables import Rows, of_one_making, term_of, trained_in, value_of
 from segmix_core.results import run_of
 from segmix_core.rng import stream
 
@@ -181,14 +181,14 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
     """
     found = []
     for setting, among in settings_of(rows).items():
-        for name, listed in _of(_same_pixels(among), "universal").items():
+        for name, listed in _of(of_one_making(among), "universal").items():
             output = _reported(name, stage)
             at_stage = [row for row in listed if (row["stage"], row["output"]) == (stage, output)]
             groups: dict[tuple[Any, ...], Rows] = defaultdict(list)
             for row in at_stage:
                 made = tuple(row["condition"][key] for key in ("name", "how", "access", "epsilon"))
-                groups[*made, pixels_of(row), row["eval_digest"], row["crop"]].append(row)
-            for (perturbation, fit, access, epsilon, _, images, crop), alike in groups.items():
+                groups[*made, row["eval_digest"], row["crop"]].append(row)
+            for (perturbation, fit, access, epsilon, images, crop), alike in groups.items():
                 itself = [row for row in alike if row["condition"]["control"] is None]
                 if not itself:
                     continue
@@ -222,19 +222,6 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
                 if drop.seeds:
                     found.append(drop)
     return found
-
-
-def _same_pixels(rows: Rows) -> Rows:
-    """Rows without those of a perturbation's other pixels, where it was crafted several times."""
-    attacked = [row for row in rows if row["condition"] and row["condition"]["kind"] == "universal"]
-    made = [(row["condition"]["name"], row["condition"]["epsilon"], pixels_of(row)) for row in attacked]
-    chosen: dict[tuple[Any, ...], str] = {}
-    for (*name, pixels), _ in Counter(reversed(made)).most_common():
-        chosen.setdefault(tuple(name), pixels)
-    others = {
-        id(row) for row, (*name, pixels) in zip(attacked, made, strict=True) if chosen[tuple(name)] != pixels
-    }
-    return [row for row in rows if id(row) not in others]
 
 
 def _crafting_cost(making: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,9 @@ def measured(
     Args:
         among: only these evaluation sets.
         backbone: at paper scale, only networks with this encoder; the scales below have one (R25).
-        perturbation: see `condition_of`.
+        perturbation: see `condition_of`; one that was crafted several times is read as `of_one_making`.
     """
+    rows = rows if perturbation is None else of_one_making(rows)
     groups: dict[tuple[str, ...], dict[int, tuple[float, dict[str, Any]]]] = defaultdict(dict)
     for row in reading(rows, experiment, output=output, perturbation=perturbation):
         if among is not None and row["eval_dataset"] not in among:
@@ -160,6 +161,40 @@ def measured(
 def start_of(row: dict[str, Any]) -> str:
     """What the encoder of a row started from: "random", or the name of its weights."""
     return "random" if row["weights"] is None else str(row["weights"].get("name"))
+
+
+def trained_in(row: dict[str, Any]) -> tuple[str, ...]:
+    """What networks that are compared must share: everything but the images they are measured on."""
+    names = ("scale", "scale_digest", "dataset", "dataset_digest", "mean_over", "precision")
+    return (*(str(row[name]) for name in names), start_of(row))
+
+
+def pixels_of(row: dict[str, Any]) -> str:
+    """Which perturbation a row is about, by digest: one that was crafted anew is another.
+
+    Those that are crafted on each method differ by seed on purpose, and are told apart by name alone.
+    """
+    condition = row["condition"]
+    return "" if " on " in condition["name"] else str(condition["making"].get("sha256", ""))
+
+
+def of_one_making(rows: Rows) -> Rows:
+    """Rows without those of a universal perturbation's other makings, where it was crafted several times.
+
+    In each setting those pixels count that most rows hold, whatever the method; of equals the last.
+    """
+    attacked = [row for row in rows if row["condition"] and row["condition"]["kind"] == "universal"]
+    made = [
+        (trained_in(row), row["condition"]["name"], row["condition"]["epsilon"], pixels_of(row))
+        for row in attacked
+    ]
+    chosen: dict[tuple[Any, ...], str] = {}
+    for (*name, pixels), _ in Counter(reversed(made)).most_common():
+        chosen.setdefault(tuple(name), pixels)
+    others = {
+        id(row) for row, (*name, pixels) in zip(attacked, made, strict=True) if chosen[tuple(name)] != pixels
+    }
+    return [row for row in rows if id(row) not in others]
 
 
 def setting(row: dict[str, Any]) -> tuple[str, ...]:

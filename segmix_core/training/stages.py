@@ -58,7 +58,7 @@ class Plan:
     precision: Precision = "fp32"
     workers: int = 0
     save_every: int = 500  # steps
-    data: dict[str, Any] = field(default_factory=dict)  # what it learns from and is measured on, by digest
+    data: dict[str, Any] = field(default_factory=dict)  # what it learns and starts from, by digest
 
     @property
     def steps(self) -> int:
