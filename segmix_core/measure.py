@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -284,16 +284,23 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
     return written
 
 
+def reported_output(content: dict[str, Any]) -> Literal["dominant", "final"]:
+    """The output that a checkpoint's method reports (R12): in stage 1 and at its end, as if it ended there."""
+    method = Method.stored(content["identity"]["method"])
+    in_stage1 = content["progress"]["step"] <= content["identity"]["stage1_steps"]
+    return (method.stage1() if in_stage1 else method).output()
+
+
 def segmenter(checkpoint: Path, *, device: str = "cpu") -> Callable[[np.ndarray], np.ndarray]:
     """The network of a checkpoint as a function: uint8 (H, W, 3) -> categories, uint8 (H, W).
 
-    It reads the output that the method's declaration reports (R12), at the image's own size.
+    It reads the output that the method reports after the stage that has ended (R12), at the image's own size.
 
     Raises:
         InputError: a bad checkpoint, or a network that knows no categories.
     """
     check_device(device)
-    output = Method.stored(read_checkpoint(checkpoint)["identity"]["method"]).output()
+    output = reported_output(read_checkpoint(checkpoint))
     model = load_model(checkpoint).to(device)
     if model.architecture["num_categories"] == 1:
         raise InputError(checkpoint, "tells salient from not, and no categories", "use 'segmix evaluate'")

@@ -21,6 +21,7 @@ from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, Row, Scale, find_experiment, find_rows
 from segmix_core.experiments.scales import SCALES, SMOKE
+from segmix_core.measure import reported_output
 from segmix_core.report import measured
 from segmix_core.request import Request, batches_of, data_of
 from segmix_core.run import (
@@ -268,6 +269,8 @@ def test_fine_tuning_goes_on_from_a_checkpoint(root: Path, tmp_path: Path) -> No
         experiment=METHODS["sourcesep-cm"], scale=TINY, dataset="voc2012", root=root, pretrained="none"
     )
     begun, _ = train_and_measure(first, tmp_path / "first")
+    ends_of_stages = [requests.read_checkpoint(path) for path in (begun.with_name("stage1.pt"), begun)]
+    assert [reported_output(content) for content in ends_of_stages] == ["final", "dominant"]
     second = replace(first, split="trainval", eval_split=None, start=begun)
     with pytest.raises(InputError, match="share 10 images"):
         train_and_measure(replace(second, eval_split="val"), tmp_path / "second")

@@ -22,9 +22,9 @@ from segmix_core.data import SALIENCY, open_dataset
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
 from segmix_core.evaluation import evaluate
-from segmix_core.experiments import Method, nearest
+from segmix_core.experiments import nearest
 from segmix_core.files import file_digest
-from segmix_core.measure import stored_crop
+from segmix_core.measure import reported_output, stored_crop
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import check_categories, check_device, device_name
 from segmix_core.rng import stream
@@ -86,7 +86,6 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
     _refuse_idle(asked)
     if asked.dataset in SALIENCY:
         raise InputError(asked.dataset, "salient objects are not attacked", "choose VOC, COCO or silhouettes")
-    content = read_checkpoint(asked.checkpoint)
     model = load_model(asked.checkpoint).to(asked.device)
     opened = open_dataset(asked.dataset, asked.root, asked.split)
     if model.architecture["num_categories"] != opened.num_logits:
@@ -104,7 +103,7 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
         )
     measured = asked.aim
     if asked.aim in ("joint", "phantom"):
-        measured = Method.stored(content["identity"]["method"]).output()
+        measured = reported_output(read_checkpoint(asked.checkpoint))
     chosen = opened
     if asked.images is not None and asked.images < len(opened):
         drawn = stream(asked.seed, "attack", "images").permutation(len(opened))[: asked.images]
