@@ -285,7 +285,7 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
 
 
 def reported_output(content: dict[str, Any]) -> Literal["dominant", "final"]:
-    """The output that a checkpoint's method reports (R12): in stage 1 and at its end, as if it ended there."""
+    """The output that a checkpoint's method reports (R12): of stage 1, as if it ended there."""
     method = Method.stored(content["identity"]["method"])
     in_stage1 = content["progress"]["step"] <= content["identity"]["stage1_steps"]
     return (method.stage1() if in_stage1 else method).output()
