@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Results of a short run
 #
-# **Question.** What does Table 1 of the paper say, and what can a few minutes of two cores say about it?
+# **Question.** What does Table 1 of the paper say, and what can a run of seconds or minutes say about it?
 #
 # **Costs.** Nothing beyond the shared runs: five methods, one seed, a small network on generated pictures.
 
@@ -109,7 +109,7 @@ scores = {
 figures.category_bars(scores, setting.data[1].categories)
 plt.show()
 
-# %% mystnb={"figure": {"caption": "Predictions of all five methods for held-out pictures: the first four of the list.", "name": "fig-demo-predictions"}, "image": {"alt": "Rows of scenes with their label maps and the predictions of five methods."}}
+# %% mystnb={"figure": {"caption": "Predictions of all five methods for held-out pictures: the first four of the list. Black is background: a network of scale smoke has learned nothing else.", "name": "fig-demo-predictions"}, "image": {"alt": "Rows of scenes with their label maps and the predictions of five methods."}}
 batch = setting.evaluation_batch(range(4))
 predictions = {}
 for name, run in runs.items():
@@ -130,16 +130,16 @@ plt.show()
 # ## What may be concluded, and what not
 #
 # * **May**: that every part works from label maps to numbers; that all methods train the same number of steps from the same
-#   encoder; what the outputs of each look like.
+#   encoder; what the outputs of each look like, once a run is long enough to name anything (at scale `smoke` none is).
 # * The batches are the same for all but CC, which draws its own: each of its pairs is an image and one that shows another category,
 #   both from the whole training list (section 3.1.1).
 # * **May not**: that one method is better. At this length the networks are underfitted, mixing makes their task harder, and
 #   one seed cannot tell a method from its luck.
-# * The runs that can say more are longer and have several seeds: see [photographs](07_photographs).
+# * The runs that can say more are longer and have several seeds: see [five methods at mini scale](07_photographs).
 #
 # ## Takeaways
 #
-# * A demo number shows that a path works. It is never evidence for or against the paper.
+# * A number of scale `smoke` or `demo` shows that a path works. It is never evidence for or against the paper.
 #
 # ## Exercises
 #

@@ -35,8 +35,9 @@ from IPython.display import Markdown
 
 from segmix_core import chapter, results
 from segmix_core.experiments import MEASURED_ON, METHODS, TABLES, find_experiment, paper
-from segmix_core.report import figures, measured
-from segmix_core.report.claims import judge
+from segmix_core.report import figures, measured, paired_difference, verdict
+from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, judge
+from segmix_core.report.statistics import PAIRS_NEEDED
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 rows = results.read_all()
@@ -48,14 +49,16 @@ WORDS = {}  # by setting
 
 
 def settings_of(table):
-    """The settings in which any row of a table was measured, with their runs, the one with the most first."""
-    runs = Counter()
+    """The settings in which any row of a table was measured: the judged first, then those with most runs."""
+    runs, idle = Counter(), set()
     for row in {row.row: row for row in TABLES[table]}.values():
         for entry in measured(rows, row.experiment, output=row.output, among=MEASURED_ON[row.data]):
             start = "random weights" if entry["weights"] == "random" else entry["weights"]
             WORDS[entry["setting"]] = f"{entry['scale']} scale, {entry['dataset']}, from {start}"
             runs[entry["setting"]] += len(entry["seeds"])
-    return dict(runs.most_common())
+            if entry["scale"] in NO_EVIDENCE:
+                idle.add(entry["setting"])
+    return dict(sorted(runs.items(), key=lambda one: (one[0] in idle, -one[1])))
 
 
 IN_ALL = sum((Counter(settings_of(table)) for table in ABLATIONS), Counter())
@@ -102,17 +105,40 @@ def table_of(table):
 
 
 def picture_of(table):
-    """The rows of the setting with the most runs, as points."""
+    """The rows of the table's first setting, as points."""
     where = next(iter(settings_of(table)), None)
-    figures.variation_points(measured_rows(table, where), unit=f"mIoU (%), setting {LETTERS.get(where, '–')}")
+    named = f"{LETTERS[where]}: {WORDS[where]}" if where else "none"
+    figures.variation_points(measured_rows(table, where), unit=f"mIoU (%), {named}")
     plt.show()
+
+
+def told_from_first(table):
+    """Which rows three paired seeds or more tell from the table's first row, in each judged setting."""
+    lines = []
+    for where in settings_of(table):
+        found = {name: one[0] for name, one in measured_rows(table, where).items() if one}
+        reference, *others = (row for row in dict.fromkeys(row.row for row in TABLES[table]))
+        if reference not in found or found[reference]["scale"] in NO_EVIDENCE:
+            continue
+        said = {"higher": [], "lower": [], "undecided": []}
+        for name in (name for name in others if name in found):
+            difference = paired_difference(found[name]["by_seed"], found[reference]["by_seed"])
+            if difference is not None and difference[2] >= PAIRS_NEEDED:
+                said[verdict(difference)].append(f"{name} ({difference[0]:+.2f} ± {difference[1]:.2f})")
+        if any(said.values()):
+            words = "; ".join(f"{which}: {', '.join(names) or 'none'}" for which, names in said.items())
+            lines.append(f"* **{LETTERS[where]}**: {words}.")
+    return Markdown(
+        f"Against *{TABLES[table][0].row}*, points over {PAIRS_NEEDED} paired seeds or more:\n\n"
+        + ("\n".join(lines) or "* no row has as many seeds in a setting that is judged.")
+    )
 
 
 # %% [markdown]
 # ## The finding, first
 
 # %%
-judged = [one for one in judge(rows) if one.claim.number in (9, 10, 11, 12)]
+judged = judge(rows, claims=CLAIMS[8:12])
 complete = sum(
     bool(found)
     for table in ABLATIONS
@@ -127,7 +153,8 @@ verdicts = "\n".join(
     for claim, found in groupby(judged, key=lambda one: one.claim)
 )
 Markdown(
-    f"Measured so far: {complete} of {total} rows of Tables 8 to 11, in the setting of each that has the most runs. "
+    f"Measured so far: {complete} of {total} rows of Tables 8 to 11, each table in the first of its settings "
+    "(those that are judged come first, then those with most runs). "
     f"The paper's claims about them, and the verdict of the rows:\n\n{verdicts}\n\n"
     "One seed shows that a command works, and decides nothing. Rows of `smoke` and `demo` scale are never judged."
 )
@@ -140,29 +167,37 @@ Markdown(
 
 
 # %% tags=["remove-cell"]
-def differences(one, other, within=""):
-    """The factors in which two methods differ, in words."""
-    for field in dataclasses.fields(other):
-        ours, theirs = getattr(one, field.name), getattr(other, field.name)
-        if dataclasses.is_dataclass(ours) and dataclasses.is_dataclass(theirs):
-            yield from differences(ours, theirs, f"{within}{field.name}.")
-        elif ours != theirs:
-            yield f"{within}{field.name}: {'none' if ours is None else ours}"
+def flat(factors, within=""):
+    """Factors and their values, those of delta and cap with a dot."""
+    for name, value in factors.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{name}.")
+        else:
+            yield f"{within}{name}", "none" if value is None else value
+
+
+def differences(one, other):
+    """The factors of a method that another one does not have alike, in words."""
+    theirs = dict(flat(dataclasses.asdict(other)))
+    ours = flat(dataclasses.asdict(one))
+    return ", ".join(f"{name}: {value}" for name, value in ours if theirs.get(name) != value)
 
 
 # %%
 chapter.source(paper._continued)
 
 # %% [markdown]
-# What every row changes:
+# What every row changes. The rows that are missing here are methods of Table 1, or SourceSep-CM read at another output. First
+# what SourceSep-CM has itself; {class}`segmix_core.experiments.Method` says what each factor and value means.
 
 # %%
 reference = METHODS["sourcesep-cm"].method
-lines = []
+own = ", ".join(f"{name}: {value}" for name, value in flat(dataclasses.asdict(reference)))
+lines = [["", "SourceSep-CM itself", own]]
 for table in ABLATIONS:
     for row in {row.row: row for row in TABLES[table]}.values():
-        if row.experiment.name.startswith("table"):
-            lines.append([table, row.row, ", ".join(differences(row.experiment.method, reference))])
+        if row.experiment.name.startswith("table") and row.output is None:
+            lines.append([table, row.row, differences(row.experiment.method, reference)])
 chapter.table(["table", "row", "what differs from SourceSep-CM"], lines)
 
 # %% [markdown]
@@ -177,13 +212,17 @@ Markdown("\n".join(f"* **{letter}**: {WORDS[one]}" for one, letter in LETTERS.it
 # ## Table 8: the feature denoising stage
 #
 # DN is feature denoising, the paper's stage 2. "w/o DN" is stage 1 read at $S_{ss}$, "w/ DN" is stage 2 read at $S_t$ (R12). As the two differ in length,
-# a third row goes on with stage 1, on mixed images, for as many steps (R24). Claim 9 asks denoising to be better than both. Two more rows take $l_{PPA}$
-# out of Eq. 5, or read it as it is printed.
+# a third row goes on with stage 1, on mixed images, for as many steps (R24). Claim 9 asks denoising to be better than both. As they differ in the output too,
+# "w/o DN, S_t" reads the network before denoising where the one after it is read: where that row is as high as "w/ DN", the gain over "w/o DN" is that of another
+# output. Two more rows take $l_{PPA}$ out of Eq. 5, or read it as it is printed.
 
 # %%
 table_of(8)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 8 in the setting that has the most runs, its letter below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table8"}, "image": {"alt": "Points of mIoU for the rows of Table 8."}}
+# %%
+told_from_first(8)
+
+# %% mystnb={"figure": {"caption": "Rows of Table 8 in the first of its settings, named below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table8"}, "image": {"alt": "Points of mIoU for the rows of Table 8."}}
 picture_of(8)
 
 # %% [markdown]
@@ -193,6 +232,9 @@ picture_of(8)
 
 # %%
 table_of(9)
+
+# %%
+told_from_first(9)
 
 # %% [markdown]
 # $S_{ss}$ after stage 2 is a row of its own so that nobody has to guess: the head is not trained there, and sees a silenced phantom.
@@ -206,7 +248,10 @@ table_of(9)
 # %%
 table_of(10)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 10 in the setting that has the most runs, its letter below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table10"}, "image": {"alt": "Points of mIoU for the rows of Table 10."}}
+# %%
+told_from_first(10)
+
+# %% mystnb={"figure": {"caption": "Rows of Table 10 in the first of its settings, named below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table10"}, "image": {"alt": "Points of mIoU for the rows of Table 10."}}
 picture_of(10)
 
 # %% [markdown]
@@ -217,13 +262,16 @@ picture_of(10)
 # %%
 table_of(11)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 11 in the setting that has the most runs, its letter below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table11"}, "image": {"alt": "Points of mIoU for the rows of Table 11."}}
+# %%
+told_from_first(11)
+
+# %% mystnb={"figure": {"caption": "Rows of Table 11 in the first of its settings, named below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table11"}, "image": {"alt": "Points of mIoU for the rows of Table 11."}}
 picture_of(11)
 
 # %% [markdown]
 # ## Limits
 #
-# * In Tables 8 and 10, rows that end after stage 1 train fewer steps than the others; "stage 1 continued" is the fair comparison.
+# * In Tables 8 and 10, rows that end after stage 1 train fewer steps than the others; "stage 1 continued" is as long, and read at $S_{ss}$.
 # * The small scales have one encoder: both of the paper's blocks stand beside one measured column (R25).
 #
 # ## Takeaways

@@ -59,7 +59,7 @@ README_PICTURES = {
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
 
 WHAT_A_SCALE_SAYS = {
-    "smoke": "seconds of training from random weights. What this page computes shows that the code runs, and "
+    "smoke": "seconds of training from random weights. What this page trains shows that the code runs, and "
     "says nothing of the method",
     "demo": "minutes of two cores, a small network, generated pictures. What this page trains shows that "
     "each part works; it is no evidence for or against the paper",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -54,6 +54,7 @@ class Reading:
     data: Data = "voc"
     eval_split: str | None = None
     perturbation: str | None = None
+    output: Literal["dominant", "final"] | None = None  # None: what the experiment reports (R12)
 
 
 @dataclass(frozen=True)
@@ -299,8 +300,19 @@ def _claims() -> tuple[Claim, ...]:
                 _over(cc, "table8/sourcesep-cc-mixed", what="CC: denoising - as many more steps of stage 1"),
                 _over(cm, "table8/sourcesep-cm-mixed", what="CM: denoising - as many more steps of stage 1"),
                 _gain_of_denoising("gain of CC - gain of CM", "cc", "cm"),
+                *(
+                    _over(
+                        name,
+                        f"table8/{name}-without-dn",
+                        what=f"{short}, both at S_t: with - without denoising",
+                        said=False,
+                        output="dominant",
+                    )
+                    for name, short in ((cc, "CC"), (cm, "CM"))
+                ),
             ),
-            "without denoising a network has had fewer steps; those with more of stage 1 are of equal length",
+            "without denoising a network has had fewer steps and is read at S_ss; those with more of stage 1 "
+            "are of equal length, and S_t before denoising is the output that is read after it",
         ),
         Claim(
             10,
@@ -390,7 +402,9 @@ Pairs = Mapping[tuple[str, str], Mapping[int, float]]
 """(experiment, metric) -> seed -> value, of the metrics that are about pairs."""
 
 
-def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[Judged]:
+def judge(
+    rows: Rows, *, claims: Sequence[Claim] | None = None, pairs: Pairs | None = None, draws: int = 1000
+) -> list[Judged]:
     """A verdict on each claim in every setting that has rows; "not measured" where there are none.
 
     A contrast holds when its mean over seeds has a 95 % interval above zero, with three seeds or more
@@ -402,6 +416,7 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
     the scales in `NO_EVIDENCE` are passed over.
 
     Args:
+        claims: all by default.
         pairs: measurements of pairs, which have no setting but VOC's label statistics.
         draws: of the bootstrap.
     """
@@ -411,7 +426,7 @@ def judge(rows: Rows, *, pairs: Pairs | None = None, draws: int = 1000) -> list[
             settings[trained_in(row)].append(row)
     words = setting_names([among[0] for among in settings.values()])
     judged = []
-    for claim in CLAIMS:
+    for claim in CLAIMS if claims is None else claims:
         found = []
         for name, among in zip(words, settings.values(), strict=True):
             findings = tuple(
@@ -626,7 +641,7 @@ def _rows_of(one: Reading, rows: Rows) -> Rows:
     """The rows of a reading, without those on which a sanity check of an attack failed."""
     return [
         row
-        for row in reading(rows, one.experiment, perturbation=one.perturbation)
+        for row in reading(rows, one.experiment, output=one.output, perturbation=one.perturbation)
         if row["eval_dataset"] in MEASURED_ON[one.data]
         and one.eval_split in (None, row["eval_split"])
         and (row["condition"] is None or row["condition"]["valid"])
@@ -662,7 +677,7 @@ def holds_as_printed(contrast: Contrast) -> bool | None:
 
 def _reads(row: Row, one: Reading) -> bool:
     """Whether a declared row is the paper's value of a reading."""
-    if row.experiment.method != one.experiment.method or row.output is not None:
+    if row.experiment.method != one.experiment.method or row.output != one.output:
         return False
     asked = (one.metric, one.subset, one.data, one.perturbation)
     return (row.metric, row.subset, row.data, row.perturbation) == asked

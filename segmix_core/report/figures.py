@@ -308,10 +308,13 @@ def score_points(entries: Mapping[str, Mapping[str, Any]], *, unit: str = "mIoU 
         values = list(entry["by_seed"].values())
         axis.plot(values, [line] * len(values), "o", color=colour, ms=5, alpha=0.6)
         half = entry["half_width_95"] or 0
-        axis.errorbar(entry["value"], line, xerr=half, fmt="|", color=colour, ms=16, mew=2, capsize=4)
+        axis.errorbar(np.mean(values), line, xerr=half, fmt="|", color=colour, ms=16, mew=2, capsize=4)
     axis.set_yticks(range(len(entries)), list(entries))
     axis.margins(y=0.3 if len(entries) < 4 else 0.12)
     axis.invert_yaxis()
+    low, high = axis.get_xlim()
+    if high - low < 1:  # so that no difference of a hundredth fills the picture
+        axis.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
     axis.set_xlabel(unit)
     axis.grid(axis="x", alpha=0.3)
     return figure
