@@ -797,9 +797,10 @@ def _run(options: argparse.Namespace) -> Answer:
     from segmix_core.run import Ran, run_tables
 
     began = time.monotonic()
-    tables = [name for name in options.tables if name not in (*PARTS, "robustness")]
+    groups = row_groups()
+    tables = [name for name in options.tables if groups.get(name) or not is_study(name)]
     parts = [part for name in options.tables if is_study(name) for part in find_parts(name)]
-    known = (*row_groups(), "robustness", *PARTS)
+    known = (*groups, "robustness", *PARTS)
     for name in options.tables:
         if name not in known:
             raise nearest("table, figure or part", name, sorted(known))
