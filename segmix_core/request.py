@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from segmix_core import results
 from segmix_core.data import (
@@ -160,7 +160,11 @@ def _root_of(request: Request) -> Path:
 
 
 def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | None]:
-    """Where the encoder starts, and what a row says of it; (None, None) is random weights."""
+    """Where the encoder starts, and what a row says of it; (None, None) is random weights.
+
+    Raises:
+        InputError: no such file, or the header of a .safetensors file cannot be read.
+    """
     if request.start is not None:
         if not request.start.is_file():
             raise InputError(
@@ -180,8 +184,13 @@ def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | No
         )
     record: dict[str, Any] = {"name": path.name, "sha256": file_digest(path)}
     if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as opened:
-            record |= opened.metadata() or {}
+        try:
+            with safe_open(path, framework="pt") as opened:
+                record |= opened.metadata() or {}
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                path, "not a readable weights file", "make it anew, or give --pretrained none"
+            ) from error
     return path, record
 
 

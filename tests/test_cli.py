@@ -591,6 +591,10 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("train", "baseline", "DATA", "--eval-split", "vla", "--out", "OUT"), ("vla", "val")),
         (("train", "baseline", "DATA", "--eval-split", "train", "--out", "OUT"), ("share 24 images",)),
         (("train", "baseline", "DATA", "--pretrained", "none.pth", "--out", "OUT"), ("none.pth",)),
+        (
+            ("train", "baseline", "DATA", "--pretrained", "WEIGHTS", "--out", "OUT"),
+            ("WEIGHTS", "not a readable weights file"),
+        ),
         (("train", "baseline", "DATA", "--workers", "-1", "--out", "OUT"), ("--workers",)),
         (("train", "baseline", "DATA", "--categories", ",", "--out", "OUT"), ("--categories",)),
         (("train", "baseline", "DATA", "--out", "FILE"), ("cannot write here",)),
@@ -684,6 +688,8 @@ def test_bad_input_is_one_line_and_exit_2(
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     file, broken, photo = tmp_path / "file", tmp_path / "broken.jsonl", tmp_path / "photo.png"
     file.write_text("mine")
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"cut short")
     row = Path(trained["checkpoint"]).with_name("rows.jsonl").read_text().splitlines()[0]
     broken.write_text(f"{row}\n{row[:80]}\n")
     Image.new("RGB", (20, 20)).save(photo)
@@ -694,6 +700,7 @@ def test_bad_input_is_one_line_and_exit_2(
         "ROOT": root,
         "BROKEN": broken,
         "PHOTO": photo,
+        "WEIGHTS": weights,
         "CHECKPOINT": trained["checkpoint"],
     }
     given: list[object] = []
