@@ -6,6 +6,8 @@ import math
 import os
 import re
 import threading
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 from segmix_core import results
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, find_experiment
-from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.metrics import ImageConfusions, load_confusions, save_confusions
 from segmix_core.report import (
     Term,
     as_markdown,
@@ -448,9 +450,25 @@ def test_a_subset_is_read_off_the_matrices_of_its_images(tmp_path: Path) -> None
     assert value(subset="second", metric="mIoU background, dog") == [(50, 1)]
     assert value(subset="second", metric="mIoU background, cat") == [(25, 1)]
     assert value(subset="none") == value(subset="unheard-of") == []
+    assert value(subset="second", metric="aAcc") == [(50, 1)]
+    assert value(subset="second", metric="maxF") == []  # matrices cannot tell
     assert value() == [(50, 10)]
     narrow = [one | {"mean_over": ["cat"]} for one in rows]
     assert [entry["value"] for entry in measured(narrow, CM, subset="second")] == [0]
+
+
+def test_a_damaged_file_of_matrices_is_one_line(tmp_path: Path) -> None:
+    path = Path(two_images(tmp_path)["per_image"])
+    whole = path.read_bytes()
+    packed = 30 + int.from_bytes(whole[26:28], "little") + int.from_bytes(whole[28:30], "little")
+    method = whole.rindex(b"PK\x01\x02") + 10
+    for place, kind in ((packed, zlib.error), (method, NotImplementedError), (-22, zipfile.BadZipFile)):
+        damaged = bytearray(whole)
+        damaged[place] = 0xFF
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"two\.npz: not a file of confusion matrices; restore") as said:
+            load_confusions(path)
+        assert isinstance(said.value.__cause__, kind)
 
 
 def test_the_bootstrap_is_paired_over_images_and_seeds() -> None:

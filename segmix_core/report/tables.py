@@ -23,7 +23,7 @@ from segmix_core.experiments import (
     rows_to_measure,
 )
 from segmix_core.experiments.paper import ENCODERS
-from segmix_core.metrics import ImageConfusions, load_confusions, miou
+from segmix_core.metrics import ImageConfusions, aacc, load_confusions, miou
 from segmix_core.report.statistics import Term, interval, paired_difference, verdict
 
 Rows = list[dict[str, Any]]
@@ -43,7 +43,7 @@ def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = Non
     The mIoU of a subset is the mean over the categories with a pixel in its labels or predictions (R22).
 
     Args:
-        metric: as of `Row`; percent, where it is an IoU or a mean of them.
+        metric: as of `Row`, or "aAcc"; percent where matrices tell it, and a subset has no other.
     """
     named = named_in(metric)
     if subset is None:
@@ -53,14 +53,17 @@ def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = Non
         per_category = metrics.get("iou_per_category", {})
         present = [per_category[name] for name in named if per_category.get(name) is not None]
         return float(np.mean(present)) if present else None
-    if row["per_image"] is None:
+    if row["per_image"] is None or not (named or metric in ("mIoU", "aAcc")):
         return None
     confusions = confusions_of(row["per_image"])
     if subset not in confusions.subsets or not confusions.subsets[subset].any():
         return None
     matrix_NN = confusions.of(row["stage"], row["output"], subset).sum(0)
-    chosen = named or row["mean_over"]
-    found = miou(matrix_NN, [confusions.categories.index(name) for name in chosen] if chosen else None)
+    if metric == "aAcc":
+        found = aacc(matrix_NN)
+    else:
+        chosen = named or row["mean_over"]
+        found = miou(matrix_NN, [confusions.categories.index(name) for name in chosen] if chosen else None)
     return None if np.isnan(found) else 100 * float(found)
 
 
