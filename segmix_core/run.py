@@ -361,7 +361,16 @@ def with_pseudo_categories(
     if request.dataset != "silhouettes-saliency" or request.root is not None or request.pseudo is not None:
         return request
     segmenter = replace(
-        request, experiment=METHODS["baseline"], dataset="silhouettes", split="train", eval_split="val"
+        request,
+        experiment=METHODS["baseline"],
+        dataset="silhouettes",
+        split="train",
+        eval_split="val",
+        # What was asked about salient objects, and not about scenes.
+        eval_root=None,
+        mask_threshold=None,
+        start=None,
+        mean_over=None,
     )
     checkpoint, _ = cached_run(segmenter, report=report, seconds=seconds)
     images = open_dataset("silhouettes-saliency", saliency_root(request.scale), "train")

@@ -235,6 +235,14 @@ def test_generated_salient_objects_get_their_pseudo_categories_from_a_segmenter(
     assert not set(training.ids) & set(evaluation.ids)
     before = {path: path.stat().st_mtime_ns for path in whole.pseudo.iterdir()}
     assert run.with_pseudo_categories(request) == whole
+    of_salient_objects: tuple[dict[str, Any], ...] = (
+        {"mask_threshold": 128},
+        {"mean_over": ("salient",)},
+        {"start": tmp_path / "checkpoint.pt"},
+        {"eval_root": tmp_path},
+    )
+    for asked in of_salient_objects:
+        assert run.with_pseudo_categories(replace(request, **asked)) == replace(whole, **asked)
     assert {path: path.stat().st_mtime_ns for path in whole.pseudo.iterdir()} == before
 
 
