@@ -606,6 +606,18 @@ def test_prose_takes_its_numbers_from_rows(tmp_path: Path) -> None:
     assert {key.removeprefix(own) for key in values} == {"", "_seeds", "_images", "_protocol"}
 
 
+def test_prose_tells_ordinary_company_from_none(tmp_path: Path) -> None:
+    lists = {"outofcontext": 40.0, "ordinary": 60.0}
+    rows = [
+        row(value, eval_dataset="silhouettes-outofcontext", eval_split=split, eval_digest=split)
+        for split, value in lists.items()
+    ]
+    results.append(tmp_path / "rows.jsonl", rows)
+    values = substitutions(tmp_path)
+    for split, value in lists.items():
+        assert values[f"silhouettes_outofcontext_{split}_sketch_sourcesep_cm"] == str(value)
+
+
 def test_prose_names_a_difference_only_of_one_setting(tmp_path: Path) -> None:
     plain = METHODS["baseline"]
     beside = {"experiment": "baseline", "method": asdict(plain.method), "method_digest": plain.digest()}

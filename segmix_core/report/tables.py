@@ -420,14 +420,18 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
     Keys are `<dataset>_<scale>_<experiment>` with "-" as "_", for the mean over seeds, and the same with
     `_seeds` for their number, `_images` for that of evaluation images, `_over` for that of the categories in
     the mean, `_protocol`; and, beside a baseline of the same setting, `_difference` (paired by seed, with its
-    95 % interval) and `_verdict`.
+    95 % interval) and `_verdict`. Of a data set that is measured on two lists, in and out of context, the
+    first part is `<dataset>_<list>`.
     """
     rows = results.read_all(folder)
     values: dict[str, str] = {}
     baselines = {entry["setting"]: entry["by_seed"] for entry in measured(rows, METHODS["baseline"])}
     for experiment in {row.experiment.name: row.experiment for row in find_rows("tables")}.values():
         for entry in measured(rows, experiment):
-            key = f"{entry['dataset']}_{entry['scale']}_{experiment.name}"
+            where = entry["dataset"]
+            if where in MEASURED_ON["context"]:
+                where += f"_{entry['split']}"
+            key = f"{where}_{entry['scale']}_{experiment.name}"
             for sign in "-/+":
                 key = key.replace(sign, "_")
             values[key] = f"{entry['value']:.1f}"
