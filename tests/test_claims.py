@@ -1,5 +1,6 @@
 """Verdicts on the paper's claims, from rows made up so that the answer is known."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from segmix_core.report.claims import (
     CLAIMS,
     EPOCH,
     IMAGES_NEEDED,
+    NEGLIGIBLE,
     NEVER_MEET,
+    _holds,
     holds_as_printed,
     judge,
     printed_value,
@@ -358,6 +361,29 @@ def test_a_subset_and_a_category_are_what_the_bootstrap_counts(tmp_path: Path) -
     assert (alone.fewest, alone.holds) == (1, "undecided")
     assert (change.fewest, change.mean) == (1, pytest.approx(0))
     assert alone.mean == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ("mean", "images", "expected"),
+    [
+        (2.0, None, "yes"),
+        (2.0, (0.1, 4.0), "yes"),
+        (2.0, (-0.1, 4.0), "undecided"),
+        (2.0, (-3.0, -1.0), "undecided"),
+        (2.0, (math.nan, math.nan), "undecided"),
+        (-2.0, (-3.0, -1.0), "no"),
+        (-2.0, (1.0, 3.0), "undecided"),
+    ],
+)
+def test_seeds_and_images_have_to_say_the_same(
+    mean: float, images: tuple[float, float] | None, expected: str
+) -> None:
+    contrasts = CLAIMS[0].contrasts
+    assert _holds(contrasts[0], (mean, 0.5, 3), images) == expected
+    no_worse = contrasts[4]  # than a point below, that is
+    assert no_worse.expected == "not below"
+    moved = None if images is None else (images[0] - NEGLIGIBLE, images[1] - NEGLIGIBLE)
+    assert _holds(no_worse, (mean - NEGLIGIBLE, 0.5, 3), moved) == expected
 
 
 def test_no_worse_needs_the_images_as_well(tmp_path: Path) -> None:

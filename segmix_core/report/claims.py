@@ -11,7 +11,7 @@ import numpy as np
 
 from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experiment, find_rows
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
-from segmix_core.report.statistics import PAIRS_NEEDED, interval, paired_bootstrap, verdict
+from segmix_core.report.statistics import interval, paired_bootstrap, verdict
 from segmix_core.report.tables import (
     Rows,
     confusions_of,
@@ -518,19 +518,12 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
 def _holds(
     contrast: Contrast, over_seeds: tuple[float, float | None, int], images: tuple[float, float] | None
 ) -> Holds:
-    """What the intervals over seeds and, where there is one, over images say together."""
-    if contrast.expected == "above":
-        said = verdict(over_seeds)
-        if images is not None and images[0] <= 0 <= images[1]:
-            return "undecided"
-        return "yes" if said == "higher" else "no" if said == "lower" else "undecided"
+    """The `verdict` on a sum; what may be "not below" zero is held against -`NEGLIGIBLE`."""
+    margin = NEGLIGIBLE if contrast.expected == "not below" else 0.0
     mean, half, seeds = over_seeds
-    if half is None or seeds < PAIRS_NEEDED:
-        return "undecided"
-    intervals = [(mean - half, mean + half), *([] if images is None else [images])]
-    if all(low > -NEGLIGIBLE for low, _ in intervals):
-        return "yes"
-    return "no" if all(high < -NEGLIGIBLE for _, high in intervals) else "undecided"
+    moved = None if images is None else (images[0] + margin, images[1] + margin)
+    said = verdict((mean + margin, half, seeds), moved)
+    return "yes" if said == "higher" else "no" if said == "lower" else "undecided"
 
 
 def _fewest(contrast: Contrast, rows: Rows) -> int | None:
