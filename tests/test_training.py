@@ -30,6 +30,7 @@ from segmix_core.training import (
     Pretraining,
     Progress,
     TrainingBatches,
+    begin_after_stage1,
     checkpoint,
     learning_rate,
     poly,
@@ -435,6 +436,8 @@ def test_a_write_that_the_system_refuses_leaves_the_checkpoint_of_before(root: P
             go(root, stopped, "baseline", resume=True, stop=4)
         with pytest.raises(WorkError, match=r"encoder\.safetensors: could not be written \(the disk is full"):
             write_encoder(Encoder("resnet18w32"), stopped / "encoder.safetensors", {})
+        with pytest.raises(WorkError, match=r"stage1\.pt: could not be written \(the disk is full"):
+            begin_after_stage1(stopped / "checkpoint.pt", stopped, {"stage1_steps": 2})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in stopped.iterdir()] == ["checkpoint.pt"]

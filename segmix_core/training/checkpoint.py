@@ -39,6 +39,10 @@ def save(
         "progress": vars(progress),
         "identity": identity,
     }
+    _write(path, content)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
     with replacing(path) as temporary:
         try:
             torch.save(content, temporary)
@@ -80,13 +84,13 @@ def begin_after_stage1(stage1: Path, folder: Path, identity: dict[str, Any]) -> 
 
     Raises:
         InputError: the file is damaged, or is not about the end of this stage 1.
+        WorkError: the disk is full.
     """
     content = read_checkpoint(stage1)
     if content["progress"]["step"] != identity["stage1_steps"]:
         raise InputError(stage1, "is not the end of this stage 1", "remove it")
     for name in ("stage1.pt", "checkpoint.pt"):
-        with replacing(folder / name) as temporary:
-            torch.save(content | {"identity": identity}, temporary)
+        _write(folder / name, content | {"identity": identity})
 
 
 def _differences(stored: dict[str, Any], asked: dict[str, Any], within: str = "") -> Iterator[str]:
