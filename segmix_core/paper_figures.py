@@ -148,7 +148,7 @@ class _Runs:
         return self._found[key]
 
     def segment(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
-        return segmenter(self.of(name)[0])
+        return segmenter(self.of(name)[0], device=self.ask(name).device)
 
     @property
     def crop(self) -> int:

@@ -99,6 +99,21 @@ def test_a_sheet_has_a_picture_for_each_example_and_title(number: int, pictures:
     assert drawn.rule
 
 
+def test_figures_predict_on_the_device_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[str] = []
+    monkeypatch.setattr(
+        "segmix_core.paper_figures.cached_run", lambda request, **named: (Path("checkpoint.pt"), [])
+    )
+    monkeypatch.setattr("segmix_core.paper_figures.segmenter", lambda path, *, device: used.append(device))
+    runs = _Runs(
+        lambda name, seed: replace(request_for(name, seed), device="cuda"),
+        (0,),
+        lambda what: lambda step, steps, terms: None,
+    )
+    runs.segment("baseline")
+    assert used == ["cuda"]
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_nothing_on_a_drawing_overlaps_at_page_width(number: int) -> None:
     figure = draw(number, request_for).figure
