@@ -20,7 +20,7 @@ import numpy as np
 import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
-from segmix_core.data import open_dataset, saliency_root
+from segmix_core.data import SALIENCY, open_dataset, saliency_root
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.saliency import SaliencyDataset
@@ -307,8 +307,13 @@ def pretrain_encoder(
 
     From single generated objects (`silhouettes`), or from the categories that the label maps of a real data
     set imply. A tenth of the images, 2,000 at most, is held out to measure accuracy.
+
+    Raises:
+        InputError: a data set that cannot be used, as one of salient objects, which are of no category.
     """
     check_device(device)
+    if dataset in SALIENCY:
+        raise InputError(f"dataset {dataset}", "has no categories to name", "take one that has, as voc2012")
     backbone = backbone or scale.backbone
     if dataset == "silhouettes" and root is None:
         from segmix_core.data import silhouettes
