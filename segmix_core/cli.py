@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         commands, "subsets", _subsets, "the image lists of Tables 4 and 5 and Fig. 5, and their printed sizes"
     )
     _data_options(subsets, "voc2012")
-    subsets.add_argument("--split", default="val")
+    _evaluation_list(subsets)
     subsets.add_argument("--train-split", help="list whose co-occurrence counts for Fig. 5")
 
     experiments = command(
@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", type=Path)
     _data_options(evaluate, "silhouettes")
     _mask_option(evaluate)
-    evaluate.add_argument("--split", default="val")
+    _evaluation_list(evaluate)
     evaluate.add_argument("--protocol", choices=["crop", "full"], default="crop")
     evaluate.add_argument("--crop", type=_positive, help="side in pixels; the scale's own by default")
     evaluate.add_argument("--categories", type=_names, help="restrict the mean to these, comma-separated")
@@ -196,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what it aims at",
     )
     _data_options(attack, "silhouettes")
-    attack.add_argument("--split", default="val")
+    _evaluation_list(attack)
     attack.add_argument("--craft-split", help="list that universal perturbations are crafted on")
     attack.add_argument("--images", type=_positive, help="attack so many, chosen by the seed; all by default")
     attack.add_argument(
@@ -278,6 +278,15 @@ def _data_options(parser: argparse.ArgumentParser, default: str, *more: str) -> 
     parser.add_argument(
         "--root", type=Path, help="folder of the data set; silhouettes are generated without it"
     )
+
+
+def _evaluation_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", help="val of most, minival of coco, test of salient objects, by default")
+
+
+def _lists(options: argparse.Namespace) -> tuple[str, str]:
+    """The training and the evaluation list of the data set that an option names."""
+    return SPLITS.get(options.dataset, ("train", "val"))
 
 
 def _mask_option(parser: argparse.ArgumentParser) -> None:
@@ -522,12 +531,11 @@ def _subsets(options: argparse.Namespace) -> Answer:
     from segmix_core.subsets import build_subsets, describe_subsets, missing
 
     root = _root(options)
-    training_list = options.train_split or SPLITS.get(options.dataset, ("train", "val"))[0]
-    training = open_dataset(
-        options.dataset, root, training_list, need_images=False, progress=Progress("label maps", "images")
-    )
-    dataset = open_dataset(
-        options.dataset, root, options.split, need_images=False, progress=Progress("label maps", "images")
+    training, dataset = (
+        open_dataset(
+            options.dataset, root, chosen, need_images=False, progress=Progress("label maps", "images")
+        )
+        for chosen in (options.train_split or _lists(options)[0], options.split or _lists(options)[1])
     )
     found = build_subsets(dataset, dataset_presence(dataset), cooccurrence_matrix(dataset_presence(training)))
     rows = [
@@ -627,11 +635,20 @@ def _as_text(document: dict[str, Any]) -> Answer:
 
 
 def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request:
-    from segmix_core.experiments import find_experiment, find_scale
-    from segmix_core.request import Request
+    from segmix_core import data
+    from segmix_core.experiments import find_experiment, find_scale, nearest
+    from segmix_core.models.encoder import BACKBONES
+    from segmix_core.request import Request, check_device
 
     scale = find_scale(options.scale)
-    training_list, evaluation_list = SPLITS.get(options.dataset, ("train", "val"))
+    for what, name, known in (
+        ("dataset", options.dataset, data.DATASETS),
+        ("backbone", options.backbone or scale.backbone, BACKBONES),
+    ):
+        if name not in known:
+            raise nearest(what, name, known)
+    check_device(options.device)
+    training_list, evaluation_list = _lists(options)
     if options.backbone:  # part of the scale, so that its digest tells the rows apart
         scale = dataclasses.replace(scale, backbone=options.backbone)
     return Request(
@@ -694,7 +711,7 @@ def _evaluate(options: argparse.Namespace) -> Answer:
         options.checkpoint,
         dataset=options.dataset,
         root=_root(options),
-        split=options.split,
+        split=options.split or _lists(options)[1],
         protocol=options.protocol,
         crop=options.crop,
         mean_over=options.categories,
@@ -748,7 +765,7 @@ def _attack(options: argparse.Namespace) -> Answer:
     from segmix_core.robustness.checkpoint import ADAPTIVE, Attacking, attack_checkpoint
     from segmix_core.robustness.universal import CRAFTED
 
-    crafted_on = SPLITS.get(options.dataset, ("train", "val"))[0] if options.attack in CRAFTED else None
+    crafted_on = _lists(options)[0] if options.attack in CRAFTED else None
     epsilons = options.epsilon or ((1.0,) if options.attack in ADAPTIVE else (10.0,))
     document = attack_checkpoint(
         Attacking(
@@ -758,7 +775,7 @@ def _attack(options: argparse.Namespace) -> Answer:
             aim=options.output,
             dataset=options.dataset,
             root=_root(options),
-            split=options.split,
+            split=options.split or _lists(options)[1],
             craft_split=options.craft_split or crafted_on,
             out=options.out,
             images=options.images,

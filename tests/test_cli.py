@@ -542,6 +542,48 @@ def test_subsets_stand_beside_their_printed_sizes(tmp_path: Path) -> None:
     assert "cannot be told" in segmix(*command).out
 
 
+@pytest.mark.parametrize(
+    ("dataset", "training", "evaluation"),
+    [
+        ("voc2012", "train_aug", "val"),
+        ("coco", "trainval35k", "minival"),
+        ("duts", "train", "test"),
+        ("silhouettes-saliency", "train", "test"),
+    ],
+)
+def test_the_evaluation_list_is_the_data_sets_own_unless_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, training: str, evaluation: str
+) -> None:
+    asked: list[str] = []
+
+    def measure(split: str) -> None:
+        asked.append(split)
+        raise InputError("list", "was asked for", "stop here")
+
+    def open_dataset(name: str, root: Path, split: str, **named: Any) -> None:
+        if split != training:
+            measure(split)
+        asked.append(split)
+
+    monkeypatch.setattr(
+        "segmix_core.measure.evaluate_checkpoint", lambda path, *, split, **named: measure(split)
+    )
+    monkeypatch.setattr(
+        "segmix_core.robustness.checkpoint.attack_checkpoint", lambda of, **named: measure(of.split)
+    )
+    monkeypatch.setattr("segmix_core.data.open_dataset", open_dataset)
+    on = ("--dataset", dataset, "--root", tmp_path)
+    for split, expected in (((), evaluation), (("--split", "mine"), "mine")):
+        for command in (
+            ("evaluate", "checkpoint.pt"),
+            ("attack", "checkpoint.pt", "--out", tmp_path),
+            ("subsets",),
+        ):
+            refused(segmix(*command, *on, *split), "was asked for")
+        assert asked == [expected, expected, training, expected]
+        asked.clear()
+
+
 def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any], tmp_path: Path) -> None:
     lists = root / "ImageSets" / "Segmentation"
     ids = (lists / "val.txt").read_text().split()
@@ -660,6 +702,14 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("train", "baseline", "DATA", "--start", "ROOT", "--out", "OUT"), ("ROOT", "no such checkpoint")),
         (("run", "table1", "DATA", "--out", "FILE/rows.jsonl"), ("cannot be written",)),
         (("run", "table1", "DATA", "--out", "BROKEN"), ("BROKEN:2", "broken line")),
+        (
+            ("pretrain", "--dataset", "ecssd", "--root", "ROOT", "--out", "OUT/encoder.safetensors"),
+            ("dataset ecssd", "has no categories to name"),
+        ),
+        (
+            ("pretrain", "--dataset", "silhouettes-saliency", "--out", "OUT/encoder.safetensors"),
+            ("dataset silhouettes-saliency", "has no categories to name"),
+        ),
         (("report", "table99"), ("known: figure1",)),
         (("experiments", "--table", "99"), ("known: 1",)),
         (("data", "make", "silhouettes", "--out", "FILE/made"), ("cannot write here",)),
