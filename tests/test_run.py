@@ -210,12 +210,14 @@ def test_a_salient_run_leaves_rows_of_its_own_kind(salient: Path, tmp_path: Path
         (1, "dominant"), (1, "final"), (2, "dominant"), (2, "final"),
     ]  # fmt: skip
     for row in rows:
-        assert row["metrics"].keys() == {"maxF", "maxF_of_means", "MAE"}
+        assert row["metrics"].keys() == {"maxF", "maxF_of_means", "MAE", "MAE_unscaled"}
         assert all(0 <= value <= 1 for value in row["metrics"].values())
         assert (row["eval_dataset"], row["protocol"], row["crop"]) == ("ecssd", "full", None)
     entries = measured(rows, METHODS["sourcesep-cm"], metric="maxF", among=("ecssd",))
     assert entries[0]["value"] == rows[2]["metrics"]["maxF"]
     assert measured(rows, METHODS["sourcesep-cm"]) == []  # no mIoU
+    before = [row | {"metrics": {"maxF": 0.5, "MAE": 0.1}} for row in rows]  # older rows have one MAE
+    assert measured(before, METHODS["sourcesep-cm"], metric="MAE_unscaled") == []
 
 
 def test_generated_salient_objects_get_their_pseudo_categories_from_a_segmenter(

@@ -15,10 +15,10 @@ def square() -> np.ndarray:
 def test_the_mask_itself_is_perfect_and_its_inverse_is_not() -> None:
     scores = SaliencyScores()
     scores.update(square().astype(float), square())
-    assert scores.as_json() == {"maxF": 1.0, "maxF_of_means": 1.0, "MAE": 0.0}
+    assert scores.as_json() == {"maxF": 1.0, "maxF_of_means": 1.0, "MAE": 0.0, "MAE_unscaled": 0.0}
     worst = SaliencyScores()
     worst.update(1 - square().astype(float), square())
-    assert worst.as_json()["MAE"] == 1.0
+    assert worst.as_json()["MAE"] == worst.as_json()["MAE_unscaled"] == 1.0
     # At threshold 0 everything is called salient: precision 1/4, recall 1.
     expected = (1 + BETA_SQUARED) * 0.25 / (BETA_SQUARED * 0.25 + 1)
     assert worst.as_json()["maxF"] == pytest.approx(expected, abs=1e-4)
@@ -45,3 +45,12 @@ def test_the_two_conventions_differ_where_images_want_different_thresholds() -> 
     assert found["maxF"] != found["maxF_of_means"]
     errors = (10 * 0.6 / 100, (24 * 0.7) / 100)
     assert found["MAE"] == pytest.approx(sum(errors) / 2, abs=2e-3)
+
+
+def test_a_faint_map_has_an_error_that_stretching_hides() -> None:
+    faint = 0.2 + 0.4 * square()  # 51 of 255 where nothing is salient, 153 where something is
+    scores = SaliencyScores()
+    scores.update(faint, square())
+    found = scores.as_json()
+    assert found["MAE"] == 0
+    assert found["MAE_unscaled"] == pytest.approx(0.75 * 0.2 + 0.25 * 0.4)

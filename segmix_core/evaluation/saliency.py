@@ -27,24 +27,28 @@ class SaliencyScores:
                 "recall": RecallHandler(**curves),
             }
         )
-        self._error = MAE()
+        self._error, self._unscaled = MAE(), MAE()
 
     def update(self, saliency: np.ndarray, mask: np.ndarray) -> None:
         """Count an image.
 
         Args:
-            saliency: float (H, W), 0..1; stretched to that range before it is scored, as is usual.
+            saliency: float (H, W), 0..1; rounded to 256 shades, and stretched to the whole range before it is
+                scored, as is usual, except for `MAE_unscaled`.
             mask: uint8 (H, W), 1 where an object is salient, 0 elsewhere.
         """
         shades, truth = np.round(255 * saliency).astype(np.uint8), (255 * mask).astype(np.uint8)
         self._curves.step(shades, truth)
         self._error.step(shades, truth)
+        self._unscaled.step(shades / 255, mask > 0, normalize=False)
 
     def as_json(self) -> dict[str, float]:
-        """`maxF`, `maxF_of_means` and `MAE`, all 0..1.
+        """`maxF`, `maxF_of_means`, `MAE` and `MAE_unscaled`, all 0..1.
 
         `maxF` is the highest point of the mean of all images' F-beta curves over 256 thresholds;
         `maxF_of_means` takes mean precision and mean recall at each threshold first, and F-beta of those.
+        `MAE` is of each map stretched to 0..1 by its least and greatest value, as pysodmetrics has it;
+        `MAE_unscaled` of the map as the network gives it.
         """
         curves = self._curves.get_results()
         precision, recall = (np.asarray(curves[name]["dynamic"]) for name in ("precision", "recall"))
@@ -54,6 +58,7 @@ class SaliencyScores:
             "maxF": round(float(np.max(curves["fm"]["dynamic"])), 4),
             "maxF_of_means": round(float(of_means.max()), 4),
             "MAE": round(float(self._error.get_results()["mae"]), 4),
+            "MAE_unscaled": round(float(self._unscaled.get_results()["mae"]), 4),
         }
 
 
