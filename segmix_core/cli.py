@@ -448,7 +448,7 @@ def _stats(options: argparse.Namespace) -> Answer:
             )
         path = write_label_statistics(root, progress=Progress("label maps", "images"))
         print(f"wrote {path}", file=sys.stderr)
-    split = options.split or SPLITS.get(options.dataset, ("train", "val"))[0]
+    split = options.split or _lists(options)[0]
     dataset = open_dataset(
         options.dataset, root, split, need_images=False, progress=Progress("label maps", "images")
     )
