@@ -380,24 +380,26 @@ chapter.table(
 # zero ([fifteen claims](18_claims)). *Ours* marks what no sentence of the paper says, and what decides nothing.
 
 # %%
-lines = []
+by_setting = {}
 for one in judge(committed, claims=CLAIMS[2:5]):
     for finding in one.findings:
         if all(term.subset is not None for _, term in finding.contrast.terms):
             half, images = finding.half_width_95, finding.images
-            lines.append(
+            by_setting.setdefault(one.setting, []).append(
                 [
                     one.claim.number,
                     finding.contrast.what + ("" if finding.contrast.said else " (ours)"),
-                    one.setting,
                     f"{finding.mean:+.2f}" + ("" if half is None else f" ± {half:.2f}"),
                     "" if images is None else f"{images[0]:+.2f} to {images[1]:+.2f}",
                     finding.seeds,
                     finding.holds,
                 ]
             )
-header = ["claim", "contrast", "setting", "points, over seeds", "over images and seeds", "seeds", "holds"]
-chapter.table(header, lines) if lines else Markdown("**Not measured yet** at a scale that is judged.")
+header = ["claim", "contrast", "points, over seeds", "over images and seeds", "seeds", "holds"]
+Markdown(
+    "\n\n".join(f"{words}:\n\n{chapter.table(header, lines).data}" for words, lines in by_setting.items())
+    or "**Not measured yet** at a scale that is judged."
+)
 
 # %% [markdown]
 # ## Limits
