@@ -188,7 +188,7 @@ chapter.source(paper._continued)
 
 # %% [markdown]
 # What every row changes. The rows that are missing here are methods of Table 1, or SourceSep-CM read at another output. First
-# what SourceSep-CM has itself; {class}`segmix_core.experiments.Method` says what each factor and value means.
+# what SourceSep-CM has itself; {class}`segmix_core.experiments.factors.Method` says what each factor and value means.
 
 # %%
 reference = METHODS["sourcesep-cm"].method
