@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,23 +105,35 @@ def _misplaced(entry: dict[str, Any], fields: dict[str, type | tuple[type, ...]]
     return None
 
 
-def append(path: Path, rows: list[dict[str, Any]]) -> None:
+Missing = Callable[[list[dict[str, Any]], list[dict[str, Any]]], list[dict[str, Any]]]
+"""From the rows that are held and those to be held: which are to be added."""
+
+
+def append(path: Path, rows: list[dict[str, Any]], *, missing: Missing | None = None) -> None:
     """Add rows to a results file, all or none; several processes may do so at once.
 
     What a killed process left of a last line is cut off; a whole one that lacks only its end is kept.
 
+    Args:
+        missing: tells from the rows that the file holds, and from these, which of these to add; it is asked
+            while no other process can add any.
+
     Raises:
         ValueError: a row is not valid.
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or, with `missing`, a line of it is broken.
     """
+    for row in rows:
+        problem = problem_with(row)
+        if problem is not None:
+            raise ValueError(f"result row: {problem}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = _lines(path, rows)
         with path.open("a+b") as opened:
             fcntl.flock(opened, fcntl.LOCK_EX)
             opened.seek(0)
             whole = _whole_lines(content := opened.read())
             end = min(len(content), len(whole))
+            text = _lines(path, rows if missing is None else missing(_rows_in(path, whole), rows))
             try:
                 opened.truncate(end)
                 opened.write(whole[end:] + text.encode())
@@ -158,10 +170,6 @@ def check_appendable(path: Path) -> None:
 
 
 def _lines(path: Path, rows: list[dict[str, Any]]) -> str:
-    for row in rows:
-        problem = problem_with(row)
-        if problem is not None:
-            raise ValueError(f"result row: {problem}")
     return "".join(json.dumps(_with_its_file(row, path), sort_keys=True) + "\n" for row in rows)
 
 
@@ -187,8 +195,12 @@ def read(path: Path) -> list[dict[str, Any]]:
         raise InputError(
             path, "no such results file", "name a .jsonl file written by 'segmix run' or 'train'"
         )
+    return _rows_in(path, _whole_lines(path.read_bytes()))
+
+
+def _rows_in(path: Path, lines: bytes) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(_whole_lines(path.read_bytes()).splitlines(), start=1):
+    for number, line in enumerate(lines.splitlines(), start=1):
         try:
             row = json.loads(line)
         except ValueError as error:  # no JSON, or no text at all

@@ -629,22 +629,22 @@ def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:
     are, even where another network of the same kind and seed was measured before. The adaptive attacks on a
     network tell of each other: where one row is missing, all are appended.
     """
-    held = results.read(path) if path.exists() else []
+    results.append(path, rows, missing=_missing)
+
+
+def _missing(held: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     present = {row_key(row) for row in held}
     measured = {(row_key(row), results.run_of(row)) for row in held}
     keyed = [(row, row_key(row), results.run_of(row)) for row in rows]
     missing = [(row, run) for row, key, run in keyed if (key, run) not in measured]
     attacked = {run for row, run in missing if row["condition"] is not None}
     studied = {run for row, run in missing if _is_adaptive(row)}
-    results.append(
-        path,
-        [
-            row
-            for row, key, run in keyed
-            if (_is_adaptive(row) and run in studied)
-            or ((key, run) not in measured and (key not in present or run in attacked))
-        ],
-    )
+    return [
+        row
+        for row, key, run in keyed
+        if (_is_adaptive(row) and run in studied)
+        or ((key, run) not in measured and (key not in present or run in attacked))
+    ]
 
 
 def _is_adaptive(row: dict[str, Any]) -> bool:

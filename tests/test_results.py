@@ -33,6 +33,7 @@ from segmix_core.report import (
     substitutions,
     verdict,
 )
+from segmix_core.run import append_missing
 
 CM = METHODS["sourcesep-cm"]
 
@@ -432,6 +433,22 @@ def two_images(tmp_path: Path) -> dict[str, Any]:
     )
     save_confusions(tmp_path / "elsewhere" / "two.npz", confusions)
     return row(per_image=str(tmp_path / "elsewhere" / "two.npz"))
+
+
+def test_what_several_add_at_once_is_there_once(tmp_path: Path) -> None:
+    path, together = tmp_path / "rows.jsonl", threading.Barrier(8)
+    rows = [row(seed=seed, per_image=None) for seed in range(200)]
+
+    def add() -> None:
+        together.wait()
+        append_missing(path, rows)
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one["seed"] for one in results.read(path)] == list(range(200))
 
 
 def test_a_subset_is_read_off_the_matrices_of_its_images(tmp_path: Path) -> None:
