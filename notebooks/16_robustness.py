@@ -169,6 +169,7 @@ def verdicts(name, *, whole):
         behind = ", ".join(
             f"{finding.contrast.what} by {finding.mean:+.2f}, {finding.seeds} seed{'s' * (finding.seeds > 1)}"
             for finding in one.findings
+            if finding.contrast.said
         )
         said.append(f"claim {number} is **{one.verdict}**" + (f" ({behind})" if behind else ""))
     for method in SEPARATING:
@@ -394,7 +395,7 @@ for name, of in judged.items():
                 [
                     number,
                     name,
-                    finding.contrast.what,
+                    finding.contrast.what + ("" if finding.contrast.said else " (ours)"),
                     f"{finding.printed:+.2f}",
                     f"{finding.mean:+.2f}{half}",
                     finding.seeds,
