@@ -612,6 +612,7 @@ contrasts = {
     for claim in CLAIMS
     if claim.number in (6, 7)
     for contrast in claim.contrasts
+    if contrast.said
 }
 print("printed contrasts:", contrasts)
 CC, CM, BASE = (means[name] for name in (*SEPARATING, "baseline"))
