@@ -36,7 +36,7 @@ from IPython.display import Markdown
 from segmix_core import chapter, results
 from segmix_core.experiments import MEASURED_ON, METHODS, TABLES, find_experiment, paper
 from segmix_core.report import figures, measured, paired_difference, verdict
-from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, judge
+from segmix_core.report.claims import NO_EVIDENCE, judge
 from segmix_core.report.statistics import PAIRS_NEEDED
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
@@ -117,7 +117,7 @@ def told_from_first(table):
     lines = []
     for where in settings_of(table):
         found = {name: one[0] for name, one in measured_rows(table, where).items() if one}
-        reference, *others = (row for row in dict.fromkeys(row.row for row in TABLES[table]))
+        reference, *others = dict.fromkeys(row.row for row in TABLES[table])
         if reference not in found or found[reference]["scale"] in NO_EVIDENCE:
             continue
         said = {"higher": [], "lower": [], "undecided": []}
@@ -129,7 +129,7 @@ def told_from_first(table):
             words = "; ".join(f"{which}: {', '.join(names) or 'none'}" for which, names in said.items())
             lines.append(f"* **{LETTERS[where]}**: {words}.")
     return Markdown(
-        f"Against *{TABLES[table][0].row}*, points over {PAIRS_NEEDED} paired seeds or more:\n\n"
+        f"Against *{TABLES[table][0].row}*, points over {PAIRS_NEEDED} paired seeds or more, by these seeds alone:\n\n"
         + ("\n".join(lines) or "* no row has as many seeds in a setting that is judged.")
     )
 
@@ -138,7 +138,7 @@ def told_from_first(table):
 # ## The finding, first
 
 # %%
-judged = judge(rows, claims=CLAIMS[8:12])
+judged = judge(rows, numbers=(9, 10, 11, 12))
 complete = sum(
     bool(found)
     for table in ABLATIONS

@@ -41,7 +41,7 @@ from segmix_core.data.annotations import read_annotation
 from segmix_core.experiments import METHODS, PRINTED_IMAGES, TABLES
 from segmix_core.experiments.paper import COMPANIONS, MEASURED_ON, THRESHOLDS
 from segmix_core.report import confusions_of, figures, measured, paired_difference, verdict
-from segmix_core.report.claims import CLAIMS, judge
+from segmix_core.report.claims import judge
 from segmix_core.subsets import (
     OBJECTS,
     OCCLUSION,
@@ -381,7 +381,7 @@ chapter.table(
 
 # %%
 by_setting = {}
-for one in judge(committed, claims=CLAIMS[2:5]):
+for one in judge(committed, numbers=(3, 4, 5)):
     for finding in one.findings:
         if all(term.subset is not None for _, term in finding.contrast.terms):
             half, images = finding.half_width_95, finding.images

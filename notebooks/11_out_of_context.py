@@ -104,7 +104,7 @@ never_NN, often_NN = companies(read_label_table())
 
 # %% tags=["nbval-ignore-output"]
 falls = {name: ordinary - out for name, (ordinary, out) in here.items()}
-judged = judge(committed, claims=[claim])
+judged = judge(committed, numbers=[claim.number])
 decisive = [(one, finding) for one in judged for finding in one.findings if finding.contrast == contrast]
 words = {"yes": "holds", "no": "is contradicted", "undecided": "is undecided"}
 said = [

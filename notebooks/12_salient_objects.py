@@ -88,7 +88,7 @@ without_network = {
     "every object": scored(objects),
 }
 here = {name: reading(run.rows, METHODS[name])[0]["metrics"] for name, run in runs.items()}
-judged = judge(committed, claims=[claim])
+judged = judge(committed, numbers=[claim.number])
 
 
 def unjudged(contrast):

@@ -49,7 +49,7 @@ from segmix_core.cooccurrence import dataset_presence
 from segmix_core.experiments import METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import CRAFTED_ON_EACH, STUDIED, STUDIES, SURROGATE, UNIVERSALS
 from segmix_core.report import figures
-from segmix_core.report.claims import CLAIMS, judge
+from segmix_core.report.claims import judge
 from segmix_core.report.robustness import drops, matrix, printed_drops
 from segmix_core.rng import stream
 from segmix_core.robustness.universal import Shown, crafted, crafting, published
@@ -120,7 +120,7 @@ def said_of(key, of):
     return f"{key[0]}, {key[1]} images, {number} seed{'s' * (seeds[-1] > 1)}"
 
 
-judged = judge(rows, claims=CLAIMS[5:7])
+judged = judge(rows, numbers=(6, 7))
 
 # %% [markdown]
 # ## The finding, first

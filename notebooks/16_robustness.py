@@ -109,7 +109,7 @@ for name, of in studied.items():
     ]
     curves[name] = robustness.curves(of)
     corrupted[name] = [replace(one, setting=name) for one in robustness.corruptions(of)]
-    judged[name] = {one.claim.number: one for one in judge(of, claims=CLAIMS[5:7])}
+    judged[name] = {one.claim.number: one for one in judge(of, numbers=(6, 7))}
 
 # %% tags=["remove-cell"]
 # Setting -> axis -> method -> (clean, left) by seed.

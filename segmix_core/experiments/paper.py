@@ -32,9 +32,7 @@ class Row:
     row: str  # as printed, shortened
     column: str
     experiment: Experiment
-    metric: str = (
-        "mIoU"  # percent, also "IoU horse", "mIoU person, horse"; "maxF", "MAE", ... are 0..1, as printed
-    )
+    metric: str = "mIoU"  # per cent, as are "IoU horse", "mIoU person, horse"; "maxF", "MAE", ... 0..1
     printed: float | None = None
     backbone: str = "resnet101"  # at paper scale; the scales below have one encoder (R25)
     data: Data = "voc"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -408,7 +408,7 @@ Pairs = Mapping[tuple[str, str], Mapping[int, float]]
 
 
 def judge(
-    rows: Rows, *, claims: Sequence[Claim] | None = None, pairs: Pairs | None = None, draws: int = 1000
+    rows: Rows, *, numbers: Collection[int] | None = None, pairs: Pairs | None = None, draws: int = 1000
 ) -> list[Judged]:
     """A verdict on each claim in every setting that has rows; "not measured" where there are none.
 
@@ -421,7 +421,7 @@ def judge(
     the scales in `NO_EVIDENCE` are passed over.
 
     Args:
-        claims: all by default.
+        numbers: of the claims; all by default.
         pairs: measurements of pairs, which have no setting but VOC's label statistics.
         draws: of the bootstrap.
     """
@@ -431,7 +431,7 @@ def judge(
             settings[trained_in(row)].append(row)
     words = setting_names([among[0] for among in settings.values()])
     judged = []
-    for claim in CLAIMS if claims is None else claims:
+    for claim in (one for one in CLAIMS if numbers is None or one.number in numbers):
         found = []
         for name, among in zip(words, settings.values(), strict=True):
             findings = tuple(

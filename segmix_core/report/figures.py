@@ -423,7 +423,7 @@ def variation_points(entries: Mapping[str, Sequence[Mapping[str, Any]]], *, unit
             values = list(entry["by_seed"].values())
             axis.plot(values, [line] * len(values), "o", color="#0173b2", ms=5, alpha=0.5)
             axis.errorbar(
-                entry["value"],
+                np.mean(values),
                 line,
                 xerr=entry["half_width_95"] or 0,
                 fmt="|",
