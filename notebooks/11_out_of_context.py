@@ -78,7 +78,7 @@ def score(name, split):
 
 
 def matrices(name, split):
-    """Confusion matrices of single images behind that number: (n, N, N)."""
+    """Confusion matrices of single images behind that number: (n, N * N)."""
     rows = [row for row in reading(runs[name].rows, METHODS[name]) if row["eval_split"] == split]
     return confusions_of(rows[0]["per_image"]).of(rows[0]["stage"], rows[0]["output"])
 
@@ -327,10 +327,7 @@ for first, second in (
     ("sourcesep-cc", "baseline"),
     ("sourcesep-cm", "baseline"),
 ):
-    terms = [
-        Term(weight=sign, matrices_SnNN=matrices(name, OUT)[None])
-        for sign, name in ((1, first), (-1, second))
-    ]
+    terms = [Term(weight=sign, matrices=[matrices(name, OUT)]) for sign, name in ((1, first), (-1, second))]
     mean, low, high = paired_bootstrap(terms, rng=stream(seed, "chapter", first, second))
     lines.append([f"{first} minus {second}", f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"])
 chapter.table(["out of context", "difference, points", "95 % over scenes"], lines)

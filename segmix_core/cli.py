@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     pretrain = command(commands, "pretrain", _pretrain, "an encoder trained to name what an image shows")
     pretrain.add_argument("--scale", default="demo")
     _data_options(pretrain, "silhouettes")
-    pretrain.add_argument("--split", default="train")
+    pretrain.add_argument("--split", help="training list, as of train by default")
     pretrain.add_argument("--out", type=Path, required=True, help="a .safetensors file")
     pretrain.add_argument("--images", type=_positive, default=12000, help="objects to generate (silhouettes)")
     pretrain.add_argument("--epochs", type=_positive, default=12)
@@ -618,7 +618,7 @@ def _pretrain(options: argparse.Namespace) -> Answer:
             find_scale(options.scale),
             dataset=options.dataset,
             root=options.root,
-            split=options.split,
+            split=options.split or _lists(options)[0],
             out=options.out,
             images=options.images,
             epochs=options.epochs,

@@ -23,7 +23,7 @@ from segmix_core.evaluation.saliency import evaluate_saliency
 from segmix_core.evaluation.submission import write_submission
 from segmix_core.experiments import Method
 from segmix_core.files import file_digest, replacing
-from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.metrics import ImageConfusions, save_confusions, sparse
 from segmix_core.models import load_model, read_checkpoint
 from segmix_core.request import (
     Request,
@@ -84,7 +84,8 @@ def measure_run(
             ids=evaluation.ids,
             categories=evaluation.categories,
             matrices={
-                f"stage{stage} {output}": score.per_image_nNN for (stage, output), score in scores.items()
+                f"stage{stage} {output}": sparse(score.per_image_nNN)
+                for (stage, output), score in scores.items()
             },
             subsets={name: np.isin(evaluation.ids, subset.ids) for name, subset in subsets.items()},
         )

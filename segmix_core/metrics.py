@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from segmix_core.errors import InputError
 from segmix_core.files import replacing
@@ -48,32 +49,53 @@ def aacc(matrix_NN: np.ndarray) -> np.ndarray:
     return result
 
 
+def sparse(matrices_nNN: np.ndarray) -> csr_array:
+    """Confusion matrices of single images, a row of N * N for each: (n, N, N) -> int64 (n, N * N).
+
+    An image holds few of the categories: whole, COCO's would take 260 MB for each output of a network.
+    """
+    return csr_array(matrices_nNN.reshape(len(matrices_nNN), -1).astype(np.int64, copy=False))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageConfusions:
     """The confusion matrices of every evaluation image of a run, and which subsets each image is in."""
 
     ids: tuple[str, ...]
     categories: tuple[str, ...]
-    matrices: dict[str, np.ndarray]  # "stage1 dominant", ... -> int64 (n, N, N)
+    matrices: dict[str, csr_array]  # "stage1 dominant", ... -> int64 (n, N * N), as of `sparse`
     subsets: dict[str, np.ndarray] = field(default_factory=dict)  # name -> bool (n,), `segmix_core.subsets`
 
-    def of(self, stage: int, output: str, subset: str | None = None) -> np.ndarray:
-        """The matrices of the images of a subset, or of all: int64 (n, N, N).
+    def of(self, stage: int, output: str) -> csr_array:
+        """The matrices of all images, int64 (n, N * N).
+
+        Raises:
+            KeyError: no such stage or output.
+        """
+        return self.matrices[f"stage{stage} {output}"]
+
+    def total(self, stage: int, output: str, subset: str) -> np.ndarray:
+        """The matrix of the images of a subset together, int64 (N, N).
 
         Raises:
             KeyError: no such stage, output or subset.
         """
-        matrices = self.matrices[f"stage{stage} {output}"]
-        return matrices if subset is None else matrices[self.subsets[subset]]
+        number = len(self.categories)
+        summed: np.ndarray = self.of(stage, output)[self.subsets[subset]].sum(0)
+        return summed.reshape(number, number)
 
 
 def save_confusions(path: Path, confusions: ImageConfusions) -> None:
     """Write the matrices to an .npz file, in one step."""
-    arrays = {f"matrix {name}": matrices.astype(np.int32) for name, matrices in confusions.matrices.items()}
+    shape = len(confusions.ids), len(confusions.categories), len(confusions.categories)
+    arrays = {
+        f"matrix {name}": matrices.astype(np.int32).toarray().reshape(shape)
+        for name, matrices in confusions.matrices.items()
+    }
     arrays |= {f"subset {name}": held for name, held in confusions.subsets.items()}
     arrays |= {"ids": np.array(confusions.ids), "categories": np.array(confusions.categories)}
     with replacing(path) as temporary, temporary.open("wb") as opened:
-        np.savez_compressed(opened, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(opened, **arrays)
 
 
 def load_confusions(path: Path) -> ImageConfusions:
@@ -84,18 +106,15 @@ def load_confusions(path: Path) -> ImageConfusions:
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        kinds: dict[str, dict[str, np.ndarray]] = {"matrix": {}, "subset": {}}
-        for name, array in arrays.items():
-            kind, _, rest = name.partition(" ")
-            if rest:
-                kinds[kind][rest] = array
-        return ImageConfusions(
-            ids=tuple(arrays["ids"].tolist()),
-            categories=tuple(arrays["categories"].tolist()),
-            matrices={name: array.astype(np.int64) for name, array in kinds["matrix"].items()},
-            subsets=kinds["subset"],
-        )
+            names = [name.partition(" ")[::2] for name in archive.files]
+            return ImageConfusions(
+                ids=tuple(archive["ids"].tolist()),
+                categories=tuple(archive["categories"].tolist()),
+                matrices={
+                    name: sparse(archive[f"matrix {name}"]) for kind, name in names if kind == "matrix"
+                },
+                subsets={name: archive[f"subset {name}"] for kind, name in names if kind == "subset"},
+            )
     except FileNotFoundError as error:
         raise InputError(path, "no such file", "restore it, or take its rows out of the results") from error
     except Exception as error:  # numpy and zipfile raise half a dozen kinds for a file that is cut or damaged

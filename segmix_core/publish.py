@@ -42,7 +42,7 @@ from segmix_core.experiments import find_scale, nearest
 from segmix_core.files import file_digest, replacing, write_text
 from segmix_core.report import substitutions
 from segmix_core.request import Request
-from segmix_core.run import cached_run
+from segmix_core.run import Report, cached_run
 
 ROOT = results.REPOSITORY
 CHAPTERS = ROOT / "notebooks"
@@ -267,8 +267,21 @@ def _train(request: Request) -> tuple[str, float]:
     import torch
 
     torch.set_num_threads(1)
-    checkpoint, rows = cached_run(request)
+    checkpoint, rows = cached_run(request, report=_lines(f"training {request.experiment.name}"))
     return checkpoint.parent.name, float(rows[0]["seconds"])
+
+
+def _lines(what: str) -> Report:
+    """A line every half minute: several processes share one terminal, which has no room for their bars."""
+    said = time.monotonic()
+
+    def report(step: int, steps: int, terms: dict[str, float]) -> None:
+        nonlocal said
+        if time.monotonic() - said >= 30:
+            said = time.monotonic()
+            print(f"{what}: {step}/{steps} steps", flush=True)
+
+    return report
 
 
 def _execute_into(task: tuple[Path, str, Path]) -> tuple[str, float, str]:
@@ -280,6 +293,7 @@ def _execute_into(task: tuple[Path, str, Path]) -> tuple[str, float, str]:
         known = nbformat.read(target, as_version=4).metadata.get("segmix", {})
         if known.get("digest") == digest:
             return source.stem, known["seconds"], digest
+    print(f"executing {source.stem}", flush=True)
     began = time.monotonic()
     notebook = execute(source, {"scale": scale})
     seconds = time.monotonic() - began

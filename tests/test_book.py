@@ -92,6 +92,18 @@ def test_what_a_chapter_is_made_of_decides_whether_it_is_executed_again(tmp_path
     assert digest != publish.chapter_digest(changed, "smoke")
 
 
+def test_training_for_the_book_says_every_half_minute_how_far_it_is(monkeypatch: Any, capsys: Any) -> None:
+    seconds = iter((0, 5, 31, 31, 40, 62, 62))  # the clock is read again where a line is written
+    monkeypatch.setattr(publish.time, "monotonic", lambda: next(seconds))
+    report = publish._lines("training baseline")
+    for step in (10, 20, 30, 40):
+        report(step, 325, {"total": 1.0})
+    assert capsys.readouterr().out.splitlines() == [
+        "training baseline: 20/325 steps",
+        "training baseline: 40/325 steps",
+    ]
+
+
 def test_the_banner_knows_every_scale() -> None:
     assert publish.WHAT_A_SCALE_SAYS.keys() == SCALES.keys()
 

@@ -12,7 +12,7 @@ from test_results import ATTACKED, ROW
 from segmix_core.data.label_table import read_label_table
 from segmix_core.experiments import METHODS, find_experiment
 from segmix_core.experiments.paper import COMPANIONS
-from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.metrics import ImageConfusions, save_confusions, sparse
 from segmix_core.pairing_statistics import published_epoch
 from segmix_core.report import measured
 from segmix_core.report.claims import (
@@ -312,7 +312,7 @@ def test_images_that_disagree_leave_it_undecided(tmp_path: Path) -> None:
         matrices[0] = [[100, 0], [0, 100]] if hit else [[100, 0], [100, 0]]
         matrices[1] = [[100, 0], [0, 100]] if not hit else [[100, 0], [90, 10]]
         confusions = ImageConfusions(
-            ids=("a", "b"), categories=("background", "cat"), matrices={"stage2 dominant": matrices}
+            ids=("a", "b"), categories=("background", "cat"), matrices={"stage2 dominant": sparse(matrices)}
         )
         save_confusions(tmp_path / f"{name}.npz", confusions)
         rows += rows_of(name, *((70.0, 70.1, 70.2) if hit else (60.0, 60.1, 60.2)))
@@ -347,7 +347,7 @@ def test_a_subset_and_a_category_are_what_the_bootstrap_counts(tmp_path: Path) -
         confusions = ImageConfusions(
             ids=tuple(map(str, range(images))),
             categories=("background", *COMPANIONS),
-            matrices={"stage2 dominant": matrices},
+            matrices={"stage2 dominant": sparse(matrices)},
             subsets=subsets,
         )
         save_confusions(tmp_path / f"{name}.npz", confusions)
@@ -396,7 +396,7 @@ def test_no_worse_needs_the_images_as_well(tmp_path: Path) -> None:
         confusions = ImageConfusions(
             ids=tuple(map(str, range(40))),
             categories=("background", "cat"),
-            matrices={"stage2 dominant": matrices},
+            matrices={"stage2 dominant": sparse(matrices)},
         )
         save_confusions(tmp_path / f"{name}.npz", confusions)
         value = 60.0 if name == "baseline" else 59.9

@@ -401,6 +401,9 @@ def test_pretrain(tmp_path: Path) -> None:
     assert 0 <= document["accuracy"] <= 100
     before = out.read_bytes()
     refused(segmix(*common, "--images", 20), "18 images do not fill a batch of 32")
+    (tmp_path / "annotations").mkdir()
+    coco = ("--dataset", "coco", "--root", tmp_path)
+    refused(segmix(*common, *coco), "list trainval35k needs")  # the data set's own, as of train
     assert out.read_bytes() == before
 
 

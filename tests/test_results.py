@@ -19,7 +19,7 @@ import pytest
 from segmix_core import results
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, find_experiment
-from segmix_core.metrics import ImageConfusions, load_confusions, save_confusions
+from segmix_core.metrics import ImageConfusions, load_confusions, save_confusions, sparse
 from segmix_core.report import (
     Term,
     as_markdown,
@@ -424,7 +424,7 @@ def two_images(tmp_path: Path) -> dict[str, Any]:
     confusions = ImageConfusions(
         ids=("a", "b"),
         categories=("background", "cat", "dog"),
-        matrices={"stage2 dominant": matrices},
+        matrices={"stage2 dominant": sparse(matrices)},
         subsets={
             "first": np.array([True, False]),
             "second": np.array([False, True]),
@@ -499,7 +499,7 @@ def test_the_bootstrap_is_paired_over_images_and_seeds() -> None:
     def drawn(*pairs: tuple[np.ndarray, np.ndarray], **how: Any) -> tuple[float, float, float]:
         """First minus second, a pair for each seed."""
         terms = [
-            Term(weight=sign, matrices_SnNN=np.stack(of), **how)
+            Term(weight=sign, matrices=[sparse(one) for one in of], **how)
             for sign, of in zip((1, -1), zip(*pairs, strict=True), strict=True)
         ]
         return paired_bootstrap(terms, rng=np.random.default_rng(1), draws=400)
@@ -515,7 +515,7 @@ def test_the_bootstrap_is_paired_over_images_and_seeds() -> None:
     # Seeds that contradict each other widen it across zero.
     _, low, high = drawn((first, second), (second, first))
     assert low < 0 < high
-    short = [Term(weight=1, matrices_SnNN=one[None]) for one in (first, second[:-1])]
+    short = [Term(weight=1, matrices=[sparse(one)]) for one in (first, second[:-1])]
     with pytest.raises(ValueError, match="need the same"):
         paired_bootstrap(short, rng=rng)
 
@@ -523,15 +523,15 @@ def test_the_bootstrap_is_paired_over_images_and_seeds() -> None:
 def test_the_bootstrap_of_a_subset_counts_its_images_alone() -> None:
     """Ten points are gained on each image of the first half, none on the second, whose images differ."""
     images = 40
-    second = np.zeros((1, images, 2, 2), dtype=np.int64)
+    second = np.zeros((images, 2, 2), dtype=np.int64)
     second[..., 0, 0], second[..., 1, 1], second[..., 1, 0] = 100, 50, 50
     first = second.copy()
     half_n = np.arange(images) < images // 2
-    first[:, half_n, 1] = [40, 60]
+    first[half_n, 1] = [40, 60]
     for one in (first, second):
-        one[0, -1, 1] = [0, 500]
+        one[-1, 1] = [0, 500]
     gain = [
-        Term(weight=sign * side, matrices_SnNN=of, counted_n=half_n == (side > 0), categories=[1])
+        Term(weight=sign * side, matrices=[sparse(of)], counted_n=half_n == (side > 0), categories=[1])
         for side in (1, -1)
         for sign, of in ((1, first), (-1, second))
     ]

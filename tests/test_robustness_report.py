@@ -10,7 +10,7 @@ from test_results import ATTACKED, ROW
 
 from segmix_core.attacks.adaptive import LOSSES
 from segmix_core.experiments import METHODS, TABLES, find_experiment
-from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.metrics import ImageConfusions, save_confusions, sparse
 from segmix_core.report import as_markdown, measured
 from segmix_core.report.robustness import (
     Curve,
@@ -362,7 +362,7 @@ def test_what_is_left_has_an_interval_over_images(tmp_path: Path) -> None:
 
     def of(right: int, seed: int) -> list[Any]:
         single = np.repeat([[[1, 0], [0, 1]], [[0, 1], [1, 0]]], [right, 20 - right], axis=0)
-        names = {f"stage2 {output}": single for output in ("dominant", "final")}
+        names = {f"stage2 {output}": sparse(single) for output in ("dominant", "final")}
         path = tmp_path / f"{right}.npz"
         ids = tuple(map(str, range(20)))
         save_confusions(path, ImageConfusions(ids=ids, categories=("background", "cat"), matrices=names))

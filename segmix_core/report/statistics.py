@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import stdtrit
 
 from segmix_core.metrics import miou
@@ -57,7 +58,7 @@ class Term:
     """One mIoU of a weighted sum, of the same network for each seed."""
 
     weight: float
-    matrices_SnNN: np.ndarray  # of single images, int (seeds, n, N, N)
+    matrices: Sequence[csr_array]  # for each seed those of single images, int (n, N * N)
     counted_n: np.ndarray | None = None  # bool: the images of a subset; None is all
     categories: Sequence[int] | None = None  # the mean is restricted to these; one alone makes it an IoU
 
@@ -78,7 +79,7 @@ def paired_bootstrap(
     Raises:
         ValueError: the terms do not have the same seeds and images.
     """
-    shapes = {term.matrices_SnNN.shape[:2] for term in terms}
+    shapes = {(len(term.matrices), of.shape[0]) for term in terms for of in term.matrices}
     if len(shapes) != 1:
         raise ValueError(f"{sorted(shapes)} seeds and images: the terms of a sum need the same")
     ((seeds, images),) = shapes
@@ -87,10 +88,10 @@ def paired_bootstrap(
         sum_D = np.zeros(len(weight_Dn))
         for term in terms:
             counted_Dn = weight_Dn if term.counted_n is None else weight_Dn * term.counted_n
-            number = term.matrices_SnNN.shape[-1]
-            for seed in range(seeds):
-                flat_nM = term.matrices_SnNN[seed].reshape(images, -1).astype(np.float64)
-                of_D = miou((counted_Dn @ flat_nM).reshape(-1, number, number), term.categories)
+            for seed, matrices in enumerate(term.matrices):
+                number = math.isqrt(matrices.shape[1])
+                summed_DNN = (counted_Dn @ matrices).reshape(-1, number, number)
+                of_D = miou(summed_DNN, term.categories)
                 sum_D += term.weight * share_DS[:, seed] * of_D
         return 100 * sum_D
 

@@ -58,7 +58,7 @@ def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = Non
     confusions = confusions_of(row["per_image"])
     if subset not in confusions.subsets or not confusions.subsets[subset].any():
         return None
-    matrix_NN = confusions.of(row["stage"], row["output"], subset).sum(0)
+    matrix_NN = confusions.total(row["stage"], row["output"], subset)
     if metric == "aAcc":
         found = aacc(matrix_NN)
     else:
@@ -84,9 +84,7 @@ def term_of(rows: Rows, *, weight: float = 1.0, metric: str = "mIoU", subset: st
     named = confusions[0].categories
     return Term(
         weight=weight,
-        matrices_SnNN=np.stack(
-            [of.of(row["stage"], row["output"]) for of, row in zip(confusions, rows, strict=True)]
-        ),
+        matrices=[of.of(row["stage"], row["output"]) for of, row in zip(confusions, rows, strict=True)],
         counted_n=None if subset is None else confusions[0].subsets[subset],
         categories=None if chosen is None else [named.index(name) for name in chosen],
     )

@@ -46,7 +46,7 @@ from segmix_core.experiments.robustness import (
 )
 from segmix_core.files import alone, file_digest
 from segmix_core.measure import shared_fields
-from segmix_core.metrics import ImageConfusions, save_confusions
+from segmix_core.metrics import ImageConfusions, save_confusions, sparse
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import Request, data_of
 from segmix_core.rng import stream
@@ -407,7 +407,9 @@ class Target:
         confusions = ImageConfusions(
             ids=dataset.ids,
             categories=dataset.categories,
-            matrices={f"stage{stage} {output}": score.per_image_nNN for output, score in scores.items()},
+            matrices={
+                f"stage{stage} {output}": sparse(score.per_image_nNN) for output, score in scores.items()
+            },
         )
         written = self.folder / results.PER_IMAGE / "attacked.npz"
         save_confusions(written, confusions)
