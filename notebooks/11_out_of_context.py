@@ -77,10 +77,11 @@ def score(name, split):
     return found[0]["value"] if found else np.nan
 
 
-def matrices(name, split):
-    """Confusion matrices of single images behind that number: (n, N * N)."""
+def confusions(name, split, of_single_images=False):
+    """The confusion matrix behind that number, (N, N), or those of single images, (n, N * N)."""
     rows = [row for row in reading(runs[name].rows, METHODS[name]) if row["eval_split"] == split]
-    return confusions_of(rows[0]["per_image"]).of(rows[0]["stage"], rows[0]["output"])
+    held = confusions_of(rows[0]["per_image"])
+    return (held.of if of_single_images else held.total)(rows[0]["stage"], rows[0]["output"])
 
 
 def unjudged():
@@ -283,7 +284,7 @@ chapter.table(["", *LISTS], [[what, facts[OUT][what], facts[ORDINARY][what]] for
 lines = []
 for name, (ordinary, out) in here.items():
     only = {
-        split: 100 * float(miou(matrices(name, split).sum(0), [0, *(1 + np.flatnonzero(held[split].any(0)))]))
+        split: 100 * float(miou(confusions(name, split), [0, *(1 + np.flatnonzero(held[split].any(0)))]))
         for split in LISTS
     }
     lines.append(
@@ -327,7 +328,10 @@ for first, second in (
     ("sourcesep-cc", "baseline"),
     ("sourcesep-cm", "baseline"),
 ):
-    terms = [Term(weight=sign, matrices=[matrices(name, OUT)]) for sign, name in ((1, first), (-1, second))]
+    terms = [
+        Term(weight=sign, matrices=[confusions(name, OUT, of_single_images=True)])
+        for sign, name in ((1, first), (-1, second))
+    ]
     mean, low, high = paired_bootstrap(terms, rng=stream(seed, "chapter", first, second))
     lines.append([f"{first} minus {second}", f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"])
 chapter.table(["out of context", "difference, points", "95 % over scenes"], lines)
@@ -449,7 +453,7 @@ assert not any(held[name][:, VOC_CATEGORIES.index(thing) - 1].any() for thing in
 # %% tags=["hide-cell", "nbval-ignore-output"]
 # Solution of 2: among the categories on both lists.
 both = 1 + np.flatnonzero(held[OUT].any(0) & held[ORDINARY].any(0))
-lost = [iou(matrices("sourcesep-cm", split).sum(0))[both] for split in (ORDINARY, OUT)]
+lost = [iou(confusions("sourcesep-cm", split))[both] for split in (ORDINARY, OUT)]
 worst = int(np.argmax(lost[0] - lost[1]))
 print(f"{VOC_CATEGORIES[both[worst]]}: {100 * (lost[0] - lost[1])[worst]:+.1f} points")
 assert np.isfinite(lost).all()

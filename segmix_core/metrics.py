@@ -74,14 +74,15 @@ class ImageConfusions:
         """
         return self.matrices[f"stage{stage} {output}"]
 
-    def total(self, stage: int, output: str, subset: str) -> np.ndarray:
-        """The matrix of the images of a subset together, int64 (N, N).
+    def total(self, stage: int, output: str, subset: str | None = None) -> np.ndarray:
+        """The matrix of the images of a subset together, or of all: int64 (N, N).
 
         Raises:
             KeyError: no such stage, output or subset.
         """
         number = len(self.categories)
-        summed: np.ndarray = self.of(stage, output)[self.subsets[subset]].sum(0)
+        matrices = self.of(stage, output)
+        summed: np.ndarray = (matrices if subset is None else matrices[self.subsets[subset]]).sum(0)
         return summed.reshape(number, number)
 
 
