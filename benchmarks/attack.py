@@ -1,7 +1,8 @@
 """Attacks on single images at scale mini, and a check of GD-UAP beside the crafting between two checks.
 
 Reference: ten gradients of the baseline with respect to a batch. To reach: ten steps of APGD at most 1.2
-times as long, SEA's four losses four times APGD, a check of GD-UAP at most as long as what lies between two.
+times as long, SEA's four losses four times APGD, a search in bfloat16 shorter than one in float32, a check of
+GD-UAP at most as long as what lies between two.
 """
 
 import torch
@@ -13,7 +14,7 @@ from segmix_core.attacks.pgd import value_and_gradient
 from segmix_core.bench import BenchRow, interleaved
 from segmix_core.experiments import METHODS, find_scale
 from segmix_core.experiments.robustness import STUDIES
-from segmix_core.models import SourceSeparation
+from segmix_core.models import Precision, SourceSeparation
 from segmix_core.run import Request, model_of
 
 from ._drawn import CATEGORIES
@@ -31,7 +32,7 @@ def run(*, device: str, scale: str = "mini", batch: int | None = None, rounds: i
     image_BCHW = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     models = {
         name: model_of(Request(experiment=METHODS[name], scale=chosen, pretrained="none"), CATEGORIES)
-        .to(device)
+        .to(device, memory_format=torch.channels_last)
         .eval()
         for name in ("baseline", "sourcesep-cm")
     }
@@ -48,7 +49,7 @@ def run(*, device: str, scale: str = "mini", batch: int | None = None, rounds: i
         for _ in range(STEPS):
             value_and_gradient(objective, image_BCHW, labels["baseline"], 0.5)
 
-    def attacked(name: str, losses: int) -> None:
+    def attacked(name: str, losses: int, precision: Precision = "fp32") -> None:
         attack(
             models[name],
             image_BCHW,
@@ -62,6 +63,7 @@ def run(*, device: str, scale: str = "mini", batch: int | None = None, rounds: i
             ),
             measured="dominant",
             generators=[torch.Generator(device=device).manual_seed(number) for number in range(batch)],
+            precision=precision,
         )
 
     rows = interleaved(
@@ -71,7 +73,11 @@ def run(*, device: str, scale: str = "mini", batch: int | None = None, rounds: i
             f"{STEPS} gradients": gradients,
             f"APGD, {STEPS} steps": lambda: attacked("baseline", 1),
             f"SEA, {STEPS} steps a loss": lambda: attacked("baseline", len(LOSSES)),
+            f"SEA, {STEPS} steps a loss, in bf16": lambda: attacked("baseline", len(LOSSES), "bf16"),
             f"SEA, {STEPS} steps a loss, CM, joint": lambda: attacked("sourcesep-cm", len(LOSSES)),
+            f"SEA, {STEPS} steps a loss, CM, joint, in bf16": lambda: attacked(
+                "sourcesep-cm", len(LOSSES), "bf16"
+            ),
         },
         reference=f"{STEPS} gradients",
         rounds=rounds,

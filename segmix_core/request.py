@@ -24,10 +24,9 @@ from segmix_core.data.saliency import PSEUDO_CATEGORIES, SaliencyDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import Experiment, Scale, nearest
 from segmix_core.files import file_digest
-from segmix_core.models import SourceSeparation, read_checkpoint
+from segmix_core.models import Precision, SourceSeparation, read_checkpoint
 from segmix_core.rng import stream
 from segmix_core.training import Plan, TrainingBatches
-from segmix_core.training.stages import Precision
 
 WEIGHTS = results.REPOSITORY / "data" / "weights"
 

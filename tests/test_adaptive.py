@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -310,6 +311,19 @@ def test_the_worst_of_the_losses_is_kept_for_each_image(monkeypatch: pytest.Monk
         assert (found.right_B <= right_B).all()
 
 
+def test_what_a_search_in_bfloat16_says_of_itself_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, label = graded(2)
+    clean = right_share(Pointwise()(image).dominant, label)
+    assert clean.min() > 0
+    monkeypatch.setattr(adaptive, "_descend", lambda _, images, *rest: (images, torch.zeros(len(images))))
+    common: dict[str, Any] = {"measured": "dominant", "generators": each(image)}
+    adversary = Adversary(epsilon=4.0)
+    assert attack(Pointwise(), image, label, adversary, **common).right_B.tolist() == [0, 0]
+    found = attack(Pointwise(), image, label, adversary, precision="bf16", **common)
+    assert torch.equal(found.right_B, clean)
+    assert all(torch.equal(right_B, clean) for right_B in found.by_loss.values())
+
+
 def test_an_attack_that_helps_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     image, label = graded(1)
     label[0, 0] = 1
@@ -589,6 +603,22 @@ def test_apgd_beats_pgd_beats_noise_on_a_trained_network(trained: SourceSeparati
     assert not trained.training
     assert all(parameter.grad is None for parameter in trained.parameters())
     assert all(torch.equal(tensor, state[name]) for name, tensor in trained.state_dict().items())
+
+
+def test_a_search_in_bfloat16_finds_as_much(trained: SourceSeparation) -> None:
+    image, label = two_colours(4, 1000)
+    adversary = Adversary(epsilon=EPSILON / 2, steps=10)
+    common: dict[str, Any] = {"measured": "final"}
+    exact, coarse = (
+        attack(trained, image, label, adversary, generators=each(image), precision=precision, **common)
+        for precision in ("fp32", "bf16")
+    )
+    assert not torch.equal(exact.image_BCHW, coarse.image_BCHW)
+    with torch.no_grad():
+        right_B = right_share(trained(coarse.image_BCHW).final, label)
+    assert coarse.right_B == pytest.approx(right_B, abs=1e-6)
+    assert coarse.right_B.mean().item() == pytest.approx(exact.right_B.mean().item(), abs=0.02)
+    assert coarse.right_B.mean().item() < 0.5
 
 
 def test_an_attack_puts_the_network_into_evaluation_mode() -> None:

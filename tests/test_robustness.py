@@ -17,6 +17,7 @@ from test_results import ATTACKED
 from test_results import row as result_row
 from torch import Tensor
 
+import segmix_core
 from segmix_core import results, run
 from segmix_core.attacks import Perturbation, control_of, fit
 from segmix_core.attacks.adaptive import Adversary
@@ -28,7 +29,7 @@ from segmix_core.data.voc import open_voc
 from segmix_core.errors import InputError
 from segmix_core.evaluation import Scores, evaluate
 from segmix_core.experiments import find_experiment
-from segmix_core.experiments.robustness import STUDIES, SURROGATE, UNIVERSALS, Part, find_parts
+from segmix_core.experiments.robustness import KINDS, STUDIES, SURROGATE, UNIVERSALS, Part, find_parts
 from segmix_core.experiments.scales import SMOKE
 from segmix_core.models import SourceSeparation
 from segmix_core.report.robustness import curves, drops
@@ -36,6 +37,7 @@ from segmix_core.request import Request
 from segmix_core.rng import stream
 from segmix_core.robustness import adaptive, study, universal
 from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
+from segmix_core.robustness.code import SOURCES, attack_digest
 from segmix_core.robustness.study import Clock, run_study
 from segmix_core.robustness.universal import Shown, crafted, crafting, published, ways
 from segmix_core.run import OutOfTimeError, Ran, row_key
@@ -353,7 +355,7 @@ def test_a_perturbation_is_shown_in_its_ways() -> None:
     assert Shown(rough(8), fit="tile", control="shuffled").condition() == {
         "kind": "universal", "name": "rough", "control": "shuffled",
         "epsilon": round(rough(8).epsilon, 2), "severity": None, "aim": None, "access": "transfer",
-        "how": "tile", "valid": True, "making": {"attack": "none", "code": universal.attack_digest()[:12]},
+        "how": "tile", "valid": True, "making": {"attack": "none", "code": attack_digest("universal")[:12]},
     }  # fmt: skip
 
 
@@ -534,7 +536,7 @@ def test_a_part_is_held_if_it_is_whole_and_the_last_of_this_code(
     half = len(own) // 2
     assert not held([row | {"seconds": 1e6} for row in own[:half]] + own[half:], part, name)
     assert held([row | {"seconds": 1e6} for row in own[:half]] + own, part, name)
-    monkeypatch.setattr(study, "attack_digest", lambda: "other")
+    monkeypatch.setattr(study, "attack_digest", lambda kind: "other")
     monkeypatch.setattr(study, "_adaptive_digest", lambda *given: "other")
     assert held(by("other"), part, name)
     assert not held(own, part, name)
@@ -549,7 +551,7 @@ def test_what_other_code_measures_stands_below_and_whole(
     before = [row for row in results.read(done) if row["experiment"] == "baseline"]
     results.append(path, before)
     for room in (study, universal):
-        monkeypatch.setattr(room, "attack_digest", lambda: "changed code")
+        monkeypatch.setattr(room, "attack_digest", lambda kind: "changed code")
     for part in ("adaptive", "corruptions"):
         common: dict[str, Any] = {"experiments": ("baseline",), "results_file": path}
         assert run_study((part,), ask, **common) == Ran(done=[f"{part} baseline 0"])
@@ -884,6 +886,14 @@ def test_what_cannot_be_studied_is_found_before_the_work(
         run_study(("adaptive",), ask, results_file=path / "below.jsonl")
 
 
+def test_every_source_of_attacks_belongs_to_one_kind() -> None:
+    package = Path(segmix_core.__file__).parent
+    sources = {f"attacks/{path.stem}" for path in (package / "attacks").glob("*.py")} - {"attacks/__init__"}
+    sources |= {"corruptions", "robustness/adaptive", "robustness/universal"}
+    assert sorted(name for names in SOURCES.values() for name in names) == sorted(sources)
+    assert len({attack_digest(kind) for kind in SOURCES}) == len(SOURCES) == len(set(KINDS.values()))
+
+
 def test_a_perturbation_belongs_to_the_code_of_attacks_and_of_networks(
     images: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -893,7 +903,7 @@ def test_a_perturbation_belongs_to_the_code_of_attacks_and_of_networks(
     monkeypatch.setattr(universal, "craft_gd_uap", lambda *given, **named: rough(8).scaled_to(10.0))
     for digest in ("attack_digest", "source_digest"):
         for code in ("before", "now", "before"):
-            monkeypatch.setattr(universal, digest, lambda code=code: code)
+            monkeypatch.setattr(universal, digest, lambda *kind, code=code: code)
             crafted(checkpoint, GDUAP(size=8), images, tmp_path / digest, output="dominant")
         files = list((tmp_path / digest).glob("*.safetensors"))
         assert len(files) == 2

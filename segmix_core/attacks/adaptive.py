@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segmix_core.attacks.pgd import Ball, Judged, Objective, value_and_gradient
-from segmix_core.models import SourceSeparation
+from segmix_core.models import Precision, SourceSeparation, autocast
 from segmix_core.records import IGNORE_INDEX, Separation
 
 Aim = Literal["dominant", "final", "joint", "phantom"]
@@ -177,11 +177,14 @@ def aimed(
     return torch.stack(raised).mean(0), torch.stack(watched).mean(0)
 
 
-def objective_of(model: SourceSeparation, aim: Aim, loss: Loss, *, measured: str) -> Objective:
+def objective_of(
+    model: SourceSeparation, aim: Aim, loss: Loss, *, measured: str, precision: Precision = "fp32"
+) -> Objective:
     """The objective of an aim and a loss; `measured` names the output whose right pixels count."""
 
     def objective(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
-        separation = model(image_BCHW)
+        with autocast(image_BCHW.device, precision):
+            separation = model(image_BCHW)
         raised_B, watched_B = aimed(separation, aim, loss, label_BHW, done)
         return Judged(raised_B, watched_B, right_share(separation.outputs()[measured], label_BHW))
 
@@ -301,6 +304,7 @@ def attack(
     *,
     measured: str,
     generators: Sequence[torch.Generator],
+    precision: Precision = "fp32",
     inside_BHW: Tensor | None = None,
     working: Callable[[float], None] = lambda share: None,
 ) -> Attacked:
@@ -313,6 +317,7 @@ def attack(
     Args:
         measured: the output whose right pixels count, "dominant" or "final".
         generators: draw the random starts, one for each image; on the device of the images.
+        precision: of the search. What each loss found is judged in float32.
         inside_BHW: the pixels that may change, bool; all by default.
         working: told the share of the steps that is behind, 0..1, before each of them.
 
@@ -346,13 +351,16 @@ def attack(
         left = (right_B > 0).nonzero()[:, 0]
         if len(left):
             found, least_B = _descend(
-                counted(objective_of(model, adversary.aim, loss, measured=measured)),
+                counted(objective_of(model, adversary.aim, loss, measured=measured, precision=precision)),
                 image_BCHW[left],
                 label_BHW[left],
                 adversary,
                 noise_BCHW[left],
                 None if inside_BHW is None else inside_BHW[left],
             )
+            if precision != "fp32":
+                with torch.no_grad():
+                    least_B = right_share(model(found).outputs()[measured], label_BHW[left])
             found_B[left] = torch.minimum(least_B, clean_B[left])
             better = least_B < right_B[left]
             worst[left[better]], right_B[left[better]] = found[better], least_B[better]

@@ -1,7 +1,17 @@
 """The networks: encoder, source separator, and how a stored one is opened."""
 
 from segmix_core.models.encoder import BACKBONES, Encoder, load_encoder
+from segmix_core.models.precision import Precision, autocast
 from segmix_core.models.separation import SourceSeparation
 from segmix_core.models.stored import load_model, read_checkpoint
 
-__all__ = ["BACKBONES", "Encoder", "SourceSeparation", "load_encoder", "load_model", "read_checkpoint"]
+__all__ = [
+    "BACKBONES",
+    "Encoder",
+    "Precision",
+    "SourceSeparation",
+    "autocast",
+    "load_encoder",
+    "load_model",
+    "read_checkpoint",
+]

@@ -21,7 +21,7 @@ from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.errors import InputError
 from segmix_core.evaluation import ConfusionMatrix, Scores
 from segmix_core.files import alone, replacing
-from segmix_core.models import SourceSeparation
+from segmix_core.models import Precision, SourceSeparation
 from segmix_core.rng import stream
 
 BATCH = 16
@@ -65,6 +65,7 @@ def attack_dataset(
     crop: int,
     judges: SourceSeparation | None = None,
     device: str = "cpu",
+    precision: Precision = "fp32",
     mean_over: tuple[str, ...] | None = None,
     seed: int = 0,
     folder: Path | None = None,
@@ -78,6 +79,7 @@ def attack_dataset(
         measured: the output whose right pixels count, "dominant" or "final"; on `model` it is "dominant"
             where another network judges.
         judges: another network, which is shown what was found on `model` (transfer).
+        precision: of the search; what is found is measured in float32.
         folder: keeps what is done, a file for each batch; a stopped attack goes on from there.
         progress: told how many images are done.
         working: told at every step, besides, how far the batch at hand is (per cent).
@@ -119,6 +121,7 @@ def attack_dataset(
                         adversary,
                         measured=measured if judges is model else "dominant",
                         generators=generators,
+                        precision=precision,
                         inside_BHW=inside_BHW,
                         working=functools.partial(_told, working, start, len(dataset)),
                     )

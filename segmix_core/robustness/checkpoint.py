@@ -29,7 +29,8 @@ from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import check_categories, check_device, device_name
 from segmix_core.rng import stream
 from segmix_core.robustness.adaptive import attack_dataset, attack_folder, batch_of
-from segmix_core.robustness.universal import CRAFTED, attack_digest, crafted, crafting, ways
+from segmix_core.robustness.code import attack_digest
+from segmix_core.robustness.universal import CRAFTED, crafted, crafting, ways
 from segmix_core.run import source_digest
 
 ADAPTIVE: dict[str, tuple[tuple[Loss, ...], bool]] = {
@@ -148,7 +149,7 @@ def _adaptive(
         folder = attack_folder(
             asked.out, adversary, epsilon=epsilon, network=network, images=dataset.digest(),
             measured=measured, crop=crop, seed=asked.seed, device=device_name(asked.device),
-            code=(attack_digest(), source_digest()),
+            code=(attack_digest("adaptive"), source_digest()),
         )  # fmt: skip
         told = reporter(f"{asked.attack if adversary else 'noise'}, epsilon {epsilon:g}", "images")
         attacked = attack_dataset(

@@ -48,12 +48,12 @@ from segmix_core.files import alone, file_digest
 from segmix_core.measure import shared_fields
 from segmix_core.metrics import ImageConfusions, save_confusions, sparse
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
-from segmix_core.request import Request, data_of
+from segmix_core.request import Request, data_of, precision_of
 from segmix_core.rng import stream
 from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
+from segmix_core.robustness.code import attack_digest
 from segmix_core.robustness.universal import (
     Shown,
-    attack_digest,
     crafted,
     crafting,
     fittings,
@@ -187,7 +187,7 @@ def _is_held(target: Target, part: Part, rows: list[dict[str, Any]], perturbatio
         return False
     shown = target.shown_in(part)
     data = target.training.digest(), shown.digest()
-    code = _adaptive_digest(target, shown) if part == "adaptive" else attack_digest()[:12]
+    code = _adaptive_digest(target, shown) if part == "adaptive" else attack_digest(KINDS[part])[:12]
     said_by_run = defaultdict(list)  # the last first
     for row in reversed(found):
         if (row["dataset_digest"], row["eval_digest"]) == data:
@@ -309,12 +309,17 @@ class Target:
     @cached_property
     def model(self) -> SourceSeparation:
         """The network after its last stage, on its device."""
-        return load_model(self.checkpoint).to(self.request.device)
+        return self._loaded(self.checkpoint)
 
     @cached_property
     def stage1(self) -> SourceSeparation:
         """The network after stage 1."""
-        return load_model(self.checkpoint.with_name("stage1.pt")).to(self.request.device)
+        return self._loaded(self.checkpoint.with_name("stage1.pt"))
+
+    def _loaded(self, checkpoint: Path) -> SourceSeparation:
+        model = load_model(checkpoint)
+        model.to(self.request.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
 
     @cached_property
     def kept(self) -> list[dict[str, Any]]:
@@ -324,7 +329,7 @@ class Target:
 
     @property
     def _rows_file(self) -> Path:
-        return self.folder / f"rows-{attack_digest()[:12]}.jsonl"
+        return self.folder / "rows.jsonl"
 
     def keep(self, rows: list[dict[str, Any]]) -> None:
         """Keep rows beside the network."""
@@ -512,7 +517,7 @@ def _corrupted() -> Iterator[tuple[str, int, Corruption | None]]:
 
 def _condition(kind: str, name: str, **given: Any) -> dict[str, Any]:
     empty = dict.fromkeys(("control", "epsilon", "severity", "aim", "access"))
-    making = {"code": attack_digest()[:12]} | given.pop("making", {})
+    making = {"code": attack_digest(kind)[:12]} | given.pop("making", {})
     return {"kind": kind, "name": name, **empty, "how": "", "valid": True} | given | {"making": making}
 
 
@@ -550,7 +555,7 @@ def _adaptive_digest(target: Target, dataset: SegmentationDataset) -> str:
     decides = [
         asdict(target.study),
         dataset.digest(),
-        attack_digest(),
+        attack_digest("adaptive"),
         file_digest(Path(__file__)),
         TOLERANCE,
     ]
@@ -647,7 +652,8 @@ def _attacked(target: Target, dataset: SegmentationDataset, case: _Case) -> Atta
         stage=case.stage,
         on=source,
         images=dataset.digest(),
-        code=attack_digest(),
+        precision=precision_of(target.request),
+        code=attack_digest("adaptive"),
     )
     aim = "noise" if case.adversary is None else f"attack on {case.adversary.aim}"
     shown = target.shown(f"{aim}, epsilon {case.epsilon:g}")
@@ -661,6 +667,7 @@ def _attacked(target: Target, dataset: SegmentationDataset, case: _Case) -> Atta
         crop=target.request.eval_crop,
         judges=model,
         device=target.request.device,
+        precision=precision_of(target.request),
         mean_over=target.request.mean_over,
         folder=folder,
         progress=lambda done, number: report(done, number, {}),
@@ -681,6 +688,7 @@ def _adaptive_condition(target: Target, case: _Case, checks: Sequence[Check]) ->
     }
     if case.adversary is not None:
         making |= asdict(case.adversary) | {"losses": list(losses_of(case.adversary))}
+        making["precision"] = precision_of(target.request)  # of the search
     if case.on is not None:
         making["made on"] = {"experiment": case.on.name, "seed": case.on.request.seed}
     making["measured"] = _measured(target, case)  # the output whose worst iterate counts
@@ -692,6 +700,7 @@ def _adaptive_condition(target: Target, case: _Case, checks: Sequence[Check]) ->
         one = case.adversary
         losses = len(losses_of(one))
         how = f"{'SEA' if one.shrink else 'APGD'}, {one.steps} steps, {losses} loss{'es' * (losses > 1)}"
+        how += ", searched in bf16" * (precision_of(target.request) == "bf16")
     return _condition(
         "adaptive",
         "sea",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from segmix_core.experiments.robustness import Study, Universal
 from segmix_core.files import alone, file_digest, replacing
 from segmix_core.models import load_model
 from segmix_core.rng import stream
+from segmix_core.robustness.code import attack_digest
 from segmix_core.run import source_digest
 
 _ROUNDING = 0.01
@@ -89,7 +89,7 @@ class Shown:
             "access": self.access,
             "how": self.fit,
             "valid": True,
-            "making": self.perturbation.origin | {"code": attack_digest()[:12]},
+            "making": self.perturbation.origin | {"code": attack_digest("universal")[:12]},
         }
 
 
@@ -163,7 +163,7 @@ def crafted(
     Crafting that was stopped goes on where it was.
     """
     made_on = {"network": file_digest(checkpoint)[:16], "output": output}
-    decides = [asdict(how), made_on, images.digest(), attack_digest(), source_digest()]
+    decides = [asdict(how), made_on, images.digest(), attack_digest("universal"), source_digest()]
     identity = json.dumps(decides, sort_keys=True)
     stem = f"{how.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     path = folder / f"{stem}.safetensors"
@@ -216,12 +216,3 @@ def published(folder: Path, universal: Universal) -> Perturbation:
             "restore the file as published",
         )
     return found
-
-
-@functools.cache
-def attack_digest() -> str:
-    """SHA-256 of the sources that decide what attacks and corruptions find, without those that ask for it."""
-    package = Path(__file__).resolve().parents[1]
-    files = [*sorted(package.glob("attacks/*.py")), package / "corruptions.py"]
-    files += [package / "robustness" / name for name in ("adaptive.py", "universal.py")]
-    return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from segmix_core.losses import (
     stage2_loss,
 )
 from segmix_core.mixing import MEMORY, mix, unmixed
-from segmix_core.models import SourceSeparation
+from segmix_core.models import Precision, SourceSeparation, autocast
 from segmix_core.records import Batch, MixedBatch, Separation
 from segmix_core.rng import stream
 from segmix_core.training.checkpoint import Progress, restore, save
@@ -41,8 +40,6 @@ ADVERSARIAL_STEP = 1.0
 """How far each of its steps moves a pixel, on the 0..255 scale."""
 
 ADVERSARIAL_STEPS = 3
-
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +139,7 @@ def attacked(
     """
 
     def objective(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
-        with _autocast(plan):
+        with autocast(plan.device, plan.precision):
             separation = model(image_BCHW)
         loss_B = cross_entropy_B(separation.dominant, label_BHW)
         return Judged(loss_B, loss_B.detach(), torch.zeros_like(loss_B))  # PGD asks for the first alone
@@ -243,7 +240,7 @@ def train(
                 start_rng = stream(plan.seed, "attack", step)
                 image_BCHW = attacked(plan, model, image_BCHW, mixed.dominant_BHW, rng=start_rng)
             optimizer.zero_grad(set_to_none=True)
-            with _autocast(plan):
+            with autocast(plan.device, plan.precision):
                 separation = model(image_BCHW)
             terms = objective(plan.method, stage, separation, mixed)
             terms["total"].backward()  # type: ignore[no-untyped-call]
@@ -269,11 +266,6 @@ def train(
                 save(folder / "stage1.pt", model, optimizer, progress, identity)
             save(checkpoint, model, optimizer, progress, identity)
     return progress
-
-
-def _autocast(plan: Plan) -> AbstractContextManager[None]:
-    device = torch.device(plan.device).type
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=plan.precision == "bf16")
 
 
 def _look(waiting: list[dict[str, Tensor]], step: int, progress: Progress) -> None:
