@@ -38,6 +38,7 @@ from segmix_core.experiments import MEASURED_ON, METHODS, TABLES, find_experimen
 from segmix_core.report import figures, measured, paired_difference, verdict
 from segmix_core.report.claims import NO_EVIDENCE, judge
 from segmix_core.report.statistics import PAIRS_NEEDED
+from segmix_core.report.tables import told_apart
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 rows = results.read_all()
@@ -45,7 +46,7 @@ ABLATIONS = (8, 9, 10, 11)
 
 
 # %% tags=["remove-cell"]
-WORDS = {}  # by setting
+FOUND = {}  # what tells a setting from others
 
 
 def settings_of(table):
@@ -53,8 +54,11 @@ def settings_of(table):
     runs, idle = Counter(), set()
     for row in {row.row: row for row in TABLES[table]}.values():
         for entry in measured(rows, row.experiment, output=row.output, among=MEASURED_ON[row.data]):
-            start = "random weights" if entry["weights"] == "random" else entry["weights"]
-            WORDS[entry["setting"]] = f"{entry['scale']} scale, {entry['dataset']}, from {start}"
+            FOUND[entry["setting"]] = (
+                f"{entry['dataset']}, {entry['scale']}",
+                f"from {entry['weights']}",
+                entry["setting"],
+            )
             runs[entry["setting"]] += len(entry["seeds"])
             if entry["scale"] in NO_EVIDENCE:
                 idle.add(entry["setting"])
@@ -62,7 +66,8 @@ def settings_of(table):
 
 
 IN_ALL = sum((Counter(settings_of(table)) for table in ABLATIONS), Counter())
-LETTERS = dict(zip((one for one, _ in IN_ALL.most_common()), "ABCDEFGHIJKLMNOPQRSTUVWXYZ", strict=False))
+NAMES = dict(zip(FOUND, told_apart([*FOUND.values()]), strict=True))
+ORDER = [one for one, _ in IN_ALL.most_common()]
 
 
 def measured_rows(table, where):
@@ -86,7 +91,7 @@ def printed(table, name):
 
 def table_of(table):
     """A table's rows, printed beside measured, in every setting that has any."""
-    where = sorted(settings_of(table), key=LETTERS.get)
+    where = sorted(settings_of(table), key=ORDER.index)
     lines = []
     for name in dict.fromkeys(row.row for row in TABLES[table]):
         cells = [name, printed(table, name)]
@@ -100,15 +105,15 @@ def table_of(table):
                 "not measured" if entry is None else f"{entry['value']:.2f}{spread} ({len(entry['seeds'])})"
             )
         lines.append(cells)
-    header = ["", "printed (%)", *(f"{LETTERS[one]} (seeds)" for one in where)]
+    header = ["", "printed (%)", *(f"{NAMES[one]} (seeds)" for one in where)]
     return chapter.table(header, lines)
 
 
 def picture_of(table):
-    """The rows of the table's first setting, as points."""
+    """The rows that were measured in the setting with most of the table's runs, as points."""
     where = next(iter(settings_of(table)), None)
-    named = f"{LETTERS[where]}: {WORDS[where]}" if where else "none"
-    figures.variation_points(measured_rows(table, where), unit=f"mIoU (%), {named}")
+    shown = {name: found for name, found in measured_rows(table, where).items() if found}
+    figures.variation_points(shown, unit=f"mIoU (%), {NAMES.get(where, 'nothing measured')}")
     plt.show()
 
 
@@ -127,7 +132,7 @@ def told_from_first(table):
                 said[verdict(difference)].append(f"{name} ({difference[0]:+.2f} ± {difference[1]:.2f})")
         if any(said.values()):
             words = "; ".join(f"{which}: {', '.join(names) or 'none'}" for which, names in said.items())
-            lines.append(f"* **{LETTERS[where]}**: {words}.")
+            lines.append(f"* **{NAMES[where]}**: {words}.")
     return Markdown(
         f"Against *{TABLES[table][0].row}*, points over {PAIRS_NEEDED} paired seeds or more, by these seeds alone:\n\n"
         + ("\n".join(lines) or "* no row has as many seeds in a setting that is judged.")
@@ -139,12 +144,10 @@ def told_from_first(table):
 
 # %%
 judged = judge(rows, numbers=(9, 10, 11, 12))
-complete = sum(
-    bool(found)
-    for table in ABLATIONS
-    for where in list(settings_of(table))[:1]
-    for found in measured_rows(table, where).values()
-)
+complete = {
+    NAMES[where]: sum(bool(found) for table in ABLATIONS for found in measured_rows(table, where).values())
+    for where in ORDER
+}
 total = sum(len({row.row for row in TABLES[table]}) for table in ABLATIONS)
 verdicts = "\n".join(
     f"* Claim {claim.number}: {claim.text} "
@@ -153,8 +156,7 @@ verdicts = "\n".join(
     for claim, found in groupby(judged, key=lambda one: one.claim)
 )
 Markdown(
-    f"Measured so far: {complete} of {total} rows of Tables 8 to 11, each table in the first of its settings "
-    "(those that are judged come first, then those with most runs). "
+    f"Measured so far, of the {total} rows of Tables 8 to 11: {', '.join(f'{number} on {name}' for name, number in complete.items())}. "
     f"The paper's claims about them, and the verdict of the rows:\n\n{verdicts}\n\n"
     "One seed shows that a command works, and decides nothing. Rows of `smoke` and `demo` scale are never judged."
 )
@@ -201,14 +203,12 @@ for table in ABLATIONS:
 chapter.table(["table", "row", "what differs from SourceSep-CM"], lines)
 
 # %% [markdown]
-# ## The settings
+# ## The tables
 #
-# The columns of all tables below are mIoU in per cent, in settings named by letters.
-
-# %%
-Markdown("\n".join(f"* **{letter}**: {WORDS[one]}" for one, letter in LETTERS.items()))
-
-# %% [markdown]
+# Columns are mIoU in per cent, in settings named after their data and scale; in brackets the number of seeds. Networks on `voc2012` start from random weights there, those on
+# `silhouettes` from an encoder that has learned single generated objects. "Higher" and "lower" below are told by three paired seeds or more alone; verdicts on claims also ask
+# the images ([fifteen claims](18_claims)). No interval is widened for the number of rows: of so many, some would be told apart by chance.
+#
 # ## Table 8: the feature denoising stage
 #
 # DN is feature denoising, the paper's stage 2. "w/o DN" is stage 1 read at $S_{ss}$, "w/ DN" is stage 2 read at $S_t$ (R12). As the two differ in length,
@@ -222,7 +222,7 @@ table_of(8)
 # %%
 told_from_first(8)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 8 in the first of its settings, named below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table8"}, "image": {"alt": "Points of mIoU for the rows of Table 8."}}
+# %% mystnb={"figure": {"caption": "Rows of Table 8 that were measured in the setting named below the axis, of all judged ones the one with most runs; the line marks the first row. Dots are seeds, bars the mean and its 95 % interval, each row alone: what is told apart by pairs of seeds stands above.", "name": "fig-table8"}, "image": {"alt": "Points of mIoU for the rows of Table 8."}}
 picture_of(8)
 
 # %% [markdown]
@@ -251,7 +251,7 @@ table_of(10)
 # %%
 told_from_first(10)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 10 in the first of its settings, named below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table10"}, "image": {"alt": "Points of mIoU for the rows of Table 10."}}
+# %% mystnb={"figure": {"caption": "Rows of Table 10 that were measured in the setting named below the axis, of all judged ones the one with most runs; the line marks the first row. Dots are seeds, bars the mean and its 95 % interval, each row alone: what is told apart by pairs of seeds stands above.", "name": "fig-table10"}, "image": {"alt": "Points of mIoU for the rows of Table 10."}}
 picture_of(10)
 
 # %% [markdown]
@@ -265,7 +265,7 @@ table_of(11)
 # %%
 told_from_first(11)
 
-# %% mystnb={"figure": {"caption": "Rows of Table 11 in the first of its settings, named below the axis; the line marks the first row. Dots are seeds, bars 95 % intervals of the mean.", "name": "fig-table11"}, "image": {"alt": "Points of mIoU for the rows of Table 11."}}
+# %% mystnb={"figure": {"caption": "Rows of Table 11 that were measured in the setting named below the axis, of all judged ones the one with most runs; the line marks the first row. Dots are seeds, bars the mean and its 95 % interval, each row alone: what is told apart by pairs of seeds stands above.", "name": "fig-table11"}, "image": {"alt": "Points of mIoU for the rows of Table 11."}}
 picture_of(11)
 
 # %% [markdown]

@@ -40,6 +40,7 @@ class Published:
     output_stride: int
     lowest: float
     highest: float  # of the schedules that it publishes
+    same_network: bool = True  # False: another variant of the backbone, from other weights
 
 
 PUBLISHED = (
@@ -47,18 +48,28 @@ PUBLISHED = (
     Published("mmsegmentation", "resnet101", 8, 77.9, 78.7),
     Published("VainF/DeepLabV3Plus-Pytorch", "resnet50", 16, 76.9, 76.9),
     Published("VainF/DeepLabV3Plus-Pytorch", "resnet101", 16, 77.3, 77.3),
-    Published("PaddleSeg", "resnet50", 8, 79.8, 79.8),
-    Published("PaddleSeg", "resnet101", 8, 80.6, 80.6),
+    Published("PaddleSeg", "resnet50", 8, 79.8, 79.8, same_network=False),
+    Published("PaddleSeg", "resnet101", 8, 80.6, 80.6, same_network=False),
 )
-"""From the model tables of these repositories."""
+"""From the model tables of github.com/open-mmlab/mmsegmentation, github.com/VainF/DeepLabV3Plus-Pytorch and
+github.com/PaddlePaddle/PaddleSeg. By its configurations, PaddleSeg's encoders are the variant D of ResNet,
+from distilled weights."""
 
 
 def spread_of_implementations(backbone: str) -> tuple[float, float]:
-    """Points between the highest and the lowest DeepLabv3, the paper's among them, and the gain of CM."""
+    """Points between the highest and the lowest DeepLabv3, the paper's among them, and the gain of CM.
+
+    Of the same network alone: another encoder, or other weights to start from, are another thing.
+    """
     in_paper = {row.experiment.name: row.printed for row in TABLES[1] if row.backbone == backbone}
     baseline, best = in_paper["baseline"] or np.nan, in_paper["sourcesep-cm"] or np.nan
     values = [baseline]
-    values += [value for one in PUBLISHED if one.backbone == backbone for value in (one.lowest, one.highest)]
+    values += [
+        value
+        for one in PUBLISHED
+        if one.backbone == backbone and one.same_network
+        for value in (one.lowest, one.highest)
+    ]
     return round(max(values) - min(values), 1), round(best - baseline, 1)
 
 

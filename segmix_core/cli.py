@@ -920,7 +920,7 @@ def _claims(options: argparse.Namespace) -> Answer:
         for one in judged
     ]
     lines = [
-        f"{one.claim.number:>2}  {one.verdict:<14} {one.setting or '-':<48} {one.claim.text}"
+        f"{one.claim.number:>2}  {one.verdict:<14} {one.setting or '-':<26} {one.claim.text}"
         for one in judged
     ]
     return {"claims": document}, "\n".join(lines)

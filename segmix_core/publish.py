@@ -59,10 +59,10 @@ README_PICTURES = {
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
 
 WHAT_A_SCALE_SAYS = {
-    "smoke": "seconds of training from random weights. What this page trains shows that the code runs, and "
-    "says nothing of the method",
-    "demo": "minutes of two cores, a small network, generated pictures. What this page trains shows that "
-    "each part works; it is no evidence for or against the paper",
+    "smoke": "seconds of training from random weights. What this page trains, if anything, shows that the "
+    "code runs, and says nothing of the method",
+    "demo": "minutes of two cores, a small network, generated pictures. What this page trains, if anything, "
+    "shows that each part works; it is no evidence for or against the paper",
     "mini": "a small network and a few thousand steps. It is not the paper's setting",
     "paper": "the setting of sections 4.1 and 4.2 as far as they print it; the rest is ours (R8, R17)",
 }

@@ -14,7 +14,7 @@ from segmix_core.experiments import METHODS, find_experiment
 from segmix_core.experiments.paper import COMPANIONS
 from segmix_core.metrics import ImageConfusions, save_confusions, sparse
 from segmix_core.pairing_statistics import published_epoch
-from segmix_core.report import measured
+from segmix_core.report import figures, measured
 from segmix_core.report.claims import (
     BIAS,
     CLAIMS,
@@ -27,6 +27,7 @@ from segmix_core.report.claims import (
     judge,
     printed_value,
 )
+from segmix_core.report.tables import told_apart
 from segmix_core.run import judge_claims
 
 SEEDS = (0, 1, 2)
@@ -145,21 +146,46 @@ def test_a_handful_of_images_decides_nothing() -> None:
 def test_settings_are_judged_apart() -> None:
     elsewhere = [row | {"scale": "paper"} for row in table1(sourcesep_cm=(30.0, 30.1, 30.2))]
     judged = [one for one in judge(table1() + elsewhere) if one.claim.number == 1]
-    assert {one.setting.split()[0]: one.verdict for one in judged} == {
-        "sketch": "supported",
-        "paper": "not supported",
+    assert {one.setting: one.verdict for one in judged} == {
+        "silhouettes, sketch": "supported",
+        "silhouettes, paper": "not supported",
     }
 
 
 def test_settings_that_sound_alike_have_names_of_their_own() -> None:
     half = [row | {"precision": "bf16"} for row in table1(sourcesep_cm=(30.0, 30.1, 30.2))]
     judged = {one.setting: one.verdict for one in judge(table1() + half) if one.claim.number == 1}
-    common = "sketch scale, silhouettes, from random weights"
+    common = "silhouettes, sketch"
     assert judged == {
-        f"{common}, float32, mean over all categories, scale ba98, data feed": "supported",
-        f"{common}, bf16, mean over all categories, scale ba98, data feed": "not supported",
+        f"{common}, from random weights, float32, mean over all categories": "supported",
+        f"{common}, from random weights, bf16, mean over all categories": "not supported",
     }
     assert verdict_on(1, table1()).setting == common
+    pretrained = [row | {"weights": {"name": "made.safetensors"}} for row in table1()]
+    named = {one.setting for one in judge(table1() + pretrained) if one.claim.number == 1}
+    assert named == {f"{common}, from random weights", f"{common}, from made.safetensors"}
+
+
+def test_contrasts_are_drawn_in_a_panel_for_each_setting() -> None:
+    larger = [row | {"scale": "paper"} for row in table1(sourcesep_cm=(30.0, 30.1, 30.2))]
+    judged = [one for one in judge(table1() + larger) if one.claim.number == 1]
+    figure = figures.contrast_points(judged)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [one.setting for one in judged]
+    for axis, one in zip(figure.axes, judged, strict=True):
+        names = [label.get_text() for label in axis.get_yticklabels()]
+        assert names == [f"1: {finding.contrast.what} (3 seeds)" for finding in one.findings]
+        dots = [container.lines[0].get_xdata()[0] for container in axis.containers]
+        assert dots == pytest.approx([finding.mean for finding in one.findings])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["holds", "contradicted"]
+    (axis,) = figures.contrast_points([]).axes
+    assert axis.texts[0].get_text() == "not measured yet"
+
+
+def test_names_are_as_short_as_tells_them_apart() -> None:
+    parts = [("a", "x", "1"), ("a", "y", "1"), ("b", "y", "1"), ("a", "x", "2"), ("a", "x", "2")]
+    assert told_apart(parts) == ["a, x, 1", "a, y", "b", "a, x, 2 (1)", "a, x, 2 (2)"]
+    assert told_apart(parts[:1]) == ["a"]
 
 
 @pytest.mark.parametrize("scale", ["smoke", "demo"])
@@ -418,5 +444,5 @@ def test_the_printed_numbers_contradict_two_claims_by_themselves() -> None:
     assert over_cc is not None
     assert over_cm is not None
     assert over_cc > 0 > over_cm
-    assert [holds_as_printed(contrast) for contrast in CLAIMS[4].contrasts] == [None, None, None]
+    assert [holds_as_printed(contrast) for contrast in CLAIMS[4].contrasts] == [None] * 4
     assert holds_as_printed(CLAIMS[0].contrasts[4])  # -0.4, within what "no worse" forgives

@@ -392,8 +392,8 @@ def test_settings_have_panels_of_their_own(tmp_path: Path) -> None:
     _, found = cached_run(request_for("baseline"))
     larger = [row | {"scale": "mini", "scale_digest": "0"} for row in found]
     first, second = rare_curves([*found, *larger]).axes
-    assert first.get_title().startswith("mini scale, silhouettes, from random weights")
-    assert second.get_title().startswith("tiny scale")
+    assert first.get_title().startswith("silhouettes, mini\n")
+    assert second.get_title().startswith("silhouettes, tiny\n")
     (axis,) = rare_curves(found, among=("coco",)).axes
     assert axis.texts[0].get_text() == "not measured yet"
 

@@ -25,7 +25,7 @@ from segmix_core.report.statistics import PAIRS_NEEDED, interval
 from segmix_core.report.tables import Rows, measured
 
 if TYPE_CHECKING:
-    from segmix_core.report.claims import Judged
+    from segmix_core.report.claims import Finding, Judged
     from segmix_core.report.robustness import Corrupted, Curve, Drop, Matrix
 
 METHOD_COLOURS = dict(
@@ -366,44 +366,57 @@ def category_bars(scores: Mapping[str, Mapping[str, float | None]], categories: 
 def contrast_points(judged: Sequence[Judged]) -> Figure:
     """The contrasts of claims: mean and 95 % interval over seeds, in points; one line each, zero marked.
 
-    Settings are told apart by letters, in their order. Contrasts of one seed have no interval and are left
-    out, as are those in other units than points of mIoU. Hollow ones are said by no sentence of the paper.
+    A panel for each setting. Contrasts of one seed have no interval and are left out, as are those in other
+    units than points of mIoU. Hollow ones are said by no sentence of the paper.
     """
-    settings = list(dict.fromkeys(one.setting for one in judged if one.setting))
-    shown = [
-        (one, finding)
-        for one in judged
-        for finding in one.findings
-        if finding.half_width_95 is not None
-        and all("IoU" in reading.metric for _, reading in finding.contrast.terms)
-    ]
+    shown: dict[str, list[tuple[int, Finding]]] = {}
+    for one in judged:
+        for finding in one.findings:
+            in_points = all("IoU" in reading.metric for _, reading in finding.contrast.terms)
+            if finding.half_width_95 is not None and in_points:
+                shown.setdefault(one.setting, []).append((one.claim.number, finding))
+    if not shown:
+        return _not_measured()
+    every = [finding for lines in shown.values() for _, finding in lines]
+    heights = [len(lines) + 1 for lines in shown.values()]
+    figure, axes = plt.subplots(
+        len(shown),
+        figsize=(7.0, 0.3 * sum(heights) + 1.0),
+        squeeze=False,
+        sharex=True,
+        height_ratios=heights,
+    )
     colours = {"yes": "#0173b2", "no": "#d55e00", "undecided": "0.45"}
-    figure, axis = plt.subplots(figsize=(7.0, 0.32 * max(len(shown), 2) + 1.0))
-    axis.axvline(0, color="0.7", lw=1)
-    for line, (_, finding) in enumerate(shown):
-        colour = colours[finding.holds]
-        filled = colour if finding.contrast.said else "white"
-        axis.errorbar(
-            finding.mean, line, xerr=finding.half_width_95, fmt="o", color=colour, mfc=filled, capsize=3, ms=4
-        )
-    names = [
-        f"{chr(ord('A') + settings.index(one.setting))}{one.claim.number}: {finding.contrast.what}"
-        f" ({finding.seeds} seeds)"
-        for one, finding in shown
-    ]
-    axis.set_yticks(range(len(shown)), names, fontsize=8)
-    axis.margins(y=0.5 / max(len(shown), 1))
-    axis.invert_yaxis()
+    for axis, (setting, lines) in zip(axes[:, 0], shown.items(), strict=True):
+        axis.axvline(0, color="0.7", lw=1)
+        for line, (_, finding) in enumerate(lines):
+            colour = colours[finding.holds]
+            filled = colour if finding.contrast.said else "white"
+            axis.errorbar(
+                finding.mean,
+                line,
+                xerr=finding.half_width_95,
+                fmt="o",
+                color=colour,
+                mfc=filled,
+                capsize=3,
+                ms=4,
+            )
+        names = [f"{number}: {one.contrast.what} ({one.seeds} seeds)" for number, one in lines]
+        axis.set_yticks(range(len(lines)), names, fontsize=8)
+        axis.set_ylim(len(lines) - 0.5, -0.5)
+        axis.set_title(setting, fontsize=9, loc="left")
+        axis.grid(axis="x", alpha=0.3)
     axis.set_xscale("symlog", linthresh=1)
-    widest = max((abs(finding.mean) + (finding.half_width_95 or 0) for _, finding in shown), default=1)
+    widest = max(abs(finding.mean) + (finding.half_width_95 or 0) for finding in every)
     marks = [mark for mark in (1, 3, 10, 30, 100) if mark <= 1.5 * widest]
     ticks = [*(-mark for mark in reversed(marks)), 0, *marks]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=8)
     axis.minorticks_off()
     axis.set_xlabel("points of mIoU; beyond 1 the scale is logarithmic", fontsize=9)
-    axis.grid(axis="x", alpha=0.3)
-    for holds, colour in colours.items():
-        axis.plot([], [], "o", color=colour, label={"yes": "holds", "no": "contradicted"}.get(holds, holds))
+    words = {"yes": "holds", "no": "contradicted"}
+    for holds in (one for one in colours if any(finding.holds == one for finding in every)):
+        axis.plot([], [], "o", color=colours[holds], label=words.get(holds, holds))
     figure.legend(fontsize=8, frameon=False, loc="outside upper right", ncols=3)
     return figure
 

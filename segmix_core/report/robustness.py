@@ -10,9 +10,8 @@ import numpy as np
 
 from segmix_core.experiments import METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import STUDIED, TOLERANCE
-from segmix_core.report.claims import setting_names
 from segmix_core.report.statistics import interval, paired_bootstrap
-from segmix_core.report.tables import Rows, of_one_making, term_of, trained_in, value_of
+from segmix_core.report.tables import Rows, of_one_making, setting_names, term_of, trained_in, value_of
 from segmix_core.results import run_of
 from segmix_core.rng import stream
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,33 @@ def trained_in(row: dict[str, Any]) -> tuple[str, ...]:
     """What networks that are compared must share: everything but the images they are measured on."""
     names = ("scale", "scale_digest", "dataset", "dataset_digest", "mean_over", "precision")
     return (*(str(row[name]) for name in names), start_of(row))
+
+
+def setting_names(firsts: Rows) -> list[str]:
+    """A name for each setting, "voc2012, mini", from one of its rows; the start too where that is shared."""
+    return told_apart(
+        [
+            (
+                f"{row['dataset']}, {row['scale']}",
+                f"from {start_of(row)} weights" if row["weights"] is None else f"from {start_of(row)}",
+                f"{row['precision']}, mean over {len(row['mean_over'] or ()) or 'all'} categories",
+                f"scale {row['scale_digest'][:4]}, data {row['dataset_digest'][:4]}",
+            )
+            for row in firsts
+        ]
+    )
+
+
+def told_apart(parts: Sequence[tuple[str, ...]]) -> list[str]:
+    """Each in as few of its parts, from the first on, as tell it from the others; at last by a number."""
+    names = []
+    for place, of in enumerate(parts):
+        lengths = range(1, len(of) + 1)
+        alone = (length for length in lengths if [one[:length] for one in parts].count(of[:length]) == 1)
+        length = next(alone, None)
+        number = "" if length else f" ({parts[: place + 1].count(of)})"
+        names.append(", ".join(of[:length]) + number)
+    return names
 
 
 def pixels_of(row: dict[str, Any]) -> str:
