@@ -88,7 +88,7 @@ Markdown("\n".join([said, "", *(lines or ["* none."])]))
 # Each claim is written as contrasts: sums of measurements that it says are above zero. A contrast *holds* when its mean over seeds has a
 # 95 % interval above zero, with three seeds or more on twenty images or more and, where the confusion matrices of single images are kept, when the
 # bootstrap over images and seeds agrees. It is *contradicted* when the intervals lie below zero. "No worse" holds where they lie above -1 point, and is
-# contradicted where they lie below it. Some contrasts are said by no sentence of the paper and read off a table by us: they are shown as *ours* and decide nothing. A claim is
+# contradicted where they lie below it. Some contrasts are said by no sentence of the paper and read off a table by us: they are shown as *ours* and decide nothing, whether they hold or not. A claim is
 #
 # * **supported** when all contrasts hold that the paper says,
 # * **not supported** when one of them is contradicted,
@@ -119,7 +119,7 @@ chapter.table(
     [
         [
             claim.number,
-            claim.text,
+            claim.text + (f" *Ours: {claim.read_off}*" if claim.read_off else ""),
             claim.where,
             *(verdicts.get((claim.number, name), "–") for name in settings),
         ]

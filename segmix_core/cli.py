@@ -144,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "the paper's tables and figures as declared, and what was measured",
     )
     experiments.add_argument("--table", type=int)
+    _results_option(experiments)
 
     pretrain = command(commands, "pretrain", _pretrain, "an encoder trained to name what an image shows")
     pretrain.add_argument("--scale", default="demo")
@@ -250,8 +251,12 @@ def _parser() -> argparse.ArgumentParser:
         "--dataset", choices=(*DATASETS, "silhouettes-outofcontext"), help="trained or measured on it"
     )
     report.add_argument("--format", choices=["json", "markdown"], default="markdown")
+    _results_option(report)
 
-    command(commands, "claims", _claims, "the paper's fifteen claims, and the verdicts that the rows allow")
+    claims = command(
+        commands, "claims", _claims, "the paper's fifteen claims, and the verdicts that the rows allow"
+    )
+    _results_option(claims)
 
     figure = command(commands, "figure", _figure, "draw a figure of the paper from runs in the cache")
     figure.add_argument("number", type=int, help="1 to 7")
@@ -277,6 +282,12 @@ def _data_options(parser: argparse.ArgumentParser, default: str, *more: str) -> 
     parser.add_argument("--dataset", default=default, help=f"{names} (default {default})")
     parser.add_argument(
         "--root", type=Path, help="folder of the data set; silhouettes are generated without it"
+    )
+
+
+def _results_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--results", type=Path, help="a results file, or a folder of them; the repository's by default"
     )
 
 
@@ -586,9 +597,14 @@ def _experiments(options: argparse.Namespace) -> Answer:
     from segmix_core.experiments import FIGURES
     from segmix_core.report import collapsed, experiments_table, report_rows
 
-    rows = experiments_table(options.table)
+    where = _results_of(options)
+    rows = experiments_table(options.table, where)
     figures: list[dict[str, Any]] = [
-        {"figure": number, "shows": it.shows, "rows": report_rows(f"figure{number}") if it.rows else []}
+        {
+            "figure": number,
+            "shows": it.shows,
+            "rows": report_rows(f"figure{number}", where=where) if it.rows else [],
+        }
         for number, it in FIGURES.items()
         if options.table is None
     ]
@@ -596,8 +612,8 @@ def _experiments(options: argparse.Namespace) -> Answer:
     for row in collapsed(rows + [row for it in figures for row in it["rows"]]):
         printed = "-" if row["printed"] is None else row["printed"]
         found = [_briefly(entry) for entries in row["measured"].values() for entry in entries.values()]
-        where = f"figure {row['figure']}" if "figure" in row else f"table {row['table']}"
-        cells = f"{where:<9}{row['column']:<32}{row['row']:<58}{printed:<12}{row['experiment']:<38}"
+        place = f"figure {row['figure']}" if "figure" in row else f"table {row['table']}"
+        cells = f"{place:<9}{row['column']:<32}{row['row']:<58}{printed:<12}{row['experiment']:<38}"
         lines.append(f"{cells}{', '.join(found)}".rstrip())
     lines += [f"figure {it['figure']} shows {it['shows']}: segmix figure {it['figure']}" for it in figures]
     return {"rows": rows, "figures": figures}, "\n".join(lines)
@@ -876,6 +892,16 @@ def _run(options: argparse.Namespace) -> Answer:
     return document, "\n".join(lines)
 
 
+def _results_of(options: argparse.Namespace) -> Path:
+    """Where the rows are that a report is about."""
+    from segmix_core import results
+
+    where: Path | None = options.results
+    if where is not None and not where.exists():
+        raise InputError(where, "no such results file or folder", "name what 'segmix run --out' has written")
+    return where or results.RESULTS
+
+
 def _report(options: argparse.Namespace) -> Answer:
     from segmix_core import results
     from segmix_core.experiments import find_scale
@@ -883,10 +909,11 @@ def _report(options: argparse.Namespace) -> Answer:
     from segmix_core.report.robustness import losses, losses_as_markdown
 
     scale = None if options.scale is None else find_scale(options.scale).name
-    document = {"rows": report_rows(options.table, scale=scale, dataset=options.dataset)}
+    where = _results_of(options)
+    document = {"rows": report_rows(options.table, scale=scale, dataset=options.dataset, where=where)}
     text = as_markdown(document["rows"])
     if any(row.get("table") == 6 for row in document["rows"]):
-        document["losses"] = losses(results.read_all(), scale=scale, dataset=options.dataset)
+        document["losses"] = losses(results.read_all(where), scale=scale, dataset=options.dataset)
         text += f"\n\n{losses_as_markdown(document['losses'])}"
     return document, json.dumps(document) if options.format == "json" else text
 
@@ -895,17 +922,19 @@ def _claims(options: argparse.Namespace) -> Answer:
     from segmix_core import results
     from segmix_core.run import judge_claims
 
-    judged = judge_claims(results.read_all())
+    judged = judge_claims(results.read_all(_results_of(options)))
     document = [
         {
             "claim": one.claim.number,
             "text": one.claim.text,
+            "read_off": one.claim.read_off,
             "where": one.claim.where,
             "setting": one.setting,
             "verdict": one.verdict,
             "contrasts": [
                 {
                     "what": finding.contrast.what,
+                    "said": finding.contrast.said,
                     "printed": finding.printed,
                     "mean": finding.mean,
                     "half_width_95": finding.half_width_95,

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -240,14 +240,14 @@ def run_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in names)
 
 
-def read_all(folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """The rows of every results file of a folder, by file name; none if there is no folder."""
-    return list(_each(folder))
+def read_all(where: Path = RESULTS) -> list[dict[str, Any]]:
+    """The rows of every results file of a folder, by file name, or of one file; none if there is no folder.
 
-
-def _each(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("*.jsonl")):
-        yield from read(path)
+    Raises:
+        InputError: no such file, or a broken line.
+    """
+    files = [where] if where.suffix == ".jsonl" else sorted(where.glob("*.jsonl"))
+    return [row for path in files for row in read(path)]
 
 
 def commit() -> str:

@@ -28,6 +28,7 @@ from segmix_core.data.silhouettes.folder import new_folder
 from segmix_core.data.transforms import center_crop
 from segmix_core.data.voc import lists_of, open_images
 from segmix_core.errors import InputError
+from segmix_core.evaluation.saliency import SALIENCY_METRICS
 from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, Scale, rows_to_measure
 from segmix_core.experiments.factors import Pairing
 from segmix_core.experiments.paper import Data
@@ -281,10 +282,17 @@ def cached_run(
 def _rows_on(
     evaluations: Sequence[SegmentationDataset], request: Request, rows: list[dict[str, Any]]
 ) -> list[dict[str, Any]] | None:
-    """The rows of these very images, cut as the request asks; None where a list of them was not measured."""
+    """The rows of these very images, cut as the request asks; None where a list of them was not measured.
+
+    Rows of salient objects that were measured before a metric came up lack it, and do not count.
+    """
     digests = {one.digest() for one in evaluations}
     found = [
-        row for row in rows if row["eval_digest"] in digests and row["crop"] in (request.eval_crop, None)
+        row
+        for row in rows
+        if row["eval_digest"] in digests
+        and row["crop"] in (request.eval_crop, None)
+        and ("maxF" not in row["metrics"] or row["metrics"].keys() >= set(SALIENCY_METRICS))
     ]
     return found if digests == {row["eval_digest"] for row in found} else None
 
@@ -465,8 +473,8 @@ _NEEDS: dict[Data, str] = {
     "voc": "voc2012 or silhouettes",
     "voc-test": "voc2012 with its test images",
     "coco": "coco",
-    "ecssd": "duts or silhouettes",
-    "context": "silhouettes",
+    "ecssd": "duts, or silhouettes without --root",
+    "context": "silhouettes without --root",
 }
 
 
@@ -538,12 +546,14 @@ def submit_run(request: Request, asked: Request, *, seconds: float | None = None
     """
     began = time.monotonic()
     assert asked.root is not None
-    open_images(asked.root, "test")  # before hours of training
+    ids = [identifier for identifier, _ in open_images(asked.root, "test")]  # before hours of training
     start, _ = cached_run(replace(asked, scale=request.scale), seconds=seconds, **told)
     if seconds is not None:
         seconds -= time.monotonic() - began
     tuned, _ = cached_run(replace(request, start=start), seconds=seconds, **told)
-    archive = tuned.with_name("submission.tgz")
+    # Of these very images: another list of the same name has an archive of its own.
+    listed = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
+    archive = tuned.with_name(f"submission-{listed}.tgz")
     if not archive.exists():
         submit(tuned, asked.root, "test", archive, device=asked.device)
     return archive
@@ -591,10 +601,13 @@ def on_data(request: Request, data: Data) -> Request | None:
         return replace(request, split="trainval", eval_split=None, for_server=True)
     kinds: dict[str, Data] = {"coco": "coco", "duts": "ecssd", "silhouettes-saliency": "ecssd"}
     kind = kinds.get(request.dataset, "voc")
-    if kind == data or (data == "context" and request.dataset == "silhouettes"):
+    if kind == data:
         return request
-    if data == "ecssd" and request.dataset == "silhouettes" and request.root is None:
-        return replace(request, dataset="silhouettes-saliency", eval_split="test")
+    if request.dataset == "silhouettes" and request.root is None:  # a folder holds scenes alone
+        if data == "context":
+            return request
+        if data == "ecssd":
+            return replace(request, dataset="silhouettes-saliency", eval_split="test")
     return None
 
 
@@ -666,4 +679,5 @@ def row_key(row: dict[str, Any]) -> str:
         "mean_over",
         "condition",
     )
-    return json.dumps([row[name] for name in (*kept, "weights", "device", "precision")], sort_keys=True)
+    how = [row[name] for name in (*kept, "weights", "device", "precision")]
+    return json.dumps([*how, sorted(row["metrics"])], sort_keys=True)

@@ -505,6 +505,30 @@ def test_claims_have_verdicts() -> None:
     biased = next(one for one in document if one["claim"] == 15)
     assert (biased["verdict"], biased["contrasts"][0]["seeds"]) == ("not supported", 5)
     assert len(segmix("claims").out.splitlines()) == len(document)
+    salient = next(one for one in document if one["claim"] == 8)
+    assert salient["read_off"] not in salient["text"]
+    ours = [contrast["what"] for one in document for contrast in one["contrasts"] if not contrast["said"]]
+    assert "cutmix - baseline" in ours
+    assert "sourcesep-cm - baseline" not in ours
+
+
+def test_reports_are_about_any_results_file(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "own" / "rows.jsonl"
+    segmix("train", "baseline", *data(root), "--scale", "smoke", "--out", tmp_path / "run", "--results", out)
+
+    def measured_in(*where: Any) -> list[str]:
+        rows = segmix("report", "table1", *where, "--json").document()["rows"]
+        return sorted({row["experiment"] for row in rows if row["measured"].get("smoke")})
+
+    assert measured_in("--results", out) == measured_in("--results", out.parent) == ["baseline"]
+    assert "smoke" not in segmix("report", "table1").out
+    shown = segmix("experiments", "--table", 1, "--results", out, "--json").document()["rows"]
+    assert [row["row"] for row in shown if row["measured"]] == ["DeepLabv3"] * 2
+    verdicts = segmix("claims", "--results", out, "--json").document()["claims"]
+    by_data = ("by construction", "not supported")  # of claims about pairs, which need no rows
+    assert {one["verdict"] for one in verdicts} == {"not measured", "undecided", *by_data}
+    for command in (("report", "table1"), ("experiments",), ("claims",)):
+        refused(segmix(*command, "--results", tmp_path / "none.jsonl"), "none.jsonl", "no such results file")
 
 
 # Data sets

@@ -333,12 +333,12 @@ def test_attacked_rows_are_in_no_clean_number(tmp_path: Path) -> None:
     assert substitutions(before) == substitutions(alone)
     assert substitutions(before)["silhouettes_sketch_sourcesep_cm"] == "51.0"
     for name in ("table1", "table4", "table10", "figure5"):
-        assert report_rows(name, folder=before) == report_rows(name, folder=alone)
+        assert report_rows(name, where=before) == report_rows(name, where=alone)
     (entry,) = measured(results.read_all(before), CM)
     assert (entry["value"], entry["condition"]) == (51, None)
     lines = [
         line
-        for line in as_markdown(report_rows("table6", folder=before)).splitlines()
+        for line in as_markdown(report_rows("table6", where=before)).splitlines()
         if "SourceSep-CM" in line and "not measured" not in line
     ]
     assert [[*line.split(" | ")[1:5:3], line.split(" | ")[6]] for line in lines] == [
@@ -357,7 +357,7 @@ def test_a_row_without_any_labelled_pixel_stops_no_report(tmp_path: Path) -> Non
     nothing = row(seed=0, metrics={"mIoU": None, "aAcc": None, "iou_per_category": {"cat": None}})
     results.append(tmp_path / "rows.jsonl", [nothing, row(60.0, seed=1)])
     assert substitutions(tmp_path)["silhouettes_sketch_sourcesep_cm_seeds"] == "1"
-    assert "| 60.00 |" in as_markdown(report_rows("table1", folder=tmp_path))
+    assert "| 60.00 |" in as_markdown(report_rows("table1", where=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -551,7 +551,7 @@ def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
     results.append(tmp_path / "rows.jsonl", [row(99.0, eval_dataset="coco")])  # of another table
     found = next(
         entry
-        for entry in report_rows("table1", folder=tmp_path)
+        for entry in report_rows("table1", where=tmp_path)
         if (entry["row"], entry["column"]) == (declared.row, declared.column)
     )
     assert found["printed"] == declared.printed
@@ -568,7 +568,7 @@ def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
     )
     narrowed = [
         entry
-        for entry in report_rows("table1", scale="paper", dataset="voc2012", folder=tmp_path)
+        for entry in report_rows("table1", scale="paper", dataset="voc2012", where=tmp_path)
         if entry["row"] == declared.row
     ]
     assert [list(entry["measured"]) for entry in narrowed] == [["paper"], []]
@@ -582,7 +582,7 @@ def test_blocks_of_encoders_are_apart_at_paper_scale_and_one_below(tmp_path: Pat
         made = row(value, backbone=backbone, scale_digest=backbone, **paper)
         results.append(tmp_path / "rows.jsonl", [made])
     results.append(tmp_path / "rows.jsonl", [row(40.0)])
-    rows = [one for one in report_rows("table1", folder=tmp_path) if one["experiment"] == CM.name]
+    rows = [one for one in report_rows("table1", where=tmp_path) if one["experiment"] == CM.name]
 
     def values(one: dict[str, Any]) -> dict[str, list[float]]:
         return {
@@ -610,9 +610,9 @@ def test_blocks_of_encoders_are_apart_at_paper_scale_and_one_below(tmp_path: Pat
 
 
 def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
-    assert "| not measured |" in as_markdown(report_rows("table1", folder=tmp_path))
+    assert "| not measured |" in as_markdown(report_rows("table1", where=tmp_path))
     with pytest.raises(InputError, match="unknown name 'table99'"):
-        report_rows("table99", folder=tmp_path)
+        report_rows("table99", where=tmp_path)
 
 
 def test_prose_takes_its_numbers_from_rows(tmp_path: Path) -> None:

@@ -218,6 +218,16 @@ def test_a_salient_run_leaves_rows_of_its_own_kind(salient: Path, tmp_path: Path
     assert measured(rows, METHODS["sourcesep-cm"]) == []  # no mIoU
     before = [row | {"metrics": {"maxF": 0.5, "MAE": 0.1}} for row in rows]  # older rows have one MAE
     assert measured(before, METHODS["sourcesep-cm"], metric="MAE_unscaled") == []
+    # They do not keep the other from being measured, and what is measured is added to them.
+    assert run.is_measured(request, rows)
+    assert not run.is_measured(request, before)
+    older = tmp_path / "older.jsonl"
+    results.append(older, before)
+    run.append_missing(older, rows)
+    run.append_missing(older, rows)
+    (entry,) = measured(results.read(older), METHODS["sourcesep-cm"], metric="MAE_unscaled")
+    assert entry["value"] == rows[2]["metrics"]["MAE_unscaled"]
+    assert len(results.read(older)) == 2 * len(rows)
 
 
 def test_generated_salient_objects_get_their_pseudo_categories_from_a_segmenter(
@@ -267,6 +277,8 @@ def test_a_run_on_generated_scenes_is_measured_out_of_context_too(
         listed = [row for row in rows if row["eval_split"] == split]
         assert {row["eval_images"] for row in listed} == {images}
         assert {row["experiment"] for row in listed} == set(METHODS)
+    own = replace(request_for("mixup"), root=tmp_path)  # a folder of scenes has no such lists
+    assert [on_data(own, "voc"), on_data(own, "context"), on_data(own, "ecssd")] == [own, None, None]
     here = {"among": ("silhouettes-outofcontext",), "eval_split": "ordinary"}
     assert [entry["images"] for entry in measured(rows, METHODS["mixup"], **here)] == [3]  # type: ignore[arg-type]
 
@@ -393,6 +405,13 @@ def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(
         assert (tuned["identity"]["stage1_steps"], tuned["progress"]["step"]) == (0, TINY.stage2_steps)
     monkeypatch.setattr(run, "train", lambda *given, **named: pytest.fail("trained again"))
     assert run_tables(["table2"], asked, seeds=[0], results_file=out) == ran
+    # Another list of that name is another submission, by the same networks.
+    Image.new("RGB", (40, 30)).save(voc / "JPEGImages" / "test_0001.jpg")
+    (lists / "test.txt").write_text("test_0000\ntest_0001\n")
+    for archive in run_tables(["table2"], asked, seeds=[0], results_file=out).archives:
+        assert archive not in ran.archives
+        with tarfile.open(archive) as opened:
+            assert [Path(name).stem for name in opened.getnames()] == ["test_0000", "test_0001"]
 
 
 def test_attacked_rows_bring_the_clean_rows_of_their_own_network(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ BETA_SQUARED = 0.3
 """Weight of recall in F-beta, as the field sets it."""
 
 
+SALIENCY_METRICS = ("maxF", "maxF_of_means", "MAE", "MAE_unscaled")
+
+
 class SaliencyScores:
     """Gathers predictions and masks, one image at a time."""
 
@@ -54,12 +57,13 @@ class SaliencyScores:
         precision, recall = (np.asarray(curves[name]["dynamic"]) for name in ("precision", "recall"))
         weighted = BETA_SQUARED * precision + recall
         of_means = (1 + BETA_SQUARED) * precision * recall / np.where(weighted > 0, weighted, 1)
-        return {
-            "maxF": round(float(np.max(curves["fm"]["dynamic"])), 4),
-            "maxF_of_means": round(float(of_means.max()), 4),
-            "MAE": round(float(self._error.get_results()["mae"]), 4),
-            "MAE_unscaled": round(float(self._unscaled.get_results()["mae"]), 4),
-        }
+        values = (
+            np.max(curves["fm"]["dynamic"]),
+            of_means.max(),
+            self._error.get_results()["mae"],
+            self._unscaled.get_results()["mae"],
+        )
+        return {name: round(float(value), 4) for name, value in zip(SALIENCY_METRICS, values, strict=True)}
 
 
 def evaluate_saliency(

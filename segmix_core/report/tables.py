@@ -276,17 +276,20 @@ def _without_making(condition: dict[str, Any] | None) -> dict[str, Any] | None:
     return condition and {name: value for name, value in condition.items() if name != "making"}
 
 
-def experiments_table(table: int | None = None, folder: Path = results.RESULTS) -> Rows:
+def experiments_table(table: int | None = None, where: Path = results.RESULTS) -> Rows:
     """Every declared row of one table or of all, with what was measured.
 
     `measured` holds, by scale and then by data set and start of the encoder, what `measured` returns.
+
+    Args:
+        where: folder of results files, or one of them.
 
     Raises:
         InputError: no such table, or a results file is broken.
     """
     if table is not None and table not in TABLES:
         raise nearest("table", str(table), [str(number) for number in TABLES])
-    rows = results.read_all(folder)
+    rows = results.read_all(where)
     declared = [row for number in ([table] if table else TABLES) for row in TABLES[number]]
     return [_declared(row, rows) for row in declared]
 
@@ -322,17 +325,18 @@ def _declared(row: Row, rows: Rows) -> dict[str, Any]:
 
 
 def report_rows(
-    name: str, *, scale: str | None = None, dataset: str | None = None, folder: Path = results.RESULTS
+    name: str, *, scale: str | None = None, dataset: str | None = None, where: Path = results.RESULTS
 ) -> Rows:
     """Printed beside measured for "table4", "figure5", "tables" ...; optionally at one scale or data set.
 
     Args:
         dataset: that the networks were trained or measured on.
+        where: folder of results files, or one of them.
 
     Raises:
         InputError: no such table or figure, one without rows, or a results file is broken.
     """
-    stored = results.read_all(folder)
+    stored = results.read_all(where)
     rows = [_declared(row, stored) for row in rows_to_measure(name)]
     for row in rows:
         row["measured"] = {
