@@ -385,11 +385,13 @@ chapter.table(
 # zero ([fifteen claims](18_claims)). *Ours* marks what no sentence of the paper says, and what decides nothing.
 
 # %%
-by_setting = {}
+by_setting, too_few = {}, {}
 for one in judge(committed, numbers=(3, 4, 5)):
     for finding in one.findings:
         if all(term.subset is not None for _, term in finding.contrast.terms):
             half, images = finding.half_width_95, finding.images
+            if finding.contrast.said and finding.fewest is not None and finding.fewest < IMAGES_NEEDED:
+                too_few.setdefault(one.setting, []).append(f"{finding.contrast.what} ({finding.fewest})")
             by_setting.setdefault(one.setting, []).append(
                 [
                     one.claim.number,
@@ -402,8 +404,16 @@ for one in judge(committed, numbers=(3, 4, 5)):
             )
 header = ["claim", "contrast", "points, over seeds", "over images and seeds", "seeds", "holds"]
 Markdown(
-    "\n\n".join(f"{words}:\n\n{chapter.table(header, lines).data}" for words, lines in by_setting.items())
+    "\n\n".join(f"**{words}**\n\n{chapter.table(header, lines).data}" for words, lines in by_setting.items())
     or "**Not measured yet** at a scale that is judged."
+)
+
+# %%
+Markdown(
+    f"On fewer than {IMAGES_NEEDED} images (in brackets) nothing is decided, and more seeds do not change that; these need a longer evaluation list:\n\n"
+    + "\n".join(f"* *{name}*: {'; '.join(found)}" for name, found in too_few.items())
+    if too_few
+    else f"Every contrast that a sentence says rests on {IMAGES_NEEDED} images or more."
 )
 
 # %% [markdown]
