@@ -91,13 +91,14 @@ drawn_by_seed = {name: seeds_of(entry) for name, entry in on_drawn.items()}
 
 # %%
 Markdown(
-    "Points of mIoU above the baseline, and what the seeds alone say (three or more, interval over them away from zero). "
-    "The verdict on a claim asks the images too: [fifteen claims](18_claims).\n\n"
+    "Points of mIoU above the baseline, and what the seeds alone say (three or more, interval over them away from zero).\n\n"
     "On photographs, from random weights:\n\n" + above_baseline(by_seed) + "\n\n"
     "On generated pictures, from an encoder trained on them:\n\n" + above_baseline(drawn_by_seed)
 )
 
 # %% [markdown]
+# The verdict on a claim asks the images too: [fifteen claims](18_claims).
+#
 # ## What was run
 
 # %%
