@@ -13,19 +13,28 @@ from segmix_core.records import IGNORE_INDEX, MixedBatch, Separation
 
 
 def cross_entropy_B(logits_BNHW: Tensor, label_BHW: Tensor) -> Tensor:
-    """Cross-entropy averaged over each sample's valid pixels (R9): float32 (B,).
+    """Cross-entropy averaged over a sample's valid pixels (R9): float32 (B,).
 
-    Binary cross-entropy for a network of one logit, whose labels are 1 (salient) and 0 (R18). A sample
-    without a valid pixel contributes 0, never NaN.
+    Binary for a network of one logit, whose labels are 1 (salient) and 0 (R18).
+    A sample without a valid pixel contributes 0, never NaN.
     """
     valid_BHW = label_BHW != IGNORE_INDEX
     logits_BNHW = logits_BNHW.float()
     if logits_BNHW.shape[1] == 1:
         salient_BHW = (label_BHW * valid_BHW).float()
-        pixel_BHW = F.binary_cross_entropy_with_logits(logits_BNHW[:, 0], salient_BHW, reduction="none")
+        pixel_BHW = F.binary_cross_entropy_with_logits(
+            logits_BNHW[:, 0],
+            salient_BHW,
+            reduction="none",
+        )
         pixel_BHW = pixel_BHW * valid_BHW
     else:
-        pixel_BHW = F.cross_entropy(logits_BNHW, label_BHW, ignore_index=IGNORE_INDEX, reduction="none")
+        pixel_BHW = F.cross_entropy(
+            logits_BNHW,
+            label_BHW,
+            ignore_index=IGNORE_INDEX,
+            reduction="none",
+        )
     return pixel_BHW.sum((1, 2)) / valid_BHW.sum((1, 2)).clamp(min=1)
 
 
