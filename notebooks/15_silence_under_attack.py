@@ -94,31 +94,47 @@ def mean_of(values):
 
 # Universal perturbations: points lost after either stage, mean over those that all methods were shown.
 studied = {name: of for name, of in settings_of(rows).items() if any(row["condition"] for row in of)}
-lost, shown_to_all, cost = {}, {}, {}
+# Each is a number of points and, beside it, the clean mIoU; S_t after stage 1 is neither stage's reported output.
+READINGS = {
+    "stage 1": {"stage": 1},
+    "S_t, stage 1": {"stage": 1, "output": "dominant"},
+    "stage 2": {"stage": 2},
+}
+lost, lost_same, lost_at, clean_at, shown_to_all, cost = {}, {}, {}, {}, {}, {}
 for name, of in studied.items():
     cost[name] = {one.images for stage in (1, 2) for one in drops(of, stage=stage) if one.seeds}
     taken = {
-        (stage, one.experiment, one.perturbation): {
-            number: one.clean[number] - one.attacked[number] for number in one.seeds
-        }
-        for stage in (1, 2)
-        for one in drops(of, stage=stage)
+        (where, one.experiment, one.perturbation): one
+        for where, how in READINGS.items()
+        for one in drops(of, **how)
         if one.fit == "resize" and " on " not in one.perturbation
     }
     methods = [
-        method for method in STUDIED if {1, 2} <= {stage for stage, named, _ in taken if named == method}
+        method
+        for method in STUDIED
+        if READINGS.keys() <= {where for where, named, _ in taken if named == method}
     ]
     everywhere = [
         perturbation
         for perturbation in dict.fromkeys(key[2] for key in taken)
-        if all((stage, method, perturbation) in taken for stage in (1, 2) for method in methods)
+        if all((where, method, perturbation) in taken for where in READINGS for method in methods)
     ]
     if everywhere:
         shown_to_all[name] = everywhere
-        lost[name] = {
-            method: tuple(mean_by_seed([taken[stage, method, one] for one in everywhere]) for stage in (1, 2))
-            for method in methods
-        }
+        for method in methods:
+            for where in READINGS:
+                found = [taken[where, method, one] for one in everywhere]
+                points = [
+                    {number: one.clean[number] - one.attacked[number] for number in one.seeds}
+                    for one in found
+                ]
+                key = name, method, where
+                lost_at[key] = mean_by_seed(points)
+                clean_at[key] = {number: found[0].clean[number] for number in lost_at[key]}
+        lost[name], lost_same[name] = (
+            {method: (lost_at[name, method, first], lost_at[name, method, "stage 2"]) for method in methods}
+            for first in ("stage 1", "S_t, stage 1")
+        )
 
 # Adaptive attacks: what is left after either stage, under the aim that leaves least with each seed.
 attacked_curves = {name: curves(of) for name, of in studied.items()}
@@ -247,8 +263,11 @@ with torch.no_grad():
 # %%
 lines = []
 for name in dict.fromkeys((*lost, *left)):
+    if name.split()[0] in NO_EVIDENCE:
+        continue
     for what, found, better in (
         ("points lost under universal perturbations", lost, "lower"),
+        ("the same, both stages read at S_t", lost_same, "lower"),
         ("mIoU left under adaptive attacks", left, "higher"),
     ):
         for method, difference in silencing(found.get(name, {})).items():
@@ -256,10 +275,10 @@ for name in dict.fromkeys((*lost, *left)):
 Markdown(
     f"**By our reading R12 the output that is reported after stage 2 is S_t; it {'reads' if reads['stage 2', 'dominant'] else 'does not read'} the phantom "
     f"branch**; S_ss, which is reported after stage 1, {'does' if reads['stage 1', 'final'] else 'does not'}. (Section 3.2 of the paper is "
-    '"principally interested" in S_ss, section 3.3 silences a branch that it reads.) Whatever the branch '
+    '"principally interested" in S_ss, section 3.3 silences a branch that S_ss reads.) Whatever the branch '
     "soaks up, it cannot take away from S_t: if stage 2 changes robustness, it does so through the encoder that both branches share. "
     "From committed rows, what stage 2 changes beyond what the same fine-tuning changes for the baseline (of points *lost*, below zero is better; of mIoU *left*, above): "
-    + ("\n\n" + "\n".join(lines) if lines else "**not measured yet**.")
+    + ("\n\n" + "\n".join(lines) if lines else "**not measured yet** at a scale that is judged.")
 )
 
 # %% tags=["nbval-ignore-output"]
@@ -272,13 +291,16 @@ for stage, of in loud.items():
         f"({'more' if more else 'not more'} than by chance)"
     )
 Markdown(
-    "At this page's scale, the phantom branch on an image as it is, with random signs and attacked: "
-    + "; ".join(louder)
-    + "."
+    "Whether the phantom branch says more of an attacked image than of a clean one: "
+    + (
+        "**not judged at this scale**."
+        if scale in NO_EVIDENCE
+        else f"of an image as it is, with random signs and attacked, {'; '.join(louder)}."
+    )
 )
 
 # %% [markdown]
-# *By chance*, one of three ways is the loudest with a third of the images; a binomial test at 5 % tells whether it is more. An attack that the branch takes up as
+# Three ways of showing an image are compared: as it is, with random signs, and attacked. By chance, one of them is the loudest with a third of the images; a binomial test at 5 % tells whether it is more. An attack that the branch takes up as
 # a second source must pass this at least.
 #
 # ## Who reads whom
@@ -364,7 +386,7 @@ axes[0].set_yticks(range(len(shown["stage 1"])), list(shown["stage 1"]))
 axes[0].set_ylim(len(shown["stage 1"]) - 0.5, -0.5)
 plt.show()
 
-# %% mystnb={"figure": {"caption": "One image, the first with an object, shown in six ways. For each network: what it is shown, the activity of the phantom branch (mean softplus; yellow is the loudest on this sheet), and what it reports.", "name": "fig-phantom-attacked"}, "image": {"alt": "Six rows of pictures: the image as shown, the phantom branch's activity and the predicted labels, before and after stage 2."}} tags=["nbval-ignore-output"]
+# %% mystnb={"figure": {"caption": "One image, the first with an object, shown in six ways. For each network: what it is shown, the activity of the phantom branch, and what it reports.", "name": "fig-phantom-attacked"}, "image": {"alt": "Six rows of pictures: the image as shown, the phantom branch's activity and the predicted labels, before and after stage 2."}} tags=["nbval-ignore-output"]
 index = next((place for place in range(count) if (label_BHW[place] % 255 > 0).float().mean() > 0.05), 0)
 activity = {
     stage: {way: F.softplus(one.phantom[index]).mean(0).cpu().numpy() for way, one in of.items()}
@@ -384,7 +406,12 @@ sheet = [
     for way in shown["stage 1"]
 ]
 titles = ["stage 1: shown", "S_p", "S_ss", "stage 2: shown", "S_p", "S_t"]
-figures.panels(sheet, titles, [way.replace(" ", "\n", 1) for way in shown["stage 1"]])
+figures.panels(
+    sheet,
+    titles,
+    [way.replace(" ", "\n", 1) for way in shown["stage 1"]],
+    bar=("mean softplus of S_p", loudest),
+)
 plt.show()
 
 # %% [markdown]
@@ -403,25 +430,34 @@ mixed = {
     ("attacked", "clean"): joined(before, hit, clean),
     ("attacked", "attacked"): joined(before, hit, hit),
 }
-chapter.table(
+shares = {
+    names: 100 * float(adaptive.right_share(logits, label_BHW).mean()) for names, logits in mixed.items()
+}
+told_of_shares = chapter.table(
     ["F_t is shown the image", "F_p is shown the image", "pixels that S_ss gets right (%)"],
-    [
-        [*names, f"{100 * float(adaptive.right_share(logits, label_BHW).mean()):.1f}"]
-        for names, logits in mixed.items()
-    ],
-)
+    [[*names, f"{share:.1f}"] for names, share in shares.items()],
+).data
+if f"{shares['clean', 'clean']:.1f}" == "0.0":
+    told_of_shares = (
+        "**Not judged at this scale**: after stage 1 this page's network gets "
+        f"{shares['clean', 'clean']:.1f} % of the pixels of clean images right."
+    )
+elif scale in NO_EVIDENCE:
+    told_of_shares += "\n\n**Not judged at this scale.**"
+Markdown(told_of_shares)
 
 # %% [markdown]
 # ## Universal perturbations, before and after stage 2
 #
 # From committed rows: points of mIoU lost by the network after stage 1, at $S_{ss}$, and by the same network after stage 2, at $S_t$. Methods without
 # separation are read at their one output. The baseline is fine-tuned for as many steps without any phantom,
-# so that what stage 2 does to *it* is not the merit of silence; the last column takes it off.
+# so that what stage 2 does to *it* is not the merit of silence; the last columns take it off. A network with less to lose loses less: the clean mIoU stands
+# beside what is lost, and the last column reads both stages at $S_t$, so that only the network differs, and not the output.
 
-# %% mystnb={"figure": {"caption": "Points of mIoU lost under universal perturbations, mean over those that every method of a setting was shown: rings after stage 1, dots after stage 2, one for each seed. Left is better.", "name": "fig-stage-universal"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the points lost before and after stage 2; or the words not measured yet."}}
+# %% mystnb={"figure": {"caption": "Points of mIoU lost under universal perturbations, mean over those that every method of a setting was shown: rings after stage 1, dots after stage 2. Each line is one seed, from its ring to its dot; the seeds of a method stand below each other. Left is better.", "name": "fig-stage-universal"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the points lost before and after stage 2; or the words not measured yet."}}
 figures.stage_points(
     {
-        f"{name}; n = {' or '.join(map(str, sorted(cost[name])))} images, {len(shown_to_all[name])} perturbations": found
+        f"{name}\nn = {' or '.join(map(str, sorted(cost[name])))} images, {len(shown_to_all[name])} perturbations": found
         for name, found in lost.items()
     },
     unit="points of mIoU lost",
@@ -433,10 +469,13 @@ lines = [
     [
         name,
         method,
-        mean_of(stages[0]),
-        mean_of(stages[1]),
+        *(
+            f"{mean_of(lost_at[name, method, where])} of {mean_of(clean_at[name, method, where])}"
+            for where in READINGS
+        ),
         told(paired_difference(stages[1], stages[0]), name, "lower"),
         told(silencing(found).get(method), name, "lower"),
+        told(silencing(lost_same[name]).get(method), name, "lower"),
     ]
     for name, found in lost.items()
     for method, stages in found.items()
@@ -444,10 +483,12 @@ lines = [
 header = [
     "setting",
     "method",
-    "lost after stage 1",
-    "after stage 2",
+    "lost of clean mIoU, stage 1",
+    "S_t, stage 1",
+    "stage 2",
     "change",
     "beyond the baseline's change",
+    "the same, both at S_t",
 ]
 chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
@@ -465,10 +506,10 @@ Markdown(
 #
 # The same for attacks that see the network they attack. For each seed the aim at an output that leaves least counts: of $S_t$, $S_{ss}$ and both. Here above zero is better: more is left.
 
-# %% mystnb={"figure": {"caption": "mIoU left under adaptive attacks of one size: rings after stage 1, dots after stage 2, one for each seed. Right is better. Methods on which a sanity check failed are left out.", "name": "fig-stage-adaptive"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the mIoU left before and after stage 2; or the words not measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU left under adaptive attacks of one size: rings after stage 1, dots after stage 2. Each line is one seed, from its ring to its dot. Right is better. Methods on which a sanity check failed are left out.", "name": "fig-stage-adaptive"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the mIoU left before and after stage 2; or the words not measured yet."}}
 figures.stage_points(
     {
-        f"{name}; n = {one.images} images, {one.steps} steps a loss, up to {one.passes} passes an image": found
+        f"{name}\nn = {one.images} images, {one.steps} steps a loss, up to {one.passes} passes an image": found
         for name, found in left.items()
         if found
         for one in [max(attacked_curves[name], key=lambda curve: curve.passes)]
@@ -488,12 +529,21 @@ for name, found in attacked_curves.items():
                 name,
                 one.experiment,
                 f"{one.at:g}, {one.steps} steps, {one.images} images",
+                mean_of(one.by_epsilon[0.0]),
                 *map(mean_of, stages),
                 invalid or told(paired_difference(*reversed(stages)), name, "higher"),
                 invalid or told(silencing(left[name]).get(one.experiment), name, "higher"),
             ]
         )
-header = ["setting", "method", "epsilon", "left after stage 1", "after stage 2", "change"]
+header = [
+    "setting",
+    "method",
+    "epsilon",
+    "clean, after stage 2",
+    "left after stage 1",
+    "after stage 2",
+    "change",
+]
 chapter.table([*header, "beyond the baseline's change"], lines) if lines else Markdown(
     "**Not measured yet.**"
 )
@@ -539,15 +589,14 @@ Markdown(
 # ## Limits
 #
 # * $S_{ss}$ after stage 1 and $S_t$ after stage 2 are different outputs of networks with different training. The baseline's change
-#   takes off what more steps do, not what the change of output does.
+#   takes off what more steps do; what the change of output does is taken off under universal perturbations alone.
 # * What adaptive attacks leave is given, not what they take: the images they see are not measured unattacked after stage 1.
 # * The live part is one seed on a few images. Its network is the page's, and at `smoke` scale it is untrained.
 # * A branch that does not answer to these attacks may answer to others. An absence is never shown by trying.
 #
 # ## Takeaways
 #
-# * An argument about a branch needs a path from that branch to the answer. Read at $S_t$ after stage 2 (R12, our reading), there is none. Whoever reads
-#   $S_{ss}$ has that path, and the lower mIoU of [the photographs](07_photographs).
+# * An argument about a branch needs a path from that branch to the answer. To $S_t$, which is read after stage 2 (R12, our reading), there is none; to $S_{ss}$ there is one.
 # * To credit silence with a change, the same fine-tuning without a phantom must not make it.
 #
 # ## Exercises

@@ -179,6 +179,8 @@ def test_drops_are_of_the_output_that_the_method_reports() -> None:
     assert [drop.lost[0] for drop in drops(rows)] == [20]
     of_stage_1 = METHODS["sourcesep-cm"].method.stage1().output()
     assert [drop.lost[0] for drop in drops(rows, stage=1)] == [{"dominant": 40, "final": 50}[of_stage_1]]
+    for output, points in (("dominant", 40), ("final", 50)):
+        assert [drop.lost[0] for drop in drops(rows, stage=1, output=output)] == [points]
     assert [drop.lost[0] for drop in drops(rows, metric="aAcc")] == [0]
 
 

@@ -42,10 +42,13 @@ def test_rings_are_stage_1_and_dots_stage_2() -> None:
     figure = figures.stage_points(found, unit="points")
     upper, lower = figure.axes
     assert (upper.get_title(loc="left"), lower.get_title(loc="left")) == ("mini scale", "demo scale")
-    joined, rings, dots, *_ = upper.lines
-    assert list(joined.get_xdata()) == [8, 5]
-    assert (list(rings.get_xdata()), rings.get_markerfacecolor()) == ([9, 7], "white")
-    assert (list(dots.get_xdata()), dots.get_markerfacecolor()) == ([4, 6], dots.get_color())
+    for seed, ends in enumerate(([9, 4], [7, 6])):
+        joined, ring, dot = upper.lines[3 * seed : 3 * seed + 3]
+        assert list(joined.get_xdata()) == ends
+        assert (list(ring.get_xdata()), ring.get_markerfacecolor()) == (ends[:1], "white")
+        assert (list(dot.get_xdata()), dot.get_markerfacecolor()) == (ends[1:], dot.get_color())
+        assert {*joined.get_ydata(), *ring.get_ydata()} == {*dot.get_ydata()}
+    assert upper.lines[0].get_ydata()[0] < 0 < upper.lines[3].get_ydata()[0] < 0.5
     assert [label.get_text() for label in upper.get_yticklabels()] == ["baseline", "mixup"]
     assert list(lower.lines[2].get_xdata()) == [5]
     plt.close(figure)

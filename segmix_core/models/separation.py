@@ -125,6 +125,12 @@ class SourceSeparation(nn.Module):
         if self.joiner is not None:
             scores.append(self.joiner(torch.cat(scores, dim=1)))
         logits = [
-            F.interpolate(score.float(), size, mode="bilinear", align_corners=False) for score in scores
+            F.interpolate(
+                score.float(),
+                size,
+                mode="bilinear",
+                align_corners=False,
+            )
+            for score in scores
         ]
         return Separation(*logits)

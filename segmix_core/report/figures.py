@@ -807,8 +807,10 @@ def stage_points(
 ) -> Figure:
     """Each method after stage 1 (rings) and after stage 2 (dots): a panel for each setting, a mark a seed.
 
+    Seeds stand below each other, the lowest on top; a line joins a seed's ring and dot.
+
     Args:
-        found: setting -> method -> values by seed after either stage; a line joins their means.
+        found: setting -> method -> values by seed after either stage.
     """
     if not found:
         return _not_measured()
@@ -816,18 +818,20 @@ def stage_points(
     figure, axes = plt.subplots(
         len(found),
         1,
-        figsize=(6.8, 0.3 * sum(heights) + 0.5 * len(found) + 0.5),
+        figsize=(6.8, 0.36 * sum(heights) + 0.6 * len(found) + 0.5),
         squeeze=False,
         height_ratios=heights,
     )
     for axis, (setting, methods) in zip(axes[:, 0], found.items(), strict=True):
         for line, (method, stages) in enumerate(methods.items()):
             colour = METHOD_COLOURS.get(method, "0.4")
-            axis.plot(_band(stages)[0], [line, line], "-", color=colour, lw=2, alpha=0.4)
-            for values, fill in zip(stages, ("white", colour), strict=True):
-                axis.plot(
-                    list(values.values()), [line] * len(values), "o", color=colour, mfc=fill, ms=6, mew=1.5
-                )
+            seeds = sorted(set().union(*stages))
+            for place, seed in enumerate(seeds):
+                height = line + 0.6 * ((place + 0.5) / len(seeds) - 0.5)
+                ends = [values.get(seed, np.nan) for values in stages]
+                axis.plot(ends, [height, height], "-", color=colour, lw=1.5, alpha=0.4)
+                for value, fill in zip(ends, ("white", colour), strict=True):
+                    axis.plot(value, height, "o", color=colour, mfc=fill, ms=5, mew=1.3)
         axis.set_yticks(range(len(methods)), list(methods), fontsize=8.5)
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.set_title(setting, fontsize=9, loc="left")

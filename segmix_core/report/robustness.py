@@ -171,18 +171,21 @@ def _row_by_seed(rows: Rows) -> dict[int, dict[str, Any]]:
     return {row["seed"]: row for row in rows}
 
 
-def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
+def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2, output: str | None = None) -> list[Drop]:
     """Every universal perturbation on every method, at the output that the method reports after a stage.
 
     A seed is left out of a drop's `seeds` where a clean value or a control of the same training run is
     missing; a drop without seeds is left out. Of a perturbation that was crafted several times those pixels
     count that most rows hold, whatever the method; of equals the last.
+
+    Args:
+        output: every method is read at this one instead.
     """
     found = []
     for setting, among in settings_of(rows).items():
         for name, listed in _of(of_one_making(among), "universal").items():
-            output = _reported(name, stage)
-            at_stage = [row for row in listed if (row["stage"], row["output"]) == (stage, output)]
+            read_at = output or _reported(name, stage)
+            at_stage = [row for row in listed if (row["stage"], row["output"]) == (stage, read_at)]
             groups: dict[tuple[Any, ...], Rows] = defaultdict(list)
             for row in at_stage:
                 made = tuple(row["condition"][key] for key in ("name", "how", "access", "epsilon"))
@@ -198,7 +201,7 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2) -> list[Drop]:
                     for row in among
                     if row["condition"] is None
                     and run_of(row) == runs.get(row["seed"])
-                    and (row["stage"], row["output"]) == (stage, output)
+                    and (row["stage"], row["output"]) == (stage, read_at)
                     and (row["eval_digest"], row["crop"]) == (images, crop)
                 ]
                 controls: dict[str, Rows] = defaultdict(list)
