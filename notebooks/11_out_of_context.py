@@ -158,7 +158,7 @@ Markdown(
 # ## What the paper shows
 #
 # Fig. 4 shows predictions on photographs of the Out-of-Context data set (five rows) and of UnRel (three rows), sampled at random, by networks trained on
-# VOC alone. The text reads three things off them, and off Fig. 5:
+# VOC alone. What the text reads off them, and off Fig. 5:
 
 # %%
 chapter.table(
