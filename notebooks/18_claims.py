@@ -146,14 +146,16 @@ for name in settings:
     lines = []
     for one in (one for one in judged if one.setting == name):
         for finding in one.findings:
-            half = "one seed" if finding.half_width_95 is None else f"± {finding.half_width_95:.2f}"
+            half = (
+                "(one\u00a0seed)" if finding.half_width_95 is None else f"±\u00a0{finding.half_width_95:.2f}"
+            )
             images = "" if finding.images is None else f"{finding.images[0]:+.2f} to {finding.images[1]:+.2f}"
             lines.append(
                 [
                     f"{one.claim.number} · {finding.contrast.what}",
                     finding.holds + ("" if finding.contrast.said else " (ours)"),
                     "" if finding.printed is None else f"{finding.printed:+.4g}",
-                    f"{finding.mean:+.2f} {half}",
+                    f"{finding.mean:+.2f}\u00a0{half}",
                     images,
                     f"{finding.seeds}" + ("" if finding.fewest is None else f" / {finding.fewest}"),
                 ]
