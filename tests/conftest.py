@@ -1,6 +1,8 @@
 """What tests share: the real data where it is at hand, and a tiny VOC folder drawn on the spot."""
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,19 @@ def write_voc(folder: Path, labels: dict[str, list[np.ndarray]], *, seed: int = 
             drawn.save(folder / "SegmentationClass" / f"{identifier}.png")
         (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{i}\n" for i in ids))
     return folder
+
+
+def write_huge(path: Path, side: int = 30_000) -> Path:
+    """A PNG of a hundred bytes that says it has `side` x `side` pixels; decoded, it would take a gigabyte."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)), (b"IDAT", b""), (b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(held)) + name + held + struct.pack(">I", zlib.crc32(name + held))
+            for name, held in chunks
+        )
+    )
+    return path
 
 
 def boxes_map(rng: np.random.Generator, *, size: int = 64) -> np.ndarray:

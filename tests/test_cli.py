@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, write_huge
 from PIL import Image
 
 from segmix_core import cli, results, run
@@ -703,6 +703,10 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("predict", "NONE", "FILE", "--out", "OUT"), ("no such checkpoint",)),
         (("predict", "CHECKPOINT", "NONE", "--out", "OUT"), ("no such image",)),
         (("predict", "CHECKPOINT", "FILE", "--out", "OUT"), ("the image is cut short or damaged",)),
+        (
+            ("predict", "CHECKPOINT", "HUGE/huge.png", "--out", "OUT"),
+            ("huge.png", "has more than 89478485 pixels"),
+        ),
         (("predict", "CHECKPOINT", "PHOTO", "--out", "FILE"), ("cannot write here",)),
         (("run", "tabel1", "DATA"), ("did you mean 'table1'?",)),
         (("run", "figure3", "DATA"), ("has no rows", "segmix figure 3")),
@@ -722,6 +726,10 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
             ("device", "unknown name 'cuda:9'"),
         ),
         (("figure", "3", "DATA", "--pictures", "ROOT", "--out", "OUT/f.png"), ("figure 3", "figure 4 alone")),
+        (
+            ("figure", "4", "DATA", "--pictures", "HUGE", "--out", "OUT/f.png"),
+            ("huge.png", "has more than 89478485"),
+        ),
         (("figure", "5", "DATA", "--perturbations", "ROOT", "--out", "OUT/f.png"), ("figure 6 alone",)),
         (("run", "table1", "DATA", "--eval-split", "none"), ("leaves a table nothing to measure",)),
         (("run", "table1", "DATA", "--pseudo", "NONE"), ("categories of its own", "leave --pseudo out")),
@@ -773,6 +781,8 @@ def test_bad_input_is_one_line_and_exit_2(
     row = Path(trained["checkpoint"]).with_name("rows.jsonl").read_text().splitlines()[0]
     broken.write_text(f"{row}\n{row[:80]}\n")
     Image.new("RGB", (20, 20)).save(photo)
+    (tmp_path / "huge").mkdir()
+    write_huge(tmp_path / "huge" / "huge.png")
     places = {
         "OUT": tmp_path / "out",
         "FILE": file,
@@ -780,6 +790,7 @@ def test_bad_input_is_one_line_and_exit_2(
         "ROOT": root,
         "BROKEN": broken,
         "PHOTO": photo,
+        "HUGE": tmp_path / "huge",
         "WEIGHTS": weights,
         "CHECKPOINT": trained["checkpoint"],
     }

@@ -62,7 +62,7 @@ def test_bad_folders_and_names_are_said_in_one_line(tmp_path: Path) -> None:
 def test_files_that_are_no_images_are_refused(tmp_path: Path) -> None:
     write_images(tmp_path)
     (tmp_path / "c.jpg").write_text("<html>404</html>")
-    with pytest.raises(InputError, match=r"c\.jpg: is no image, or a damaged one") as caught:
+    with pytest.raises(InputError, match=r"c\.jpg: the image is cut short or damaged") as caught:
         open_context("outofcontext", tmp_path)
     assert "\n" not in str(caught.value)
 

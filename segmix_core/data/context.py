@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from segmix_core.data.dataset import Checked, check_files, read_image
+from segmix_core.data.dataset import Checked, check_files, open_picture, read_image
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
 
@@ -51,7 +50,7 @@ def open_context(name: ContextName, root: Path) -> ImageFolder:
 
     Raises:
         InputError: no images there or in several folders, two that differ in their suffix alone, or a file
-            that is no image.
+            that `dataset.open_picture` refuses.
     """
     if name not in _NAMES:
         raise nearest("dataset", name, _NAMES)
@@ -64,11 +63,8 @@ def open_context(name: ContextName, root: Path) -> ImageFolder:
                 path, f"has the name of {by_id[path.stem].name} but for the suffix", "rename one"
             )
         by_id[path.stem] = path
-        try:
-            with Image.open(path):
-                pass
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-            raise InputError(path, "is no image, or a damaged one", "restore the file") from error
+        with open_picture(path):
+            pass
     return ImageFolder(name=name, root=Path(root), ids=tuple(by_id), image_paths=tuple(by_id.values()))
 
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from segmix_core.errors import InputError, LabelError
 from segmix_core.records import IGNORE_INDEX
+
+MAX_PIXELS = 89_478_485
+"""Of an image, mask or label map: Pillow's bound, past which it warns of a decompression bomb."""
+
+# `open_picture` refuses it in one line. Not there, as changing filters for each image repeats other warnings.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -120,37 +128,52 @@ class SegmentationDataset:
         return digest.hexdigest()[:16]
 
 
+@contextmanager
+def open_picture(path: Path, what: str = "image") -> Iterator[Image.Image]:
+    """Open an image file; what is wrong with it, while it is decoded too, is said in one line.
+
+    Args:
+        what: the file is, in words.
+
+    Raises:
+        InputError: no such file, one of more than `MAX_PIXELS`, or one that cannot be decoded.
+    """
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            yield opened
+    except FileNotFoundError as error:
+        raise InputError(path, f"no such {what}", "restore the file, or leave it out") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(
+            path, f"the {what} has more than {MAX_PIXELS} pixels", "restore the file or scale it down"
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(path, f"the {what} is cut short or damaged", "restore the file") from error
+
+
 def read_image(path: Path) -> np.ndarray:
     """uint8 (H, W, 3), RGB; grey, CMYK, palette and EXIF-rotated files are brought to that.
 
     Raises:
-        InputError: no such file, or one that cannot be decoded to its end.
+        InputError: see `open_picture`.
     """
-    try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            return np.asarray(upright.convert("RGB"))
-    except FileNotFoundError as error:
-        raise InputError(path, "no such image", "restore the file or take its id off the list") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise InputError(path, "the image is cut short or damaged", "restore the file") from error
+    with open_picture(path) as opened:
+        upright = ImageOps.exif_transpose(opened)
+        return np.asarray(upright.convert("RGB"))
 
 
 def read_label(path: Path, num_categories: int) -> np.ndarray:
     """uint8 (H, W) of a palette or 8-bit grey PNG, 0..N-1 or 255.
 
     Raises:
-        InputError: no such file, or one that cannot be decoded.
+        InputError: see `open_picture`.
         LabelError: a colour or 16-bit image, or a label in N..254.
     """
-    try:
-        with Image.open(path) as opened:
-            mode = opened.mode
-            label = np.asarray(opened) if mode in ("P", "L") else None
-    except FileNotFoundError as error:
-        raise InputError(path, "no such label map", "restore the file or take its id off the list") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise InputError(path, "the label map is cut short or damaged", "restore the file") from error
+    with open_picture(path, "label map") as opened:
+        mode = opened.mode
+        label = np.asarray(opened) if mode in ("P", "L") else None
     if label is None:
         raise LabelError(
             path,

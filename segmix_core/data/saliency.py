@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from segmix_core.data.dataset import Checked, Problem, SegmentationDataset, read_label
+from segmix_core.data.dataset import Checked, Problem, SegmentationDataset, open_picture, read_label
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.errors import InputError, LabelError
 from segmix_core.experiments import nearest
@@ -176,17 +175,12 @@ def read_mask(path: Path, *, threshold: int | None = None) -> np.ndarray:
             between black and white.
 
     Raises:
-        InputError: no such file, or one that cannot be decoded.
+        InputError: see `dataset.open_picture`.
         LabelError: a colour or 16-bit image or, without a threshold, a shade between black and white.
     """
-    try:
-        with Image.open(path) as opened:
-            mode = opened.mode
-            shades = np.asarray(opened.convert("L")) if mode in ("1", "L", "P") else None
-    except FileNotFoundError as error:
-        raise InputError(path, "no such mask", "restore the file") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise InputError(path, "the mask is cut short or damaged", "restore the file") from error
+    with open_picture(path, "mask") as opened:
+        mode = opened.mode
+        shades = np.asarray(opened.convert("L")) if mode in ("1", "L", "P") else None
     if shades is None:
         raise LabelError(path, f"a mask of mode {mode}", "write it as an 8-bit grey PNG of 0 and 255")
     if threshold is not None:
@@ -306,8 +300,5 @@ def _stems(folder: Path, suffix: str) -> set[str]:
 
 def _size(path: Path) -> tuple[int, int]:
     """Width and height, from the head of the file alone."""
-    try:
-        with Image.open(path) as opened:
-            return opened.size
-    except OSError as error:
-        raise InputError(path, "the mask is missing or damaged", "restore the file") from error
+    with open_picture(path, "mask") as opened:
+        return opened.size
