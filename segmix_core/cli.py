@@ -589,8 +589,15 @@ def _data_check(options: argparse.Namespace) -> Answer:
     problems = [{"path": str(item.path), "problem": item.problem} for item in report.problems]
     options.status = 2 if problems else 0
     lines = [f"{item['path']}: {item['problem']}" for item in problems]
+    lines += report.notes
     lines.append(f"{report.files} files, {report.bytes} bytes, {len(problems)} problems")
-    return {"files": report.files, "bytes": report.bytes, "problems": problems}, "\n".join(lines)
+    document = {
+        "files": report.files,
+        "bytes": report.bytes,
+        "problems": problems,
+        "notes": list(report.notes),
+    }
+    return document, "\n".join(lines)
 
 
 def _experiments(options: argparse.Namespace) -> Answer:

@@ -202,7 +202,7 @@ def test_data_make_and_check(tmp_path: Path) -> None:
     refused(segmix("data", "make", "silhouettes", "--out", out, *options), "is there already")
 
     check = ("data", "check", "--dataset", "silhouettes", "--root", out, "--json")
-    kind = {"files": int, "bytes": int, "problems": [{"path": str, "problem": str}]}
+    kind = {"files": int, "bytes": int, "problems": [{"path": str, "problem": str}], "notes": [str]}
     whole = segmix(*check).document()
     has_kind(whole, kind)
     assert whole["problems"] == []

@@ -273,7 +273,13 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda c: c["images"][1].update(height=True), "no usable 'height'"),
     (lambda c: c["images"][1].update(width=10**9), "no usable 'width'"),
     (lambda c: c["images"][1].update(width=0), "no usable 'width'"),
-    (lambda c: c["images"][1].update(id=True), "image number 1: has no id"),
+    (lambda c: c["images"][1].update(id=True), "image number 1: its id is no whole number"),
+    (lambda c: c["categories"][1].update(id=1.0), "category number 1: its id is no whole number"),
+    (lambda c: c["annotations"][1].update(id="2"), "annotation number 1: its id is no whole number"),
+    (lambda c: c["annotations"][1].update(id=None), "annotation number 1: has no id"),
+    (lambda c: c["images"][1].update(height=65_535, width=65_535), "image 9: has more than 89478485 pixels"),
+    (lambda c: c["images"][1].update(height=8946, width=10_003), "image 9: has more than 89478485 pixels"),
+    (lambda c: c.update(categories=[], annotations=[]), "names no category"),
     (lambda c: c["categories"][1].update(name="cat"), "category cat is there 2 times"),
     (lambda c: c["categories"][1].update(name="background"), "category background is there 2 times"),
     (lambda c: c["categories"].extend({"id": i, "name": f"{i}"} for i in range(100, 400)), "303 categories"),
@@ -315,6 +321,28 @@ def test_a_broken_file_is_one_line_that_names_it(
     problems = check("coco", tmp_path / "coco").problems
     assert len(problems) == 1
     assert said.split(": ")[-1] in problems[0].problem
+
+
+def test_objects_too_small_for_a_pixel_are_counted_and_no_fault(tmp_path: Path) -> None:
+    whole = content()
+    root = write(tmp_path / "coco", whole)
+    assert check("coco", root).notes == ()
+    whole["annotations"] += [
+        annotation(6, 11, 17, [[1, 1, 2, 2, 3, 3]]),
+        annotation(7, 11, 17, {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, iscrowd=1),
+        annotation(8, 7, 17, box(1, 1, 3, 3), area=1e4),  # wholly covered, but not without pixels
+    ]
+    found = check("coco", write(tmp_path / "coco", whole))
+    assert (found.problems, found.notes) == ((), ("2 of 8 annotations cover no pixel",))
+    assert not opened(tmp_path, whole).label(2).any()
+
+
+def test_missing_images_are_said_before_a_map_is_painted(tmp_path: Path) -> None:
+    root = write(tmp_path / "coco", content() | {"annotations": [annotation(1, 7, 17, [])]})
+    (root / "images" / "train2017" / "000000000009.jpg").unlink()
+    with pytest.raises(InputError, match="is on list train2017 and does not exist"):
+        open_coco(root, "train2017", maps=tmp_path / "maps")
+    assert not (tmp_path / "maps").exists()
 
 
 def test_cut_json_and_missing_or_other_images_are_refused(tmp_path: Path) -> None:

@@ -12,19 +12,19 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from segmix_core.data.dataset import Checked, Problem, SegmentationDataset, read_image
+from segmix_core.data.dataset import MAX_PIXELS, Checked, Problem, SegmentationDataset, read_image
 from segmix_core.errors import InputError
 from segmix_core.files import alone, file_digest, replacing, write_text
 from segmix_core.records import IGNORE_INDEX
@@ -110,13 +110,12 @@ def open_coco(
     for path in sources:
         digest.update(file_digest(path).encode())
     folder = maps / f"coco-{digest.hexdigest()[:12]}-{split}"
-    content = _known(folder)
-    if content is None:
-        content = _read_all(sources)
-        _make_maps(folder, content[1], progress)
-        _remember(folder, *content)
-    names, records = content
+    known = _known(folder)
+    names, records = known or _read_all(sources)
     image_paths = _image_paths(root, split, records) if need_images else ()
+    if known is None:  # painting takes long: the images come first
+        _make_maps(folder, records, progress)
+        _remember(folder, names, records)
     return SegmentationDataset(
         name="coco",
         root=root,
@@ -160,7 +159,9 @@ def _read_all(sources: Sequence[Path]) -> tuple[tuple[str, ...], list[CocoImage]
 
 
 def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None) -> Checked:
-    """Read every annotation file of a COCO folder, paint every image and open it.
+    """Read every annotation file of a COCO folder, unpack every segmentation and open every image.
+
+    Objects without a pixel are counted in a note: published annotations have some, too small to be drawn.
 
     Raises:
         InputError: no such folder, or no annotation file in it. Everything else is a `Problem`.
@@ -176,21 +177,24 @@ def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None
             records += _read(path)[1]
         except InputError as error:
             problems.setdefault(Problem(error.where, error.what))
+    without_pixels = 0
     for done, record in enumerate(records, start=1):
         image = _image_path(Path(root), record)
         seen.add(image)
-        for look in (
-            lambda record=record: paint(record),
-            lambda record=record, image=image: _look(record, image),
-        ):
-            try:
-                look()
-            except InputError as error:
-                problems.setdefault(Problem(error.where, error.what))
+        try:
+            without_pixels += sum(not mask.any() for _, mask in _masks(record))
+        except InputError as error:
+            problems.setdefault(Problem(error.where, error.what))
+        try:
+            _look(record, image)
+        except InputError as error:
+            problems.setdefault(Problem(error.where, error.what))
         if progress is not None:
             progress(done, len(records))
     size = sum(path.stat().st_size for path in seen if path.is_file())
-    return Checked(len(seen), size, tuple(problems))
+    objects = sum(len(record.objects) for record in records)
+    notes = (f"{without_pixels} of {objects} annotations cover no pixel",) if without_pixels else ()
+    return Checked(len(seen), size, tuple(problems), notes)
 
 
 def _look(record: CocoImage, path: Path) -> None:
@@ -270,6 +274,8 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[CocoImage]]:
     ((often, times),) = Counter(["background", *names]).most_common(1)
     if times > 1:
         raise InputError(path, f"category {often} is there {times} times, background counted", _RESTORE)
+    if not names:
+        raise InputError(path, "names no category", _RESTORE)
     if len(names) >= IGNORE_INDEX:
         raise InputError(
             path,
@@ -280,6 +286,9 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[CocoImage]]:
     images = _by_id(
         path, "image", content["images"], {"file_name": _is_file_name, "height": _is_side, "width": _is_side}
     )
+    for identifier, entry in images.items():
+        if entry["height"] * entry["width"] > MAX_PIXELS:
+            raise InputError(f"{path}, image {identifier}", f"has more than {MAX_PIXELS} pixels", _RESTORE)
     annotations = _by_id(
         path,
         "annotation",
@@ -321,7 +330,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[CocoImage]]:
     return ("background", *names), records
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -350,13 +359,15 @@ def _by_id(
     """Entries by their id.
 
     Raises:
-        InputError: an entry without id, with a field that is missing or not as it has to be, or an id twice.
+        InputError: an entry whose id is missing or no whole number, with a field that is missing or not as
+            it has to be, or an id twice.
     """
     found: dict[int, dict[str, Any]] = {}
     for place, entry in enumerate(entries):
         identifier = entry.get("id") if isinstance(entry, dict) else None
-        if not isinstance(identifier, int) or isinstance(identifier, bool):
-            raise InputError(f"{path}, {kind} number {place}", "has no id", _RESTORE)
+        if not _is_whole(identifier):
+            what = "has no id" if identifier is None else "its id is no whole number"
+            raise InputError(f"{path}, {kind} number {place}", what, _RESTORE)
         where = f"{path}, {kind} {identifier}"
         if identifier in found:
             raise InputError(where, "its id is there twice", _RESTORE)
@@ -415,11 +426,17 @@ def paint(record: CocoImage) -> np.ndarray:
         InputError: a segmentation that cannot be painted.
     """
     label = np.zeros((record.height, record.width), dtype=np.uint8)
+    for one, mask in _masks(record):
+        label[mask] = one.category
+    return label
+
+
+def _masks(record: CocoImage) -> Iterator[tuple[CocoObject, np.ndarray]]:
+    """The objects of an image with their pixels, bool (H, W), in the order in which they are painted."""
     order = sorted(record.objects, key=lambda one: (one.category != IGNORE_INDEX, -one.area, one.number))
     for one in order:
         where = f"{record.source}, annotation {one.number}"
-        label[_mask(one.segmentation, record.height, record.width, where)] = one.category
-    return label
+        yield one, _mask(one.segmentation, record.height, record.width, where)
 
 
 def _mask(segmentation: Any, height: int, width: int, where: str) -> np.ndarray:

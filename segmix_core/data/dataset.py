@@ -39,6 +39,7 @@ class Checked:
     files: int
     bytes: int
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()  # what is worth saying and no fault
 
 
 def check_files(
