@@ -17,6 +17,7 @@ from segmix_core import __version__
 from segmix_core.errors import InputError, WorkError
 
 if TYPE_CHECKING:
+    from segmix_core.data.dataset import Listed
     from segmix_core.request import Request
 
 Answer = tuple[Any, str]
@@ -589,15 +590,34 @@ def _data_check(options: argparse.Namespace) -> Answer:
     problems = [{"path": str(item.path), "problem": item.problem} for item in report.problems]
     options.status = 2 if problems else 0
     lines = [f"{item['path']}: {item['problem']}" for item in problems]
-    lines += report.notes
+    lines += [*report.notes, *map(_list_line, report.lists)]
     lines.append(f"{report.files} files, {report.bytes} bytes, {len(problems)} problems")
     document = {
         "files": report.files,
         "bytes": report.bytes,
         "problems": problems,
         "notes": list(report.notes),
+        "lists": [
+            {"list": one.name, "images": one.images, "published": one.published} for one in report.lists
+        ],
     }
     return document, "\n".join(lines)
+
+
+def _list_line(listed: Listed) -> str:
+    """The length of a list beside the published one."""
+    images, published = listed.images, listed.published
+    if images is None:
+        said = "not there" if published is None else f"not there ({published:,} published images)"
+    elif published is None:
+        said = f"{images:,} images"
+    elif images == published:
+        said = f"{images:,} images, as published"
+    elif images < published:
+        said = f"{images:,} of {published:,} published images"
+    else:
+        said = f"{images:,} images, more than the {published:,} published"
+    return f"list {listed.name}: {said}"
 
 
 def _experiments(options: argparse.Namespace) -> Answer:

@@ -26,6 +26,7 @@ from conftest import ROOT, write_huge
 from PIL import Image
 
 from segmix_core import cli, results, run
+from segmix_core.data.dataset import Listed
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, SCALES, Scale
@@ -202,7 +203,13 @@ def test_data_make_and_check(tmp_path: Path) -> None:
     refused(segmix("data", "make", "silhouettes", "--out", out, *options), "is there already")
 
     check = ("data", "check", "--dataset", "silhouettes", "--root", out, "--json")
-    kind = {"files": int, "bytes": int, "problems": [{"path": str, "problem": str}], "notes": [str]}
+    kind = {
+        "files": int,
+        "bytes": int,
+        "problems": [{"path": str, "problem": str}],
+        "notes": [str],
+        "lists": [{"list": str, "images": int | None, "published": int | None}],
+    }
     whole = segmix(*check).document()
     has_kind(whole, kind)
     assert whole["problems"] == []
@@ -221,6 +228,44 @@ def test_data_make_and_check(tmp_path: Path) -> None:
         victim.write_bytes(before)
     next((out / "Annotations").glob("*.xml")).write_text("<annotation><segmented>1</segmented></annotation>")
     assert [one["problem"] for one in json.loads(segmix(*check).out)["problems"]] == ["names no object"]
+
+
+def test_check_says_how_long_lists_are_beside_the_published(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "voc")
+    lists = tmp_path / "voc" / "ImageSets" / "Segmentation"
+    (lists / "val.txt").unlink()
+    names = (lists / "train.txt").read_text()
+    for split, text in (("mine", names), ("trainaug", names)):
+        (lists / f"{split}.txt").write_text(text)
+    command = ("data", "check", "--root", tmp_path / "voc")
+    said = segmix(*command)
+    assert (said.status, said.out.splitlines()[:-1]) == (
+        0,
+        [
+            "list mine: 24 images",
+            "list train: 24 of 1,464 published images",
+            "list trainaug: 24 of 10,582 published images",
+            "list val: not there (1,449 published images)",
+        ],
+    )
+    document = segmix(*command, "--json").document()
+    assert document["lists"] == [
+        {"list": "mine", "images": 24, "published": None},
+        {"list": "train", "images": 24, "published": 1464},
+        {"list": "trainaug", "images": 24, "published": 10582},
+        {"list": "val", "images": None, "published": 1449},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "published", "said"),
+    [(1449, 1449, "1,449 images, as published"), (1500, 1449, "1,500 images, more than the 1,449 published"),
+     (None, None, "not there")],
+)  # fmt: skip
+def test_a_whole_and_a_longer_list_are_told_apart(
+    images: int | None, published: int | None, said: str
+) -> None:
+    assert cli._list_line(Listed("val", images, published)) == f"list val: {said}"
 
 
 ROW = {

@@ -334,6 +334,8 @@ def test_objects_too_small_for_a_pixel_are_counted_and_no_fault(tmp_path: Path) 
     ]
     found = check("coco", write(tmp_path / "coco", whole))
     assert (found.problems, found.notes) == ((), ("2 of 8 annotations cover no pixel",))
+    (listed,) = found.lists
+    assert (listed.name, listed.images, listed.published) == ("train2017", 3, 118_287)
     assert not opened(tmp_path, whole).label(2).any()
 
 

@@ -245,6 +245,10 @@ def test_check_reads_both_parts_of_the_generated_set(tmp_path: Path) -> None:
     root = ensure_saliency(tmp_path, images=3, val=2, size=48, seed=0)
     whole = check("silhouettes-saliency", root)
     assert (whole.files, whole.problems) == (10, ())
+    assert [(one.name, one.images, one.published) for one in whole.lists] == [
+        ("train", 3, None),
+        ("test", 2, None),
+    ]
     test_mask = next((root / "ECSSD" / "ground_truth_mask").iterdir())
     test_mask.unlink()
     training_image = next((root / "DUTS-TR" / "DUTS-TR-Image").iterdir())
@@ -280,6 +284,16 @@ def test_check_reads_everything_and_collects_what_is_wrong(duts: Path, ecssd: Pa
     shutil.rmtree(duts / "DUTS-TR")
     assert len(check_saliency("duts", duts).problems) == 1
     refused(lambda: check_saliency("duts", ecssd), ecssd, "has no folder DUTS-TR")
+
+
+def test_check_counts_images_beside_the_published(duts: Path, ecssd: Path) -> None:
+    lengths = [(one.name, one.images, one.published) for one in check("duts", duts).lists]
+    assert lengths == [("train", 3, 10553), ("test", 2, 5019)]
+    shutil.rmtree(duts / "DUTS-TE")
+    lengths = [(one.name, one.images, one.published) for one in check("duts", duts).lists]
+    assert lengths == [("train", 3, 10553), ("test", None, 5019)]
+    (test,) = check("ecssd", ecssd).lists
+    assert (test.images, test.published) == (2, 1000)
 
 
 # Generated salient objects

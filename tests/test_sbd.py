@@ -347,6 +347,8 @@ def test_check_reads_both_lists(folders: tuple[Path, Path]) -> None:
     root, _ = folders
     whole = check("sbd", root)
     assert (whole.files, whole.problems) == (12, ())
+    assert [(one.name, one.images) for one in whole.lists] == [("train", 4), ("val", 2)]
+    assert sum(one.published or 0 for one in whole.lists) == sbd.SBD_IMAGES
     assert whole.bytes == sum(
         path.stat().st_size for name in ("img", "cls") for path in (root / name).iterdir()
     )

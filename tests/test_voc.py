@@ -489,6 +489,43 @@ def test_check_holds_instance_maps_to_their_label_maps(tiny_voc: Path) -> None:
     ]
 
 
+def lengths(dataset: str, root: Path) -> list[tuple[str, int | None, int | None]]:
+    found = check(dataset, root)
+    return [(one.name, one.images, one.published) for one in found.lists]
+
+
+def test_check_counts_lists_beside_their_published_lengths(tiny_voc: Path) -> None:
+    assert lengths("voc2012", tiny_voc) == [
+        ("train", 24, 1464),
+        ("val", 10, 1449),
+        ("train_aug", None, 10582),
+    ]
+    assert lengths("silhouettes", tiny_voc) == [("train", 24, None), ("val", 10, None)]
+    assert check("voc2012", tiny_voc).problems == ()  # a part of a data set is none
+    write_list(tiny_voc, "trainaug", "train_0000", "train_0001", folder="SegmentationAug")
+    write_list(tiny_voc, "mine", "val_0000", "val_0000", "gone")
+    write_list(tiny_voc, "trainval")
+    (tiny_voc / "ImageSets" / "Segmentation" / "val.txt").unlink()
+    assert lengths("voc2012", tiny_voc) == [
+        ("mine", 2, None),
+        ("train", 24, 1464),
+        ("trainaug", 2, 10582),
+        ("trainval", 0, 2913),
+        ("val", None, 1449),
+    ]
+    (tiny_voc / "ImageSets" / "Segmentation" / "train.txt").unlink()
+    assert lengths("silhouettes", tiny_voc)[-2:] == [("train", None, None), ("val", None, None)]
+
+
+def test_check_reads_the_lists_in_either_folder(tiny_voc: Path) -> None:
+    write_list(tiny_voc, "train_aug", "train_0000", "val_0000", "gone", folder="SegmentationAug")
+    said = {one.problem for one in check("voc2012", tiny_voc).problems}
+    assert said == {
+        "is on list train_aug and does not exist",
+        "lists train_aug and val share 1 images, such as val_0000",
+    }
+
+
 def test_check_calls_an_empty_test_list_a_problem(tiny_voc: Path) -> None:
     write_list(tiny_voc, "test")
     found = check("voc2012", tiny_voc)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from segmix_core.data.coco import check_coco
 from segmix_core.data.context import check_context
 from segmix_core.data.dataset import (
     Checked,
+    Listed,
     Problem,
     SegmentationDataset,
     check_files,
@@ -22,9 +24,10 @@ from segmix_core.data.dataset import (
     read_instances,
     read_label,
 )
+from segmix_core.data.label_table import IMAGES
 from segmix_core.data.saliency import check_saliency
 from segmix_core.data.sbd import check_sbd
-from segmix_core.data.voc import SPELLINGS, find_voc, lists_of, read_ids, year_folder
+from segmix_core.data.voc import SPELLINGS, find_voc, id_of, lists_of, read_ids, read_split, year_folder
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
 from segmix_core.experiments.robustness import UNIVERSALS
@@ -32,6 +35,30 @@ from segmix_core.records import IGNORE_INDEX
 
 CHECKED = (*VOC_LAYOUT, "coco", "sbd", *SALIENCY, "outofcontext", "unrel", "uap")
 """What `check` reads; VOC's test images are `voc2012`."""
+
+PUBLISHED = {
+    "voc2012": IMAGES
+    | {"trainaug": IMAGES["train_aug"], "trainval": IMAGES["train"] + IMAGES["val"], "test": 1_456},
+    "sbd": {"train": 8_498, "val": 2_857},
+    "coco": {
+        "train2014": 82_783,
+        "val2014": 40_504,
+        "valminusminival2014": 35_504,
+        "minival2014": 5_000,
+        "train2017": 118_287,
+        "val2017": 5_000,
+    },
+    "duts": {"train": 10_553, "test": 5_019},
+    "ecssd": {"test": 1_000},
+}
+"""How many images each list has as published."""
+
+_STANDARD = {
+    "voc2012": ("train", "val", "train_aug"),
+    "silhouettes": ("train", "val"),
+    "duts": ("train", "test"),
+}
+"""The lists that the paper's tables are trained and measured on, where one may be without the others."""
 
 
 def check(
@@ -46,7 +73,8 @@ def check(
 
     In VOC's layout that is every list, image and label map, and the annotation and the instance map of each
     image where there are such folders; train and val lists must be disjoint. The list `test` has no label
-    maps: PASCAL keeps them.
+    maps: PASCAL keeps them. How long each list is stands beside its published length; another length, or a
+    list that is not there, is no problem: parts of a data set have their use.
 
     Args:
         mask_threshold: of DUT-S and ECSSD alone; see `saliency.read_mask`.
@@ -59,20 +87,34 @@ def check(
         raise InputError(
             f"dataset {dataset}", "has no perturbations for --perturbation-scale", "leave the option out"
         )
-    if dataset in SALIENCY:
-        return check_saliency(dataset, root, threshold=mask_threshold, progress=progress)  # type: ignore[arg-type]
-    if mask_threshold is not None:
+    if mask_threshold is not None and dataset not in SALIENCY:
         raise InputError(f"dataset {dataset}", "has no masks for --mask-threshold", "leave the option out")
-    if dataset == "coco":
-        return check_coco(root, progress=progress)
-    if dataset == "sbd":
-        return check_sbd(root, progress=progress)
-    if dataset in ("outofcontext", "unrel"):
-        return check_context(root, progress=progress)
-    if dataset == "uap":
-        return _check_perturbations(root, scale=perturbation_scale, progress=progress)
-    if dataset not in VOC_LAYOUT:
+    if dataset in SALIENCY:
+        found = check_saliency(dataset, root, threshold=mask_threshold, progress=progress)  # type: ignore[arg-type]
+    elif dataset == "coco":
+        found = check_coco(root, progress=progress)
+    elif dataset == "sbd":
+        found = check_sbd(root, progress=progress)
+    elif dataset in ("outofcontext", "unrel"):
+        found = check_context(root, progress=progress)
+    elif dataset == "uap":
+        found = _check_perturbations(root, scale=perturbation_scale, progress=progress)
+    elif dataset in VOC_LAYOUT:
+        found = _check_voc(dataset, root, progress=progress)
+    else:
         raise nearest("dataset", dataset, CHECKED)
+    return replace(found, lists=_beside_published(dataset, found.lists))
+
+
+def _beside_published(dataset: str, lists: Sequence[Listed]) -> tuple[Listed, ...]:
+    """Lists with their published lengths, and the standard ones that are not there."""
+    published = PUBLISHED.get(dataset, {})
+    here = {spelling for one in lists for spelling in SPELLINGS.get(one.name, (one.name,))}
+    absent = (Listed(name, None) for name in _STANDARD.get(dataset, ()) if name not in here)
+    return tuple(replace(one, published=published.get(one.name)) for one in (*lists, *absent))
+
+
+def _check_voc(dataset: str, root: Path, *, progress: Callable[[int, int], None] | None) -> Checked:
     problems: dict[Problem, None] = {}  # in the order found, each once
 
     def note(error: InputError) -> None:
@@ -131,7 +173,20 @@ def check(
         progress=progress and (lambda done, total: progress(len(entries) + done, len(entries) + total)),
     )
     size = sum(path.stat().st_size for path in seen if path.is_file())
-    return Checked(len(seen) + alone.files, size + alone.bytes, (*problems, *alone.problems))
+    return Checked(
+        len(seen) + alone.files,
+        size + alone.bytes,
+        (*problems, *alone.problems),
+        lists=tuple(Listed(split, _length(root, split)) for split in names),
+    )
+
+
+def _length(root: Path, split: str) -> int:
+    """How many images a list names; none where it cannot be read, which is a problem of its own."""
+    try:
+        return len({id_of(line) for line in read_split(year_folder(root), split)})
+    except InputError:
+        return 0
 
 
 def _without_labels(root: Path, split: str) -> list[Path]:

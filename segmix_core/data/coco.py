@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from segmix_core.data.dataset import MAX_PIXELS, Checked, Problem, SegmentationDataset, read_image
+from segmix_core.data.dataset import MAX_PIXELS, Checked, Listed, Problem, SegmentationDataset, read_image
 from segmix_core.errors import InputError
 from segmix_core.files import alone, file_digest, replacing, write_text
 from segmix_core.records import IGNORE_INDEX
@@ -171,10 +171,13 @@ def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None
         raise InputError(root, "has no annotations/instances_*.json", "give the folder in COCO's layout")
     problems: dict[Problem, None] = {}
     seen: set[Path] = set(paths)
-    records = []
+    records: list[CocoImage] = []
+    lists = []
     for path in paths:
         try:
-            records += _read(path)[1]
+            found = _read(path)[1]
+            lists.append(Listed(path.stem.removeprefix("instances_"), len(found)))
+            records += found
         except InputError as error:
             problems.setdefault(Problem(error.where, error.what))
     without_pixels = 0
@@ -194,7 +197,7 @@ def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None
     size = sum(path.stat().st_size for path in seen if path.is_file())
     objects = sum(len(record.objects) for record in records)
     notes = (f"{without_pixels} of {objects} annotations cover no pixel",) if without_pixels else ()
-    return Checked(len(seen), size, tuple(problems), notes)
+    return Checked(len(seen), size, tuple(problems), notes, tuple(lists))
 
 
 def _look(record: CocoImage, path: Path) -> None:

@@ -33,6 +33,15 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A list of a data set, and how long it is."""
+
+    name: str
+    images: int | None  # None where the list is not there
+    published: int | None = None  # how many it has as published, where that is known
+
+
+@dataclass(frozen=True)
 class Checked:
     """What was looked at in a data set, and what was found."""
 
@@ -40,6 +49,7 @@ class Checked:
     bytes: int
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()  # what is worth saying and no fault
+    lists: tuple[Listed, ...] = ()
 
 
 def check_files(

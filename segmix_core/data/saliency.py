@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from segmix_core.data.dataset import Checked, Problem, SegmentationDataset, open_picture, read_label
+from segmix_core.data.dataset import Checked, Listed, Problem, SegmentationDataset, open_picture, read_label
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.errors import InputError, LabelError
 from segmix_core.experiments import nearest
@@ -164,7 +164,8 @@ def check_saliency(
         if progress is not None:
             progress(done, len(entries))
     size = sum(path.stat().st_size for path in seen if path.is_file())
-    return Checked(len(seen), size, tuple(problems))
+    lists = tuple(Listed(opened.split, len(opened)) for opened, _ in found)
+    return Checked(len(seen), size, tuple(problems), lists=lists)
 
 
 def read_mask(path: Path, *, threshold: int | None = None) -> np.ndarray:

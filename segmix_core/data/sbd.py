@@ -11,14 +11,14 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 
-from segmix_core.data.dataset import Checked, check_files, read_image, read_label
+from segmix_core.data.dataset import Checked, Listed, check_files, read_image, read_label
 from segmix_core.data.voc import VOC_CATEGORIES, id_of, read_ids, read_list, voc_palette, year_folder
 from segmix_core.errors import InputError
 from segmix_core.files import alone, replacing, write_text
@@ -104,7 +104,7 @@ def check_sbd(root: Path, *, progress: Callable[[int, int], None] | None = None)
         InputError: no folder `cls`, or a list is missing or empty. Everything else is a `Problem`.
     """
     folder = _dataset_folder(Path(root))
-    ids = [id_of(line) for name in ("train", "val") for line in read_list(folder / f"{name}.txt")]
+    lists = {name: [id_of(line) for line in read_list(folder / f"{name}.txt")] for name in ("train", "val")}
 
     def read(path: Path) -> None:
         if path.suffix == ".jpg":
@@ -112,8 +112,14 @@ def check_sbd(root: Path, *, progress: Callable[[int, int], None] | None = None)
         else:
             _refuse_other_size(path, read_sbd_label(path), folder / "img" / f"{path.stem}.jpg")
 
-    paths = [folder / name for one in ids for name in (f"img/{one}.jpg", f"cls/{one}.mat")]
-    return check_files(list(dict.fromkeys(paths)), read, progress=progress)
+    paths = [
+        folder / name
+        for ids in lists.values()
+        for one in ids
+        for name in (f"img/{one}.jpg", f"cls/{one}.mat")
+    ]
+    found = check_files(list(dict.fromkeys(paths)), read, progress=progress)
+    return replace(found, lists=tuple(Listed(name, len(set(ids))) for name, ids in lists.items()))
 
 
 def train_aug_ids(voc_train: Collection[str], sbd: Collection[str], voc_val: Collection[str]) -> list[str]:

@@ -35,6 +35,9 @@ VOC_CATEGORIES = (
 SPELLINGS = {"train_aug": ("train_aug", "trainaug"), "trainaug": ("trainaug", "train_aug")}
 """The list with SBD's images, by either name."""
 
+_LISTS = ("Segmentation", "SegmentationAug")
+"""The folders of ImageSets in which lists lie."""
+
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # what a list may name an image with; an id may hold other dots
 
 
@@ -77,7 +80,7 @@ def find_voc(
         InputError: a folder or the list is missing, or the list is empty.
     """
     root = year_folder(Path(root))
-    lines = _read_split(root, split)
+    lines = read_split(root, split)
     augmented = root / "SegmentationClassAug"
     labels = augmented if augmented.is_dir() and split in SPELLINGS else root / "SegmentationClass"
     if not labels.is_dir() and augmented.is_dir():
@@ -133,7 +136,7 @@ def read_ids(root: Path, split: str) -> tuple[str, ...]:
         InputError: a folder or list is missing, the list is empty or names an image twice.
     """
     root = year_folder(Path(root))
-    ids = [id_of(line) for line in _read_split(root, split)]
+    ids = [id_of(line) for line in read_split(root, split)]
     _refuse_doubles(root, split, ids)
     return tuple(ids)
 
@@ -164,9 +167,9 @@ def id_of(line: str) -> str:
 
 
 def lists_of(root: Path) -> tuple[str, ...]:
-    """The names of the lists under ImageSets/Segmentation."""
-    folder = year_folder(Path(root)) / "ImageSets" / "Segmentation"
-    return tuple(sorted(path.stem for path in folder.glob("*.txt")))
+    """The names of the lists under ImageSets/Segmentation and ImageSets/SegmentationAug."""
+    folder = year_folder(Path(root)) / "ImageSets"
+    return tuple(sorted({path.stem for name in _LISTS for path in (folder / name).glob("*.txt")}))
 
 
 def year_folder(root: Path) -> Path:
@@ -179,8 +182,13 @@ def year_folder(root: Path) -> Path:
     raise InputError(root, "has no folder ImageSets", "give the folder in VOC layout")
 
 
-def _read_split(root: Path, split: str) -> list[str]:
-    folders = [root / "ImageSets" / name for name in ("Segmentation", "SegmentationAug")]
+def read_split(root: Path, split: str) -> list[str]:
+    """The lines of a list under `root`, a `year_folder`, by either spelling of its name.
+
+    Raises:
+        InputError: no such list, or see `read_list`.
+    """
+    folders = [root / "ImageSets" / name for name in _LISTS]
     for folder in folders:
         for spelling in SPELLINGS.get(split, (split,)):
             path = folder / f"{spelling}.txt"
