@@ -799,6 +799,7 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("data", "fetch", "voc", "--root", "OUT"), ("unknown name 'voc'", "did you mean 'voc2012'")),
         (("data", "augment", "--root", "OUT", "--sbd", "NONE"), ("NONE",)),
         (("subsets", "--root", "NONE"), ("NONE",)),
+        (("stats", "--root", "LONG", "--split", "val"), ("val.txt, line 1", "(5000 characters)")),
         (("submit", "NONE", "--root", "NONE", "--out", "OUT/x.tgz"), ("NONE",)),
         (("unknown",), ("invalid choice: 'unknown'",)),
         ((), ("COMMAND",)),
@@ -828,6 +829,9 @@ def test_bad_input_is_one_line_and_exit_2(
     Image.new("RGB", (20, 20)).save(photo)
     (tmp_path / "huge").mkdir()
     write_huge(tmp_path / "huge" / "huge.png")
+    (tmp_path / "long" / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (tmp_path / "long" / "SegmentationClass").mkdir()
+    (tmp_path / "long" / "ImageSets" / "Segmentation" / "val.txt").write_text(f"{'x' * 5000}\n")
     places = {
         "OUT": tmp_path / "out",
         "FILE": file,
@@ -836,6 +840,7 @@ def test_bad_input_is_one_line_and_exit_2(
         "BROKEN": broken,
         "PHOTO": photo,
         "HUGE": tmp_path / "huge",
+        "LONG": tmp_path / "long",
         "WEIGHTS": weights,
         "CHECKPOINT": trained["checkpoint"],
     }

@@ -355,7 +355,9 @@ def test_check_reads_both_lists(folders: tuple[Path, Path]) -> None:
     (root / "cls" / f"{EXTRA[0]}.mat").write_bytes(b"cut")
     write_mat(root / "cls" / f"{EXTRA[1]}.mat", sbd_map(1)[:-1])
     (root / "img" / f"{VAL[0]}.jpg").unlink()
+    (root / "cls" / f"{OWN[0]}.mat").unlink()
     said = {Path(one.path).name: one.problem for one in check("sbd", root).problems}
-    assert said.keys() == {f"{EXTRA[0]}.mat", f"{EXTRA[1]}.mat", f"{VAL[0]}.jpg"}
+    assert said.keys() == {f"{EXTRA[0]}.mat", f"{EXTRA[1]}.mat", f"{VAL[0]}.jpg", f"{OWN[0]}.mat"}
+    assert said[f"{OWN[0]}.mat"] == "no such label map"
     assert "damaged" in said[f"{EXTRA[0]}.mat"]
     assert "for an image of 24x24" in said[f"{EXTRA[1]}.mat"]

@@ -231,6 +231,24 @@ def test_a_list_that_is_not_text(tiny_voc: Path) -> None:
     refused(lambda: open_voc(tiny_voc, "val"), "val.txt", "not text", "UTF-8")
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["x" * 5000, "x" * 201, "\N{SNOWMAN}" * 67, f"{FIRST}.jpg {'y' * 201}.png", f"{FIRST} {'up/' * 350}z"],
+    ids=["line", "name", "name in bytes", "second name", "second path"],
+)
+def test_a_line_too_long_for_a_name_of_a_file(tiny_voc: Path, line: str) -> None:
+    write_list(tiny_voc, "val", "val_0000", line)
+    what = rf"names no file that a disk can store \({len(line)} characters\)"
+    for read in (lambda: open_voc(tiny_voc, "val"), lambda: open_images(tiny_voc, "val")):
+        refused(read, "val.txt, line 2", what, "one id a line")
+    assert [one.path[-15:] for one in check("voc2012", tiny_voc).problems] == ["val.txt, line 2"]
+
+
+def test_the_longest_name_is_looked_for(tiny_voc: Path) -> None:
+    write_list(tiny_voc, "val", "x" * 200)
+    refused(lambda: open_voc(tiny_voc, "val"), "x" * 200, "does not exist", "restore")
+
+
 def test_a_list_that_names_an_image_twice(tiny_voc: Path) -> None:
     write_list(tiny_voc, "val", "val_0001", "val_0002", "val_0001")
     for opening in (open_voc, open_images, read_ids):

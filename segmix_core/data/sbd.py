@@ -146,9 +146,9 @@ def read_sbd_label(path: Path) -> np.ndarray:
         InputError: no such file, one that cannot be read, or a label beyond 20 (SBD has no void).
     """
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as opened, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the errors below say it
-            content = loadmat(path, variable_names=["GTcls"], appendmat=False)
+            content = loadmat(opened, variable_names=["GTcls"])
     except FileNotFoundError as error:
         raise InputError(path, "no such label map", _RESTORE) from error
     except Exception as error:  # scipy raises a dozen kinds for a file that is cut or damaged

@@ -35,6 +35,9 @@ VOC_CATEGORIES = (
 SPELLINGS = {"train_aug": ("train_aug", "trainaug"), "trainaug": ("trainaug", "train_aug")}
 """The list with SBD's images, by either name."""
 
+_LONGEST_NAME, _LONGEST_LINE = 200, 1_000
+"""Bytes of a name and of a line in a list: a disk stores no name beyond 255, no path beyond 4,095."""
+
 _LISTS = ("Segmentation", "SegmentationAug")
 """The folders of ImageSets in which lists lie."""
 
@@ -145,7 +148,7 @@ def read_list(path: Path) -> list[str]:
     """The lines of a list that hold anything.
 
     Raises:
-        InputError: no such list, one that is not UTF-8, or empty.
+        InputError: no such list, one that is not UTF-8, or empty, or a line too long to name a file.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -153,6 +156,14 @@ def read_list(path: Path) -> list[str]:
         raise InputError(path, "no such list", "restore it as published") from error
     except UnicodeDecodeError as error:
         raise InputError(path, "the list is not text", "write it in UTF-8, one id a line") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        names = line.replace("/", " ").split()
+        if len(line.encode()) > _LONGEST_LINE or any(len(name.encode()) > _LONGEST_NAME for name in names):
+            raise InputError(
+                f"{path}, line {number}",
+                f"names no file that a disk can store ({len(line)} characters)",
+                "write one id a line",
+            )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise InputError(path, "the list is empty", "name at least one image")
