@@ -543,22 +543,25 @@ def _subsets(options: argparse.Namespace) -> Answer:
     from segmix_core.subsets import build_subsets, describe_subsets, missing
 
     root = _root(options)
+    split = options.split or _lists(options)[1]
     training, dataset = (
         open_dataset(
             options.dataset, root, chosen, need_images=False, progress=Progress("label maps", "images")
         )
-        for chosen in (options.train_split or _lists(options)[0], options.split or _lists(options)[1])
+        for chosen in (options.train_split or _lists(options)[0], split)
     )
     found = build_subsets(dataset, dataset_presence(dataset), cooccurrence_matrix(dataset_presence(training)))
+    counted = (options.dataset, split) == ("voc2012", "val")  # in the paper, which prints no other's sizes
     rows = [
         {"subset": name, "what": what, "images": images, "printed": printed}
-        for name, what, images, printed in describe_subsets(found, PRINTED_IMAGES)
+        for name, what, images, printed in describe_subsets(found, PRINTED_IMAGES if counted else {})
     ]
     absent = missing(dataset)
-    lines = [f"{'subset':<26}{'images':>7}{'printed':>9}  what"]
+    width = 9 if counted else 0
+    lines = [f"{'subset':<26}{'images':>7}{'printed' * counted:>{width}}  what"]
     for row in rows:
         printed = "" if row["printed"] is None else row["printed"]
-        lines.append(f"{row['subset']:<26}{row['images']:>7}{printed:>9}  {row['what']}")
+        lines.append(f"{row['subset']:<26}{row['images']:>7}{printed:>{width}}  {row['what']}")
     lines += [f"{name:<26} cannot be told: {why}" for name, why in absent.items()]
     return {"subsets": rows, "missing": absent}, "\n".join(lines)
 

@@ -101,7 +101,7 @@ def missing(dataset: SegmentationDataset) -> dict[str, str]:
                 OBJECTS, "no folder Annotations or SegmentationObject to count objects in"
             )
     for name, category in _unknown_company(dataset.categories).items():
-        absent[name] = f"{dataset.name} has no category '{category}'"
+        absent[name] = f"{dataset.name} names no category '{category}', as VOC and Table 5 do"
     return absent
 
 

@@ -599,16 +599,22 @@ def test_every_kind_of_generated_data_is_made_and_checked(tmp_path: Path) -> Non
     assert len(json.loads(broken.out)["problems"]) == 1
 
 
-def test_subsets_stand_beside_their_printed_sizes(tmp_path: Path) -> None:
+def test_subsets_of_vocs_val_alone_stand_beside_their_printed_sizes(tmp_path: Path) -> None:
     segmix(
         "data", "make", "silhouettes", "--out", tmp_path / "made", "--images", 30, "--val", 12, "--size", 48
     )
-    command = ("subsets", "--dataset", "silhouettes", "--root", tmp_path / "made")
+    command = ("subsets", "--root", tmp_path / "made", "--train-split", "train")
     document = segmix(*command, "--json").document()
     rows = {row["subset"]: row for row in document["subsets"]}
     assert rows["occlusion/any"]["printed"] == 1128
     assert rows["unique/2"]["images"] <= 12
     assert document["missing"] == {}
+    assert segmix(*command).out.splitlines()[0].split() == ["subset", "images", "printed", "what"]
+    for other in (("--dataset", "silhouettes"), ("--split", "train")):
+        document = segmix(*command, *other, "--json").document()
+        assert [row["subset"] for row in document["subsets"]] == list(rows)
+        assert {row["printed"] for row in document["subsets"]} == {None}
+        assert segmix(*command, *other).out.splitlines()[0].split() == ["subset", "images", "what"]
     shutil.rmtree(tmp_path / "made" / "Annotations")
     assert "occlusion/any" in segmix(*command, "--json").document()["missing"]
     assert "cannot be told" in segmix(*command).out
