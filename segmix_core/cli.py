@@ -137,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     _data_options(subsets, "voc2012")
     _evaluation_list(subsets)
     subsets.add_argument("--train-split", help="list whose co-occurrence counts for Fig. 5")
+    subsets.add_argument("--out", type=Path, help="also write each list to this folder, which is made")
 
     experiments = command(
         commands,
@@ -539,7 +540,9 @@ def _data_augment(options: argparse.Namespace) -> Answer:
 def _subsets(options: argparse.Namespace) -> Answer:
     from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
     from segmix_core.data import open_dataset
+    from segmix_core.data.silhouettes.folder import new_folder
     from segmix_core.experiments import PRINTED_IMAGES
+    from segmix_core.files import write_text
     from segmix_core.subsets import build_subsets, describe_subsets, missing
 
     root = _root(options)
@@ -551,6 +554,11 @@ def _subsets(options: argparse.Namespace) -> Answer:
         for chosen in (options.train_split or _lists(options)[0], split)
     )
     found = build_subsets(dataset, dataset_presence(dataset), cooccurrence_matrix(dataset_presence(training)))
+    if options.out is not None:
+        with new_folder(options.out) as lists:
+            for subset in found.values():
+                (lists / subset.name).parent.mkdir(exist_ok=True)
+                write_text(lists / f"{subset.name}.txt", "".join(f"{one}\n" for one in subset.ids))
     counted = (options.dataset, split) == ("voc2012", "val")  # in the paper, which prints no other's sizes
     rows = [
         {"subset": name, "what": what, "images": images, "printed": printed}

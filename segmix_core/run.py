@@ -426,9 +426,16 @@ def run_tables(
     for seed in seeds:
         wanted, elsewhere = training_runs(declared, functools.partial(request_for, seed=seed))
         if not wanted and elsewhere:
+            kinds = {data for _, data in elsewhere}
+            asked = request_for(declared[0].experiment.name, seed=seed)
+            if kinds == {"voc-test"} and asked.dataset == "voc2012" and asked.root is not None:
+                raise InputError(
+                    asked.root, "has no list test", "fetch the test images: segmix data fetch voc2012-test"
+                )
             needs = " or ".join(dict.fromkeys(_NEEDS[data] for _, data in elsewhere))
-            asked = request_for(declared[0].experiment.name, seed=seed).dataset
-            raise InputError(" ".join(names), f"is about {needs}, not {asked}", "give --dataset and --root")
+            raise InputError(
+                " ".join(names), f"is about {needs}, not {asked.dataset}", "give --dataset and --root"
+            )
         ran.left += [f"{experiment.name} {seed} (needs {_NEEDS[data]})" for experiment, data in elsewhere]
         for request in wanted:
             asked_for = request_for(request.experiment.name, seed=seed)

@@ -604,6 +604,14 @@ def test_subsets_of_vocs_val_alone_stand_beside_their_printed_sizes(tmp_path: Pa
         "data", "make", "silhouettes", "--out", tmp_path / "made", "--images", 30, "--val", 12, "--size", 48
     )
     command = ("subsets", "--root", tmp_path / "made", "--train-split", "train")
+    out = tmp_path / "lists"
+    written = segmix(*command, "--out", out, "--json").document()["subsets"]
+    for row in written:
+        assert len((out / f"{row['subset']}.txt").read_text().split()) == row["images"]
+    val = (tmp_path / "made" / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
+    assert {one for path in out.rglob("*.txt") for one in path.read_text().split()} <= set(val)
+    assert len([*out.rglob("*.txt")]) == len(written)
+    refused(segmix(*command, "--out", out), "is there already")
     document = segmix(*command, "--json").document()
     rows = {row["subset"]: row for row in document["subsets"]}
     assert rows["occlusion/any"]["printed"] == 1128
@@ -761,7 +769,8 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("predict", "CHECKPOINT", "PHOTO", "--out", "FILE"), ("cannot write here",)),
         (("run", "tabel1", "DATA"), ("did you mean 'table1'?",)),
         (("run", "figure3", "DATA"), ("has no rows", "segmix figure 3")),
-        (("run", "table2", "DATA"), ("is about voc2012 with its test images, not voc2012",)),
+        (("run", "table2", "DATA"), ("has no list test", "segmix data fetch voc2012-test")),
+        (("run", "table2"), ("is about voc2012 with its test images, not silhouettes",)),
         (("run", "table3", "DATA"), ("is about coco, not voc2012",)),
         (("run", "table1", "DATA", "--split", "trainval"), ("trainval",)),
         (("run", "table1", "DATA", "--seeds", "0,x"), ("--seeds",)),

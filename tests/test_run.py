@@ -387,7 +387,7 @@ def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(
         return replace(request_for(name, "voc2012"), root=voc, seed=seed)
 
     out = tmp_path / "rows.jsonl"
-    with pytest.raises(InputError, match="is about voc2012 with its test images"):
+    with pytest.raises(InputError, match="has no list test; fetch the test images"):
         run_tables(["table2"], asked, seeds=[0], results_file=out)
     (lists / "test.txt").write_text("test_0000\n")
     with pytest.raises(InputError, match="is on list test and does not exist"):
