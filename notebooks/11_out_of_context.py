@@ -174,7 +174,7 @@ chapter.table(
 )
 
 # %% [markdown]
-# The first two are the matter of [complex scenes](10_complex_scenes): rare company within VOC. The last one is this page's. The paper says that
+# The first three are the matter of [complex scenes](10_complex_scenes): rare company within VOC. The last one is this page's. The paper says that
 # CC "may outperform" CM, because CC blends categories at random and so sees unlikely company, whereas CM blends what meets anyway. It adds that
 # the baseline does surprisingly well on the pictures, and that without labels nothing can be said in numbers.
 #

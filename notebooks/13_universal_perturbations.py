@@ -51,6 +51,7 @@ from segmix_core.experiments.robustness import CRAFTED_ON_EACH, STUDIED, STUDIES
 from segmix_core.report import figures
 from segmix_core.report.claims import judge
 from segmix_core.report.robustness import drops, matrix, printed_drops
+from segmix_core.report.tables import scale_in
 from segmix_core.rng import stream
 from segmix_core.robustness.universal import Shown, crafted, crafting, published
 from segmix_core.run import cached_run
@@ -148,7 +149,7 @@ else:
     told = []
     for key, of in measured.items():
         decided = [drop for drop in table6(of) if drop.is_attack is not None]
-        if key[0].split()[0] == largest[0].split()[0] and decided:
+        if scale_in(key[0]) == scale_in(largest[0]) and decided:
             told.append(
                 f"{sum(drop.is_attack for drop in decided)} of {len(decided)} ({said_of(key, decided)})"
             )
@@ -439,7 +440,7 @@ plt.show()
 # %%
 tables = []
 for key, of in measured.items():
-    if key[0].split()[0] != largest[0].split()[0]:
+    if scale_in(key[0]) != scale_in(largest[0]):
         continue  # a smaller scale: see above
     lines = []
     for drop in table6(of):

@@ -56,6 +56,7 @@ from segmix_core.report import figures, paired_difference, verdict
 from segmix_core.report.claims import NO_EVIDENCE
 from segmix_core.report.robustness import curves, settings_of
 from segmix_core.report.statistics import interval
+from segmix_core.report.tables import scale_in
 from segmix_core.robustness.adaptive import batch_of
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
@@ -68,7 +69,7 @@ SHOWN = 3  # images of this page
 found = sorted(
     curves(results.read_all()),
     key=lambda curve: (
-        list(SCALES).index(curve.setting.partition(" ")[0]),
+        list(SCALES).index(scale_in(curve.setting)),
         "silhouettes" not in curve.setting,
     ),
     reverse=True,
@@ -104,7 +105,7 @@ def attacked_difference(curve, base):
     decided = verdict(difference, images)
     if not (curve.valid and base.valid):
         decided = "invalid"
-    elif curve.setting.partition(" ")[0] in NO_EVIDENCE:
+    elif scale_in(curve.setting) in NO_EVIDENCE:
         decided = "not judged"
     return words, decided
 

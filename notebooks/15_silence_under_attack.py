@@ -47,6 +47,7 @@ from segmix_core.models import SourceSeparation
 from segmix_core.report import figures, paired_difference, verdict
 from segmix_core.report.claims import NO_EVIDENCE
 from segmix_core.report.robustness import curves, drops, settings_of
+from segmix_core.report.tables import scale_in
 from segmix_core.robustness.adaptive import batch_of
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
@@ -70,7 +71,7 @@ def told(difference, name, better):
     spread = "" if half is None else f" ± {half:.2f}"
     found = verdict(difference)
     word = found if found == "undecided" else ("better" if found == better else "worse")
-    if name.split()[0] in NO_EVIDENCE:
+    if scale_in(name) in NO_EVIDENCE:
         word = "not judged"
     return f"{mean:+.2f}{spread}, {seeds} {'seed' if seeds == 1 else 'seeds'}: {word}"
 
@@ -263,7 +264,7 @@ with torch.no_grad():
 # %%
 lines = []
 for name in dict.fromkeys((*lost, *left)):
-    if name.split()[0] in NO_EVIDENCE:
+    if scale_in(name) in NO_EVIDENCE:
         continue
     for what, found, better in (
         ("points lost under universal perturbations", lost, "lower"),
@@ -571,7 +572,7 @@ for name, found in attacked_curves.items():
                 told(difference, name, "higher") if one.valid else "invalid: a sanity check failed",
             ]
         )
-        if name.split()[0] not in NO_EVIDENCE and one.valid:
+        if scale_in(name) not in NO_EVIDENCE and one.valid:
             threats.append(f"{one.experiment} ({name}): **{WORDS[verdict(difference)]}**")
 header = ["setting", "method", "clean", "random signs", "phantom raised", "an output attacked"]
 chapter.table([*header, "phantom raised minus random signs"], lines) if lines else Markdown(
@@ -659,4 +660,4 @@ print(
     "raising the phantom makes it louder:",
     {stage: bool(of["phantom raised"].mean() > of["as it is"].mean()) for stage, of in loud.items()},
 )
-print("no verdict at", NO_EVIDENCE[0], "scale:", told((1.0, 0.1, 5), "smoke scale", "higher"))
+print("no verdict at", NO_EVIDENCE[0], "scale:", told((1.0, 0.1, 5), "silhouettes, smoke", "higher"))

@@ -44,6 +44,7 @@ from segmix_core.experiments.robustness import KINDS, PARTS, STUDIED, SURROGATE,
 from segmix_core.report import figures, paired_difference, robustness, verdict
 from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, judge, printed_value
 from segmix_core.report.robustness import settings_of
+from segmix_core.report.tables import scale_in
 from segmix_core.rng import stream
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
@@ -60,7 +61,7 @@ FAMILIES = {
 
 def evidence(name):
     """Whether a setting is of a scale that is judged."""
-    return name.split()[0] not in NO_EVIDENCE
+    return scale_in(name) not in NO_EVIDENCE
 
 
 def mean_of(values, digits=1):
@@ -479,7 +480,7 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
 # %%
 lines = [f"* **{name}**: {verdicts(name, whole=True)}." for name in studied]
-at_paper = any(name.startswith("paper") for name in studied)
+at_paper = any(scale_in(name) == "paper" for name in studied)
 Markdown(
     ("\n".join(lines) if lines else "**No verdict: nothing is measured yet.**")
     + "\n\n"

@@ -27,7 +27,7 @@ from segmix_core.report.claims import (
     judge,
     printed_value,
 )
-from segmix_core.report.tables import told_apart
+from segmix_core.report.tables import scale_in, told_apart
 from segmix_core.run import judge_claims
 
 SEEDS = (0, 1, 2)
@@ -163,6 +163,7 @@ def test_settings_that_sound_alike_have_names_of_their_own() -> None:
     assert verdict_on(1, table1()).setting == common
     pretrained = [row | {"weights": {"name": "made.safetensors"}} for row in table1()]
     named = {one.setting for one in judge(table1() + pretrained) if one.claim.number == 1}
+    assert {scale_in(name) for name in (common, *judged, *named)} == {"sketch"}
     assert named == {f"{common}, from random weights", f"{common}, from made.safetensors"}
 
 

@@ -186,6 +186,11 @@ def setting_names(firsts: Rows) -> list[str]:
     )
 
 
+def scale_in(name: str) -> str:
+    """The scale that a name of `setting_names` says."""
+    return name.split(", ")[1]
+
+
 def told_apart(parts: Sequence[tuple[str, ...]]) -> list[str]:
     """Each in as few of its parts, from the first on, as tell it from the others; at last by a number."""
     names = []
