@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -547,15 +548,17 @@ def _subsets(options: argparse.Namespace) -> Answer:
 
     root = _root(options)
     split = options.split or _lists(options)[1]
-    training, dataset = (
-        open_dataset(
-            options.dataset, root, chosen, need_images=False, progress=Progress("label maps", "images")
+    # A folder that cannot be made is refused before label maps are read.
+    with nullcontext() if options.out is None else new_folder(options.out) as lists:
+        training, dataset = (
+            open_dataset(
+                options.dataset, root, chosen, need_images=False, progress=Progress("label maps", "images")
+            )
+            for chosen in (options.train_split or _lists(options)[0], split)
         )
-        for chosen in (options.train_split or _lists(options)[0], split)
-    )
-    found = build_subsets(dataset, dataset_presence(dataset), cooccurrence_matrix(dataset_presence(training)))
-    if options.out is not None:
-        with new_folder(options.out) as lists:
+        cooccurrence_NN = cooccurrence_matrix(dataset_presence(training))
+        found = build_subsets(dataset, dataset_presence(dataset), cooccurrence_NN)
+        if lists is not None:
             for subset in found.values():
                 (lists / subset.name).parent.mkdir(exist_ok=True)
                 write_text(lists / f"{subset.name}.txt", "".join(f"{one}\n" for one in subset.ids))

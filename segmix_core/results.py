@@ -241,12 +241,12 @@ def run_of(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def read_all(where: Path = RESULTS) -> list[dict[str, Any]]:
-    """The rows of every results file of a folder, by file name, or of one file; none if there is no folder.
+    """The rows of a results file, or of every one of a folder, by file name; none where there is neither.
 
     Raises:
-        InputError: no such file, or a broken line.
+        InputError: a broken line.
     """
-    files = [where] if where.suffix == ".jsonl" else sorted(where.glob("*.jsonl"))
+    files = [where] if where.is_file() else sorted(where.glob("*.jsonl"))
     return [row for path in files for row in read(path)]
 
 

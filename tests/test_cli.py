@@ -566,6 +566,9 @@ def test_reports_are_about_any_results_file(root: Path, tmp_path: Path) -> None:
         return sorted({row["experiment"] for row in rows if row["measured"].get("smoke")})
 
     assert measured_in("--results", out) == measured_in("--results", out.parent) == ["baseline"]
+    renamed = out.with_name("rows.txt")
+    renamed.write_bytes(out.read_bytes())
+    assert measured_in("--results", renamed) == ["baseline"]
     assert "smoke" not in segmix("report", "table1").out
     shown = segmix("experiments", "--table", 1, "--results", out, "--json").document()["rows"]
     assert [row["row"] for row in shown if row["measured"]] == ["DeepLabv3"] * 2
@@ -599,7 +602,9 @@ def test_every_kind_of_generated_data_is_made_and_checked(tmp_path: Path) -> Non
     assert len(json.loads(broken.out)["problems"]) == 1
 
 
-def test_subsets_of_vocs_val_alone_stand_beside_their_printed_sizes(tmp_path: Path) -> None:
+def test_subsets_of_vocs_val_alone_stand_beside_their_printed_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     segmix(
         "data", "make", "silhouettes", "--out", tmp_path / "made", "--images", 30, "--val", 12, "--size", 48
     )
@@ -611,7 +616,9 @@ def test_subsets_of_vocs_val_alone_stand_beside_their_printed_sizes(tmp_path: Pa
     val = (tmp_path / "made" / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
     assert {one for path in out.rglob("*.txt") for one in path.read_text().split()} <= set(val)
     assert len([*out.rglob("*.txt")]) == len(written)
-    refused(segmix(*command, "--out", out), "is there already")
+    with monkeypatch.context() as unread:
+        unread.setattr("segmix_core.data.open_dataset", lambda *given, **named: pytest.fail("read before"))
+        refused(segmix(*command, "--out", out), "is there already")
     document = segmix(*command, "--json").document()
     rows = {row["subset"]: row for row in document["subsets"]}
     assert rows["occlusion/any"]["printed"] == 1128

@@ -16,6 +16,7 @@ BETA_SQUARED = 0.3
 
 
 SALIENCY_METRICS = ("maxF", "maxF_of_means", "MAE", "MAE_unscaled")
+"""What is measured of salient objects: see `SaliencyScores.as_json`."""
 
 
 class SaliencyScores:
