@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -59,6 +60,11 @@ def _how_to_go_on(options: argparse.Namespace) -> str:
 def _fail(message: str, status: int) -> int:
     print(f"segmix: error: {' '.join(message.split())}", file=sys.stderr)
     return status
+
+
+@functools.cache  # said once, however many seeds and experiments a command has
+def _note(message: str) -> None:
+    print(f"segmix: note: {message}", file=sys.stderr)
 
 
 def _answer(options: argparse.Namespace) -> int:
@@ -441,10 +447,10 @@ class Progress:
             return
         self.said = now
         rate = (done - self.first) / (now - self.began) if now > self.began else 0.0
-        left = f", {(total - done) / rate / 60:.1f} min left" if rate else ""
         values = "".join(f", {name} {value}" for name, value in told.items())
+        left = f", {rate:.2f}/s, {(total - done) / rate / 60:.1f} min left" if rate else ""
         print(
-            f"{self.what}: {done}/{total} {self.unit}, {rate:.2f}/s{values}{left}",
+            f"{self.what}: {done}/{total} {self.unit}{values}{left}",
             file=sys.stderr,
             flush=True,
         )
@@ -694,6 +700,7 @@ def _as_text(document: dict[str, Any]) -> Answer:
 def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request:
     from segmix_core import data
     from segmix_core.experiments import find_experiment, find_scale, nearest
+    from segmix_core.models import native
     from segmix_core.models.encoder import BACKBONES
     from segmix_core.request import Request, check_device
 
@@ -705,6 +712,11 @@ def _request(options: argparse.Namespace, experiment: str, seed: int) -> Request
         if name not in known:
             raise nearest(what, name, known)
     check_device(options.device)
+    if options.precision and not native(options.device, options.precision):
+        _note(
+            f"{options.device} has no instructions for {options.precision} and imitates them,"
+            " many times slower than --precision fp32"
+        )
     training_list, evaluation_list = _lists(options)
     if options.backbone:  # part of the scale, so that its digest tells the rows apart
         scale = dataclasses.replace(scale, backbone=options.backbone)

@@ -24,7 +24,7 @@ from segmix_core.data.saliency import PSEUDO_CATEGORIES, SaliencyDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import Experiment, Scale, nearest
 from segmix_core.files import file_digest
-from segmix_core.models import Precision, SourceSeparation, read_checkpoint
+from segmix_core.models import Precision, SourceSeparation, native, read_checkpoint
 from segmix_core.rng import stream
 from segmix_core.training import Plan, TrainingBatches
 
@@ -96,7 +96,7 @@ def precision_of(request: Request) -> Precision:
     """The precision a run uses: as asked, or bfloat16 where the GPU has it."""
     if request.precision is not None:
         return request.precision
-    on_gpu = request.device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    on_gpu = request.device.startswith("cuda") and native(request.device, "bf16")
     return "bf16" if on_gpu else "fp32"
 
 

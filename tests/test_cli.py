@@ -25,7 +25,7 @@ import torch
 from conftest import ROOT, write_huge
 from PIL import Image
 
-from segmix_core import cli, results, run
+from segmix_core import cli, models, results, run
 from segmix_core.data.dataset import Listed
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import InputError
@@ -953,6 +953,30 @@ def test_a_checkpoint_of_other_categories_is_refused(
         segmix("evaluate", tmp_path / "five.pt", "--dataset", "voc2012", "--root", root),
         "knows 5 categories, not 21",
     )
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_imitated_precision_is_told_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(models, "native", lambda device, precision: native or precision == "fp32")
+    cli._note.cache_clear()
+    command = (
+        "run",
+        "table1",
+        *data(root),
+        "--seeds",
+        "0,1",
+        "--budget",
+        "0s",
+        "--out",
+        tmp_path / "rows.jsonl",
+    )
+    said = segmix(*command, "--precision", "bf16")
+    assert said.status == 0
+    assert said.err.count("segmix: note: cpu has no instructions for bf16") == (0 if native else 1)
+    cli._note.cache_clear()
+    assert "note" not in segmix(*command).err
 
 
 def test_work_that_fails_is_one_line_and_exit_1(

@@ -1,5 +1,6 @@
 """The network against torchvision, and what sets one head apart from another."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from segmix_core.errors import InputError
+from segmix_core.experiments import METHODS, SCALES
 from segmix_core.files import file_digest
-from segmix_core.models import Encoder, SourceSeparation, load_encoder
-from segmix_core.request import WEIGHTS
+from segmix_core.models import Encoder, SourceSeparation, load_encoder, native
+from segmix_core.request import WEIGHTS, Request, precision_of
 
 SMALL = {"backbone": "resnet18w32", "aspp_channels": 16, "aspp_rates": (2, 4, 6), "output_stride": 8}
 
@@ -129,3 +131,37 @@ def test_the_committed_encoder_is_the_one_that_rows_name() -> None:
     load_encoder(encoder, "resnet18w32", path)
     assert all(tensor.isfinite().all() for tensor in encoder.state_dict().values())
     assert not torch.equal(before, encoder.state_dict()["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx512_bf16": False, "amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+        ({"neon": True, "bf16": False}, False),
+        ({}, True),  # nothing is known
+    ],
+)
+def test_imitated_bfloat16_is_told_from_real(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert native("cpu", "bf16") is expected
+    assert native("cpu", "fp32")
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert native("cpu", "bf16")  # an older torch cannot say
+
+
+@pytest.mark.parametrize("imitates", [False, True])
+def test_a_gpu_that_imitates_bfloat16_is_not_given_it_unasked(
+    monkeypatch: pytest.MonkeyPatch, imitates: bool
+) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not imitates
+    )
+    request = Request(experiment=METHODS["baseline"], scale=SCALES["smoke"], device="cuda:0")
+    assert precision_of(request) == ("fp32" if imitates else "bf16")
+    assert precision_of(replace(request, precision="bf16")) == "bf16"
+    assert precision_of(replace(request, device="cpu")) == "fp32"

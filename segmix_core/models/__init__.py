@@ -1,7 +1,7 @@
 """The networks: encoder, source separator, and how a stored one is opened."""
 
 from segmix_core.models.encoder import BACKBONES, Encoder, load_encoder
-from segmix_core.models.precision import Precision, autocast
+from segmix_core.models.precision import Precision, autocast, native
 from segmix_core.models.separation import SourceSeparation
 from segmix_core.models.stored import load_model, read_checkpoint
 
@@ -13,5 +13,6 @@ __all__ = [
     "autocast",
     "load_encoder",
     "load_model",
+    "native",
     "read_checkpoint",
 ]
