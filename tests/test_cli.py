@@ -26,6 +26,11 @@ from conftest import ROOT, write_huge
 from PIL import Image
 
 from segmix_core import cli, models, results, run
+from segmix_core.cli.arguments import request_of
+from segmix_core.cli.arguments import seconds as as_seconds
+from segmix_core.cli.command import parser
+from segmix_core.cli.datasets import _list_line
+from segmix_core.cli.progress import Progress, note
 from segmix_core.data.dataset import Listed
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import InputError
@@ -265,7 +270,7 @@ def test_check_says_how_long_lists_are_beside_the_published(root: Path, tmp_path
 def test_a_whole_and_a_longer_list_are_told_apart(
     images: int | None, published: int | None, said: str
 ) -> None:
-    assert cli._list_line(Listed("val", images, published)) == f"list val: {said}"
+    assert _list_line(Listed("val", images, published)) == f"list val: {said}"
 
 
 ROW = {
@@ -538,7 +543,7 @@ def test_a_run_that_outlasts_the_budget_stops_at_a_checkpoint_and_is_gone_on_wit
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("45s", 45), ("25m", 1500), ("1.5h", 5400)])
 def test_a_budget_has_units(text: str, seconds: float) -> None:
-    assert cli._seconds(text) == seconds
+    assert as_seconds(text) == seconds
 
 
 def test_claims_have_verdicts() -> None:
@@ -960,7 +965,7 @@ def test_imitated_precision_is_told_once(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: bool
 ) -> None:
     monkeypatch.setattr(models, "native", lambda device, precision: native or precision == "fp32")
-    cli._note.cache_clear()
+    note.cache_clear()
     command = (
         "run",
         "table1",
@@ -975,7 +980,7 @@ def test_imitated_precision_is_told_once(
     said = segmix(*command, "--precision", "bf16")
     assert said.status == 0
     assert said.err.count("segmix: note: cpu has no instructions for bf16") == (0 if native else 1)
-    cli._note.cache_clear()
+    note.cache_clear()
     assert "note" not in segmix(*command).err
 
 
@@ -1048,13 +1053,13 @@ def goes_on(root: Path, out: Path, undisturbed: list[dict[str, Any]]) -> None:
 def test_an_interrupt_in_stage_1_leaves_a_checkpoint_and_says_how_to_go_on(
     root: Path, tmp_path: Path, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: cli.Progress, done: int, total: int, terms: dict[str, float]) -> None:
+    def interrupt(self: Progress, done: int, total: int, terms: dict[str, float]) -> None:
         assert (done, total) == (10, 60)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(cli.Progress, "__call__", interrupt)
+        interrupted.setattr(Progress, "__call__", interrupt)
         said = segmix("train", "sourcesep-cm", "--scale", "short", *data(root), "--out", tmp_path / "out")
     refused(said, "train: interrupted; the checkpoint is whole, add --resume", status=130)
     assert signal.getsignal(signal.SIGINT) is before
@@ -1119,7 +1124,7 @@ def test_ctrl_c_reaches_a_process_and_those_that_load_for_it(
 def test_another_backbone_is_another_scale() -> None:
     asked = ("train", "baseline", "--out", "unused", "--pretrained", "none")
     plain, other = (
-        cli._request(cli._parser().parse_args([*asked, *more]), "baseline", 0)
+        request_of(parser().parse_args([*asked, *more]), "baseline", 0)
         for more in ((), ("--backbone", "resnet50"))
     )
     assert other.scale.backbone == "resnet50"

@@ -1,0 +1,65 @@
+"""The command `segmix`: which command was given, and how it ends."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from segmix_core import __version__
+from segmix_core.cli import datasets, networks, tables
+from segmix_core.cli.arguments import Answer, Parser
+from segmix_core.errors import InputError, WorkError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status 0 done, 1 the work failed, 2 bad input or usage, 130 interrupted."""
+    options = parser().parse_args(argv)
+    if options.debug:
+        return _answer(options)
+    try:
+        return _answer(options)
+    except InputError as error:
+        return _fail(f"{error}", 2)
+    except WorkError as error:
+        return _fail(f"{error}", 1)
+    except OSError as error:
+        return _fail(
+            f"{error.filename or options.command}: {error.strerror or error}; free space or check the path", 1
+        )
+    except KeyboardInterrupt:
+        return _fail(f"{options.command}: interrupted; {_how_to_go_on(options)}", 130)
+
+
+def parser() -> Parser:
+    """All commands with their options."""
+    whole = Parser(
+        prog="segmix", description="Co-occurrence driven mixup and source separation (SegMix, IJCV 2023)."
+    )
+    whole.add_argument("--version", action="version", version=f"segmix {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for module in (datasets, networks, tables):
+        module.add_to(commands)
+    return whole
+
+
+def _answer(options: argparse.Namespace) -> int:
+    run: Callable[[argparse.Namespace], Answer] = options.run
+    document, text = run(options)
+    try:
+        print(json.dumps(document) if options.json else text, flush=True)
+    except BrokenPipeError:  # whoever read the answer has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(getattr(options, "status", 0))
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    if options.command == "train" and (options.out / "checkpoint.pt").exists():
+        return "the checkpoint is whole, add --resume to go on"
+    goes_on = options.command in ("run", "attack")
+    return "give the same command to go on" if goes_on else "give the same command again"
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"segmix: error: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,281 @@
+"""Commands on single networks: training, measuring, attacking and showing them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from segmix_core.cli.arguments import (
+    Answer,
+    as_text,
+    command,
+    data_options,
+    evaluation_list,
+    lists_of,
+    mask_option,
+    names,
+    perturbation_scale_option,
+    positive,
+    request_of,
+    root_of,
+    size,
+    sizes,
+    training_options,
+)
+from segmix_core.cli.progress import Progress
+from segmix_core.errors import InputError
+
+
+def add_to(commands: Any) -> None:
+    """The commands of this module, with their options."""
+    pretrain = command(commands, "pretrain", _pretrain, "an encoder trained to name what an image shows")
+    pretrain.add_argument("--scale", default="demo")
+    data_options(pretrain, "silhouettes")
+    pretrain.add_argument("--split", help="training list, as of train by default")
+    pretrain.add_argument("--out", type=Path, required=True, help="a .safetensors file")
+    pretrain.add_argument("--images", type=positive, default=12000, help="objects to generate (silhouettes)")
+    pretrain.add_argument("--epochs", type=positive, default=12)
+    pretrain.add_argument("--backbone")
+    pretrain.add_argument("--seed", type=int, default=0)
+    pretrain.add_argument("--device", default="cpu")
+
+    train = command(commands, "train", _train, "train one experiment: stage 1, stage 2, evaluation, rows")
+    train.add_argument("experiment")
+    training_options(train)
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--out", type=Path, required=True, help="folder of the checkpoints and rows")
+    train.add_argument("--start", type=Path, help="fine-tune the network of this checkpoint (stage 2 alone)")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    train.add_argument("--results", type=Path, help="also append the rows to this .jsonl file")
+
+    evaluate = command(commands, "evaluate", _evaluate, "measure every output of a checkpoint")
+    evaluate.add_argument("checkpoint", type=Path)
+    data_options(evaluate, "silhouettes")
+    mask_option(evaluate)
+    evaluation_list(evaluate)
+    evaluate.add_argument("--protocol", choices=["crop", "full"], default="crop")
+    evaluate.add_argument("--crop", type=positive, help="side in pixels; the scale's own by default")
+    evaluate.add_argument("--categories", type=names, help="restrict the mean to these, comma-separated")
+    evaluate.add_argument("--device", default="cpu")
+    evaluate.add_argument("--perturbation", type=Path, help="add this universal perturbation to every image")
+    perturbation_scale_option(evaluate)
+    evaluate.add_argument("--epsilon", type=size, help="rescale the perturbation to this L_inf (0..255)")
+    evaluate.add_argument(
+        "--fit",
+        choices=["resize", "tile", "center_pad"],
+        help="how the perturbation meets the size of an image (resize)",
+    )
+
+    attack = command(commands, "attack", _attack, "craft universal perturbations, or attack image by image")
+    attack.add_argument("checkpoint", type=Path)
+    attack.add_argument(
+        "--attack", default="sea", help="sea, apgd, noise; uap, gd-uap-none, -range, -data, -part (sea)"
+    )
+    attack.add_argument("--epsilon", type=sizes, help="sizes of 0..255, comma-separated (1; crafted: 10)")
+    attack.add_argument(
+        "--output",
+        choices=["dominant", "final", "joint", "phantom"],
+        default="dominant",
+        help="what it aims at",
+    )
+    data_options(attack, "silhouettes")
+    evaluation_list(attack)
+    attack.add_argument("--craft-split", help="list that universal perturbations are crafted on")
+    attack.add_argument("--images", type=positive, help="attack so many, chosen by the seed; all by default")
+    attack.add_argument(
+        "--steps",
+        type=positive,
+        help="of each loss (sea, apgd: 300); passes over the images (uap: 10); iterations (gd-uap: 40000, "
+        "which takes hours without a GPU)",
+    )
+    attack.add_argument("--crop", type=positive, help="side in pixels; the scale's own by default")
+    attack.add_argument("--categories", type=names, help="restrict the mean to these, comma-separated")
+    attack.add_argument("--seed", type=int, default=0)
+    attack.add_argument("--device", default="cpu")
+    attack.add_argument(
+        "--out", type=Path, required=True, help="folder of what is done, to go on from, and of perturbations"
+    )
+
+    predict = command(commands, "predict", _predict, "label maps and overlays for photographs")
+    predict.add_argument("checkpoint", type=Path)
+    predict.add_argument("images", type=Path, nargs="+")
+    predict.add_argument("--out", type=Path, required=True)
+    predict.add_argument("--device", default="cpu")
+
+    submit = command(commands, "submit", _submit, "the archive that PASCAL's evaluation server takes")
+    submit.add_argument("checkpoint", type=Path)
+    submit.add_argument("--root", type=Path, required=True, help="folder of VOC 2012")
+    submit.add_argument("--split", default="test")
+    submit.add_argument("--out", type=Path, required=True, help="a .tgz file")
+    submit.add_argument("--device", default="cpu")
+
+
+def _pretrain(options: argparse.Namespace) -> Answer:
+    from segmix_core.experiments import find_scale
+    from segmix_core.run import pretrain_encoder
+
+    return as_text(
+        pretrain_encoder(
+            find_scale(options.scale),
+            dataset=options.dataset,
+            root=options.root,
+            split=options.split or lists_of(options)[0],
+            out=options.out,
+            images=options.images,
+            epochs=options.epochs,
+            backbone=options.backbone,
+            seed=options.seed,
+            device=options.device,
+            report=Progress("pretrain", "steps"),
+        )
+    )
+
+
+def _train(options: argparse.Namespace) -> Answer:
+    from segmix_core import results
+    from segmix_core.run import train_and_measure
+
+    request = request_of(options, options.experiment, options.seed)
+    checkpoint, rows = train_and_measure(
+        request,
+        options.out,
+        resume=options.resume,
+        report=Progress(f"{options.experiment} seed {options.seed}", "steps"),
+        progress=Progress("data", "images"),
+        results_file=options.results,
+    )
+    lines = [
+        f"{row['eval_split']:<14}stage {row['stage']} {row['output']:<9} {_scores(row['metrics'])}"
+        f"{'  <- reported' * row['reported']}"
+        for row in rows
+    ]
+    if options.results is not None and rows:
+        kept = [results.run_of(row) for row in results.read(options.results)].count(results.run_of(rows[0]))
+        if kept < len(rows):
+            lines.append(
+                f"{options.results} holds {len(rows) - kept} of these measurements of another run already"
+            )
+    return {"checkpoint": str(checkpoint), "rows": rows}, "\n".join([f"checkpoint: {checkpoint}", *lines])
+
+
+def _evaluate(options: argparse.Namespace) -> Answer:
+    from segmix_core.measure import evaluate_checkpoint
+
+    perturb, shown = _perturbation(options)
+    document = evaluate_checkpoint(
+        options.checkpoint,
+        dataset=options.dataset,
+        root=root_of(options),
+        split=options.split or lists_of(options)[1],
+        protocol=options.protocol,
+        crop=options.crop,
+        mean_over=options.categories,
+        device=options.device,
+        mask_threshold=options.mask_threshold,
+        perturb=perturb,
+        progress=Progress("evaluate", "images"),
+    )
+    document |= {"perturbation": shown}
+    lines = [f"{document['images']} images, protocol {document['protocol']}"]
+    if shown is not None:
+        lines.append(
+            f"under {shown['name']}, L_inf {shown['epsilon']:g}, fitted by {shown['fit']}, {shown['access']}"
+        )
+    for name, scores in document["outputs"].items():
+        lines.append(f"{name}: {_scores(scores)}")
+        lines += [f"  {category:<14}{iou}" for category, iou in scores.get("iou_per_category", {}).items()]
+    return document, "\n".join(lines)
+
+
+def _scores(metrics: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {value}" for name, value in metrics.items() if not isinstance(value, dict))
+
+
+def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | None]:
+    """What is done to every image, and what the document says of it."""
+    if options.perturbation is None:
+        if options.epsilon is not None or options.perturbation_scale is not None or options.fit is not None:
+            raise InputError(
+                "evaluate",
+                "--epsilon, --fit or --perturbation-scale without a perturbation",
+                "name one with --perturbation",
+            )
+        return None, None
+    from functools import partial
+
+    from segmix_core.attacks import apply_perturbation, read_perturbation
+    from segmix_core.files import file_digest
+
+    found = read_perturbation(options.perturbation, scale=options.perturbation_scale)
+    network = file_digest(options.checkpoint)[:16] if options.checkpoint.is_file() else None
+    if options.epsilon is not None:
+        found = found.scaled_to(options.epsilon)
+    shown = {
+        "name": found.name,
+        "epsilon": round(found.epsilon, 4),
+        "fit": options.fit or "resize",
+        "access": "white-box" if found.origin.get("network") == network else "transfer",
+        "origin": found.origin,
+    }
+    return partial(apply_perturbation, v=found.v_CHW, mode=options.fit or "resize"), shown
+
+
+def _attack(options: argparse.Namespace) -> Answer:
+    from segmix_core.robustness.checkpoint import ADAPTIVE, Attacking, attack_checkpoint
+    from segmix_core.robustness.universal import CRAFTED
+
+    crafted_on = lists_of(options)[0] if options.attack in CRAFTED else None
+    epsilons = options.epsilon or ((1.0,) if options.attack in ADAPTIVE else (10.0,))
+    document = attack_checkpoint(
+        Attacking(
+            checkpoint=options.checkpoint,
+            attack=options.attack,
+            epsilons=epsilons,
+            aim=options.output,
+            dataset=options.dataset,
+            root=root_of(options),
+            split=options.split or lists_of(options)[1],
+            craft_split=options.craft_split or crafted_on,
+            out=options.out,
+            images=options.images,
+            steps=options.steps,
+            crop=options.crop,
+            mean_over=options.categories,
+            device=options.device,
+            seed=options.seed,
+        ),
+        reporter=Progress,
+    )
+    lines = [
+        f"{document['images']} images, centre {document['crop']} pixels, output {document['measured']}",
+        f"{'attack':<26}{'epsilon':>8}{'mIoU':>9}{'aAcc':>9}",
+    ]
+    for line in document["results"]:
+        name = line.get("control") or line["attack"]
+        mark = "" if line["valid"] else f"  INVALID, does not hold: {'; '.join(line['failed'])}"
+        lines.append(f"{name:<26}{line['epsilon']:>8g}{line['mIoU']!s:>9}{line['aAcc']!s:>9}{mark}")
+    return document, "\n".join(lines)
+
+
+def _predict(options: argparse.Namespace) -> Answer:
+    from segmix_core.measure import predict
+
+    files = [
+        str(path) for path in predict(options.checkpoint, options.images, options.out, device=options.device)
+    ]
+    return {"files": files}, "\n".join(files)
+
+
+def _submit(options: argparse.Namespace) -> Answer:
+    from segmix_core.measure import submit
+
+    path = submit(
+        options.checkpoint,
+        options.root,
+        options.split,
+        options.out,
+        device=options.device,
+        progress=Progress("submit", "images"),
+    )
+    return {"archive": str(path)}, str(path)
