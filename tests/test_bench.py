@@ -19,6 +19,7 @@ TINY = {
     "silhouettes": {"images": 2, "size": 48, "rounds": 1},
     "statistics": {"masks": 8, "rounds": 1},
     "step": {"scale": "smoke", "batch": 2, "rounds": 1},
+    "upsample": {"scale": "smoke", "batch": 2, "rounds": 1},
 }
 
 

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, SCALES
 from segmix_core.files import file_digest
-from segmix_core.models import Encoder, SourceSeparation, load_encoder, native
+from segmix_core.models import Encoder, SourceSeparation, autocast, load_encoder, native
+from segmix_core.models.separation import upsample
 from segmix_core.request import WEIGHTS, Request, precision_of
 
 SMALL = {"backbone": "resnet18w32", "aspp_channels": 16, "aspp_rates": (2, 4, 6), "output_stride": 8}
@@ -94,6 +95,22 @@ def test_a_batch_of_one_trains() -> None:
     total = sum(output.sum() for output in model(image(batch=1)).outputs().values())
     total.backward()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("few", "many"), [((16, 16), (128, 128)), ((5, 7), (33, 50)), ((1, 1), (8, 8))])
+def test_upsampling_is_the_librarys(few: tuple[int, int], many: tuple[int, int]) -> None:
+    score = torch.randn(2, 3, *few, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(2, 3, *many, generator=torch.Generator().manual_seed(1))
+    ours, theirs = (score.clone().requires_grad_() for _ in range(2))
+    with autocast("cpu", "bf16"):  # scores are enlarged in float32 all the same
+        found = upsample(ours.contiguous(memory_format=torch.channels_last), many)
+    expected = torch.nn.functional.interpolate(theirs, many, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    (found * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-4)
+    with torch.inference_mode():
+        assert torch.equal(upsample(score, many), found)
 
 
 def test_encoder_weights_load_strictly(tmp_path: Path) -> None:

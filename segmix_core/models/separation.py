@@ -45,6 +45,20 @@ def _classifier(channels: int, num_categories: int) -> nn.Sequential:
     )
 
 
+def upsample(score_BNHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scores at another size by bilinear interpolation: float32, contiguous.
+
+    What `F.interpolate` does is linear along each axis, so it is written as two matrix products: faster with
+    its gradient, which on a GPU is also summed in a fixed order.
+    """
+    down, across = (
+        F.interpolate(torch.eye(few, device=score_BNHW.device)[None], many, mode="linear")[0]
+        for few, many in zip(score_BNHW.shape[-2:], size, strict=True)
+    )
+    with torch.autocast(score_BNHW.device.type, enabled=False):
+        return down.T @ (score_BNHW.float().contiguous() @ across)
+
+
 class SourceSeparation(nn.Module):
     """Segments an image that may be two: f_enc, F_t and F_p (Eq. 2), F_ss (Eq. 3).
 
@@ -115,7 +129,7 @@ class SourceSeparation(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Separation:
         """Eqs. 2 and 3. Logits (B, N, H, W), float32."""
-        size = image_BCHW.shape[-2:]
+        height, width = image_BCHW.shape[-2:]
         features = self.encoder(image_BCHW)
         pyramids = [pyramid(features) for pyramid in self.pyramids]
         scores = [
@@ -124,13 +138,4 @@ class SourceSeparation(nn.Module):
         ]
         if self.joiner is not None:
             scores.append(self.joiner(torch.cat(scores, dim=1)))
-        logits = [
-            F.interpolate(
-                score.float(),
-                size,
-                mode="bilinear",
-                align_corners=False,
-            )
-            for score in scores
-        ]
-        return Separation(*logits)
+        return Separation(*(upsample(score, (height, width)) for score in scores))
