@@ -455,7 +455,7 @@ def test_table_6_stands_beside_what_was_measured(
     assert nothing == {"done": [], "held": [], "left": clean + universal + unnamed, "archives": []}
     said = segmix(*command, *names, "--perturbations", files)
     assert said.document() == {"done": clean + universal, "held": [], "left": [], "archives": []}
-    assert "uap-resnet152 shuffled: 4/4 images, " in said.err
+    assert "uap-resnet152 shuffled: 4/4 images" in said.err
     assert "baseline seed 1000: 2/2 steps, " in said.err
     before = out.read_bytes()
     again = segmix(*command, *names, "--perturbations", files)
@@ -532,7 +532,7 @@ def test_an_interrupted_study_goes_on_by_the_same_command(
     def interrupt(*given: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("segmix_core.robustness.study.cached_run", interrupt)
+    monkeypatch.setattr("segmix_core.robustness.target.cached_run", interrupt)
     said = segmix("run", "adaptive", "--scale", "smoke", "--out", tmp_path / "rows.jsonl")
     refused(said, "run: interrupted; give the same command to go on", status=130)
 

@@ -35,10 +35,11 @@ from segmix_core.models import SourceSeparation
 from segmix_core.report.robustness import curves, drops
 from segmix_core.request import Request
 from segmix_core.rng import stream
-from segmix_core.robustness import adaptive, study, universal
+from segmix_core.robustness import adaptive, condition, protocol, study, target, universal
 from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
-from segmix_core.robustness.code import SOURCES, attack_digest
-from segmix_core.robustness.study import Clock, run_study
+from segmix_core.robustness.condition import SOURCES, attack_digest
+from segmix_core.robustness.study import run_study
+from segmix_core.robustness.target import Clock, Target
 from segmix_core.robustness.universal import Shown, crafted, crafting, published, ways
 from segmix_core.run import OutOfTimeError, Ran, row_key
 
@@ -470,7 +471,7 @@ def test_a_second_run_adds_no_row_and_measures_nothing(
     def fail(*given: object, **named: object) -> None:
         raise AssertionError("measured again")
 
-    for name in ("study.evaluate", "study.attack_dataset", "study.cached_run", "universal.load_model"):
+    for name in ("target.evaluate", "protocol.attack_dataset", "target.cached_run", "universal.load_model"):
         monkeypatch.setattr(f"segmix_core.robustness.{name}", fail)
     before = done.read_bytes()
     for parts, names in STUDY:
@@ -483,7 +484,7 @@ def test_a_second_run_adds_no_row_and_measures_nothing(
 
 def held(rows: list[dict[str, Any]], part: Part, name: str = "baseline", **given: Any) -> bool:
     """Whether rows hold a part of the study of TINY, with the published perturbations."""
-    target = study.Target(ask(name, **given), ask, Clock(None), lambda what, unit: lambda *told: None)
+    target = Target(ask(name, **given), ask, Clock(None), lambda what, unit: lambda *told: None)
     return study._is_held(target, part, rows, Path("published"))
 
 
@@ -537,7 +538,7 @@ def test_a_part_is_held_if_it_is_whole_and_the_last_of_this_code(
     assert not held([row | {"seconds": 1e6} for row in own[:half]] + own[half:], part, name)
     assert held([row | {"seconds": 1e6} for row in own[:half]] + own, part, name)
     monkeypatch.setattr(study, "attack_digest", lambda kind: "other")
-    monkeypatch.setattr(study, "_adaptive_digest", lambda *given: "other")
+    monkeypatch.setattr(study, "adaptive_digest", lambda *given: "other")
     assert held(by("other"), part, name)
     assert not held(own, part, name)
 
@@ -550,7 +551,7 @@ def test_what_other_code_measures_stands_below_and_whole(
     path = tmp_path / "rows.jsonl"
     before = [row for row in results.read(done) if row["experiment"] == "baseline"]
     results.append(path, before)
-    for room in (study, universal):
+    for room in (study, protocol, universal, condition):
         monkeypatch.setattr(room, "attack_digest", lambda kind: "changed code")
     for part in ("adaptive", "corruptions"):
         common: dict[str, Any] = {"experiments": ("baseline",), "results_file": path}
@@ -677,10 +678,10 @@ def test_a_check_that_fails_makes_every_row_of_the_network_invalid(
             condition = row["condition"]
             assert len(condition["making"]["checks"]) == {1: 3, 2: 7}[row["stage"]]
             assert condition["valid"] == (not condition["making"]["failed"])
-    target = study.Target(ask("baseline"), ask, Clock(None), lambda what, unit: lambda *told: None)
+    target = Target(ask("baseline"), ask, Clock(None), lambda what, unit: lambda *told: None)
     for kept in target.folder.glob("adaptive-*.jsonl"):
         kept.rename(kept.with_suffix(".before"))
-    monkeypatch.setattr(study, "finite_and_unmasked", masked)
+    monkeypatch.setattr(protocol, "finite_and_unmasked", masked)
     path = tmp_path / "rows.jsonl"
     run_study(("adaptive",), ask, experiments=("baseline",), results_file=path)
     for kept in target.folder.glob("adaptive-*.jsonl"):
@@ -702,18 +703,18 @@ def test_adaptive_rows_that_are_kept_are_those_of_the_tolerance(
     target: Any = SimpleNamespace(study=SHORT, shown_in=lambda part: images, folder=tmp_path)
     worst = result_row(condition=ATTACKED | {"kind": "adaptive", "aim": "worst"})
     asked: list[str] = []
-    monkeypatch.setattr(study, "_attacks", lambda *given: asked.append("anew") or [worst])
+    monkeypatch.setattr(protocol, "_attacks", lambda *given: asked.append("anew") or [worst])
     for tolerance, times in ((0.5, 1), (0.5, 1), (0.25, 2), (0.5, 2)):
-        monkeypatch.setattr(study, "TOLERANCE", tolerance)
-        assert list(study._adaptive(target, None)) == [worst]
+        monkeypatch.setattr(protocol, "TOLERANCE", tolerance)
+        assert list(protocol.adaptive_rows(target)) == [worst]
         assert len(asked) == times
     # A process that was killed as it wrote them left those before the last.
     (path, _) = tmp_path.glob("adaptive-*.jsonl")
     path.unlink()
     results.append(path, [result_row(condition=worst["condition"] | {"aim": "joint"})])
     for tolerance in (0.5, 0.25):
-        monkeypatch.setattr(study, "TOLERANCE", tolerance)
-        assert list(study._adaptive(target, None)) == [worst]
+        monkeypatch.setattr(protocol, "TOLERANCE", tolerance)
+        assert list(protocol.adaptive_rows(target)) == [worst]
     assert (len(asked), results.read(path)) == (3, [worst])
 
 
@@ -723,14 +724,14 @@ def test_nothing_at_size_0_is_told_from_images_in_the_same_batches(
 ) -> None:
     """The last digits of a network's scores follow the batch: plain evaluation takes another on a GPU."""
     shown: list[tuple[bool, float]] = []
-    attack = study.attack_dataset
+    attack = protocol.attack_dataset
 
     def note(*given: Any, **named: Any) -> AttackedSet:
         shown.append((given[2] is None, named["epsilon"]))
         return attack(*given, **named)
 
-    monkeypatch.setattr(study, "attack_dataset", note)
-    monkeypatch.setattr(study, "evaluate", lambda *given, **named: pytest.fail("in other batches"))
+    monkeypatch.setattr(protocol, "attack_dataset", note)
+    monkeypatch.setattr(target, "evaluate", lambda *given, **named: pytest.fail("in other batches"))
     path = tmp_path / "rows.jsonl"
     run_study(("adaptive",), ask, experiments=("baseline",), seeds=(3,), results_file=path)
     assert [one for one in shown if not one[1]] == [(True, 0.0), (False, 0.0)]
@@ -756,7 +757,7 @@ def test_a_part_that_is_stopped_leaves_no_row_and_goes_on(
 ) -> None:
     path = tmp_path / "rows.jsonl"
     seen: list[str] = []
-    evaluated = study.evaluate
+    evaluated = target.evaluate
 
     def stop_at_the_fifth(*given: Any, **named: Any) -> Any:
         seen.append("image")
@@ -766,7 +767,7 @@ def test_a_part_that_is_stopped_leaves_no_row_and_goes_on(
 
     common: dict[str, Any] = {"experiments": ("mixup",), "results_file": path}
     with monkeypatch.context() as stopped:
-        stopped.setattr(study, "evaluate", stop_at_the_fifth)
+        stopped.setattr(target, "evaluate", stop_at_the_fifth)
         with pytest.raises(KeyboardInterrupt):
             run_study(("corruptions",), ask, **common)
     assert not path.exists()
@@ -774,7 +775,7 @@ def test_a_part_that_is_stopped_leaves_no_row_and_goes_on(
     seen.clear()
     with monkeypatch.context() as counted:
         counted.setattr(
-            study, "evaluate", lambda *given, **named: seen.append("x") or evaluated(*given, **named)
+            target, "evaluate", lambda *given, **named: seen.append("x") or evaluated(*given, **named)
         )
         assert run_study(("corruptions",), ask, **common) == Ran(done=["corruptions mixup 0"])
     assert len(seen) == whole - 4
@@ -797,7 +798,7 @@ def test_a_budget_leaves_parts_says_so_and_is_gone_on_with(
     assert run_study(("adaptive",), ask, budget=0.0, **common) == Ran(left=labels)
     assert not path.exists()
     # Time is up as soon as an attack on the second method begins; the first is in the cache.
-    target = study.Target(ask("sourcesep-cm"), ask, Clock(None), lambda what, unit: lambda *told: None)
+    target = Target(ask("sourcesep-cm"), ask, Clock(None), lambda what, unit: lambda *told: None)
     for kept in target.folder.glob("adaptive-*.jsonl"):
         kept.unlink()
     batches = sorted((target.folder / "attacks").rglob("*.npz"))
@@ -828,7 +829,7 @@ def test_a_budget_leaves_parts_says_so_and_is_gone_on_with(
 
 def test_work_stops_when_the_next_step_would_end_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     now = SimpleNamespace(at=0.0)
-    monkeypatch.setattr(study, "time", SimpleNamespace(monotonic=lambda: now.at))
+    monkeypatch.setattr(target, "time", SimpleNamespace(monotonic=lambda: now.at))
     clock = Clock(10.0)
     told: list[int] = []
     report = clock.watched(lambda done, whole, terms: told.append(done))
@@ -861,7 +862,7 @@ def test_without_the_published_files_their_rows_are_left(
 def test_what_cannot_be_studied_is_found_before_the_work(
     cache: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "cached_run", lambda *given, **named: pytest.fail("trained before it looked"))
+    monkeypatch.setattr(target, "cached_run", lambda *given, **named: pytest.fail("trained before it looked"))
     path = tmp_path / "rows.jsonl"
     common: dict[str, Any] = {"results_file": path}
     with pytest.raises(InputError, match="did you mean 'sourcesep-cm'"):

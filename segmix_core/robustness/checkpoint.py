@@ -29,7 +29,7 @@ from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import check_categories, check_device, device_name
 from segmix_core.rng import stream
 from segmix_core.robustness.adaptive import attack_dataset, attack_folder, batch_of
-from segmix_core.robustness.code import attack_digest
+from segmix_core.robustness.condition import attack_digest
 from segmix_core.robustness.universal import CRAFTED, crafted, crafting, ways
 from segmix_core.run import source_digest
 

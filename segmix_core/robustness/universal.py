@@ -33,7 +33,7 @@ from segmix_core.experiments.robustness import Study, Universal
 from segmix_core.files import alone, file_digest, replacing
 from segmix_core.models import load_model
 from segmix_core.rng import stream
-from segmix_core.robustness.code import attack_digest
+from segmix_core.robustness.condition import attack_digest
 from segmix_core.run import source_digest
 
 _ROUNDING = 0.01

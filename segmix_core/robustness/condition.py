@@ -1,8 +1,9 @@
-"""Which sources decide what the networks are shown, by kind: rows of attacks name the code that made them."""
+"""What a row says that a network was shown, and the sources that decided it: rows name their code."""
 
 import functools
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from segmix_core.files import file_digest
 
@@ -27,3 +28,10 @@ def attack_digest(kind: str) -> str:
     package = Path(__file__).resolve().parents[1]
     digests = [file_digest(package / f"{name}.py") for name in SOURCES[kind]]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def condition_of(kind: str, name: str, **given: Any) -> dict[str, Any]:
+    """The condition of a row: `given` of the fields of its kind, the others empty, and its code."""
+    empty = dict.fromkeys(("control", "epsilon", "severity", "aim", "access"))
+    making = {"code": attack_digest(kind)[:12]} | given.pop("making", {})
+    return {"kind": kind, "name": name, **empty, "how": "", "valid": True} | given | {"making": making}
