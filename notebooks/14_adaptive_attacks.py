@@ -117,7 +117,7 @@ def where(key):
     seeds = sorted({number for curve in chosen for number in curve.by_aim["worst"]})
     return (
         f"**{name[:1].upper()}{name[1:]}**: n = {images} images, {' or '.join(map(str, steps))} steps for each loss, "
-        f"seeds {', '.join(map(str, seeds))}, epsilon {' or '.join(f'{at:g}' for at in sorted({curve.at for curve in chosen}))} of 255"
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, epsilon {' or '.join(f'{at:g}' for at in sorted({curve.at for curve in chosen}))} of 255"
     )
 
 

@@ -294,9 +294,8 @@ for one in (one for of in corrupted.values() for one in of):
     retained = {number: 100 * left[number] / one.clean[number] for number in left if one.clean[number]}
     lines.append(
         [
-            one.setting,
+            f"{one.setting}, {one.images} images",
             one.experiment,
-            one.images,
             mean_of(one.clean),
             *(mean_of(one.mean(names)) for names in FAMILIES.values()),
             mean_of(left),
@@ -309,7 +308,6 @@ for one in (one for of in corrupted.values() for one in of):
 header = [
     "setting",
     "method",
-    "images",
     "clean",
     *FAMILIES,
     "all",
