@@ -220,7 +220,8 @@ def test_pairs_are_judged_without_any_network() -> None:
     shares[("sourcesep-cm", BIAS)] = {0: 10.0, 1: 11.0, 2: 12.0}
     assert verdict_on(15, [], pairs=shares).verdict == "supported"
     noise = {("sourcesep-cc", NEVER_MEET): {0: 50.0}, ("sourcesep-cm", NEVER_MEET): {0: 1.0}}
-    assert verdict_on(14, [], pairs=noise).verdict == "undecided"
+    found = verdict_on(14, [], pairs=noise)
+    assert (found.verdict, [finding.mean for finding in found.findings]) == ("undecided", [49.0])
 
 
 def test_the_cost_of_clusters_is_the_stored_set_of_blends() -> None:
@@ -291,6 +292,37 @@ def test_what_takes_no_more_than_noise_is_no_attack(noise: float | None, expecte
     assert [finding.mean for finding in found.findings] == pytest.approx([6, 4])
 
 
+@pytest.mark.parametrize(
+    ("taken", "last", "expected"),
+    [
+        ((4.9, 4.9, 4.9), 0.0, "supported"),
+        ((5.1, 5.1, 5.1), 5.1, "undecided"),
+        ((1.0, 1.0, 5.1), 5.1, "undecided"),  # it has to be an attack with each seed
+        ((5.5, 5.5, 5.5), 0.0, "supported"),  # over the perturbations together
+        ((8.0, 8.0, 8.0), 0.0, "undecided"),
+    ],
+)
+def test_noise_is_the_most_harmful_control(taken: tuple[float, ...], last: float, expected: str) -> None:
+    """CM loses 5 points, CC 3. Of CM a second control takes `taken`, or `last` beside one perturbation."""
+    rows = [*attacked_rows("sourcesep-cc", 60, 3), *attacked_rows("sourcesep-cm", 55, 5)]
+    for name in ("uap-resnet152", "uap-googlenet", "gd-uap-none", "gd-uap-data", "gd-uap-part"):
+        condition = ATTACKED | {"name": name, "control": "uniform"}
+        points = [last] * 3 if name == "gd-uap-part" else taken
+        rows += rows_of("sourcesep-cm", *(55 + seed - points[seed] for seed in SEEDS), condition=condition)
+    found = verdict_on(7, rows)
+    assert found.findings[0].mean == pytest.approx(2)
+    assert found.verdict == expected
+
+
+def test_of_several_measurements_the_first_counts_and_of_attacks_the_last() -> None:
+    later = [row | {"seconds": 2.0, "metrics": row["metrics"] | {"mIoU": 1.0}} for row in table1()]
+    assert verdict_on(1, table1() + later) == verdict_on(1, table1())
+    again = [row for row in attacked_rows("baseline", 50, 7) if row["condition"] is not None]
+    rows = [*attacked_rows("sourcesep-cc", 60, 3), *attacked_rows("baseline", 50, 9)]
+    assert verdict_on(6, rows).findings[0].mean == pytest.approx(6)
+    assert verdict_on(6, rows + again).findings[0].mean == pytest.approx(4)
+
+
 def test_a_drop_is_that_of_one_network() -> None:
     """Another training of the same seed, on another device, lends its clean score to nobody."""
     elsewhere = [
@@ -329,6 +361,31 @@ def test_one_sum_is_about_one_list_of_images() -> None:
     more += [row | {"eval_digest": "ten images"} for row in attacked_rows("baseline", 50, 9)]
     (over_cc,) = verdict_on(6, [*rows, *more]).findings
     assert over_cc.mean == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"protocol": "full"}, {"crop": 32}, {"eval_digest": "other"}, {"eval_dataset": "voc2012"}],
+    ids=str,
+)
+def test_one_sum_is_read_in_one_way(changed: dict[str, Any]) -> None:
+    rows = table1()
+    found = verdict_on(1, [row | changed if row["experiment"] == "baseline" else row for row in rows])
+    assert [finding.contrast.what for finding in found.findings] == [
+        "sourcesep-cm - sourcesep-cc", "sourcesep-cc - cutmix", "sourcesep-cc - mixup",
+    ]  # fmt: skip
+    assert verdict_on(1, [row | changed for row in rows]).verdict == "supported"
+
+
+def test_a_claim_is_about_the_data_and_the_list_that_it_names() -> None:
+    coco = [row | {"eval_dataset": "coco", "dataset": "coco"} for row in table1()]
+    assert verdict_on(1, coco).verdict == "not measured"
+    assert verdict_on(2, coco).verdict == "supported"
+    assert verdict_on(2, table1()).verdict == "not measured"
+    for split, expected in (("outofcontext", ["out of context: CC - CM"]), ("incontext", [])):
+        scenes = [row | {"eval_dataset": "silhouettes-outofcontext", "eval_split": split} for row in table1()]
+        assert [finding.contrast.what for finding in verdict_on(5, scenes).findings] == expected
+        assert verdict_on(1, scenes).verdict == "not measured"
 
 
 def test_images_that_disagree_leave_it_undecided(tmp_path: Path) -> None:
@@ -434,6 +491,82 @@ def test_no_worse_needs_the_images_as_well(tmp_path: Path) -> None:
     assert found.holds == "undecided"
     (without,) = verdict_on(1, [row | {"per_image": None} for row in rows]).findings
     assert without.holds == "yes"
+
+
+def test_contrasts_of_the_printed_numbers_are_the_sums_done_by_hand() -> None:
+    """Claim by claim from Tables 1 to 11, ResNet-101 where there are two; None where nothing is printed."""
+    growth = [
+        ((76.1 - of_all) - (78.7 - of_any), (63.6 - of_four) - (75.4 - of_two))
+        for of_all, of_any, of_four, of_two in (
+            (72.3, 75.4, 59.2, 72.0), (74.3, 76.4, 59.6, 72.3), (74.9, 75.5, 62.1, 72.5)
+        )
+    ]  # fmt: skip
+    beside = {"base": (87.9, 81.6, 77.7, 89.7, 89.7), "cc": (89.1, 87.2, 78.5, 86.9, 89.0),
+              "cm": (89.9, 86.7, 79.3, 88.5, 89.2)}  # fmt: skip
+    alone = {"base": (90.9, 91.5, 60.4, 85.4, 96.0), "cc": (94.0, 93.8, 61.5, 87.9, 96.4),
+             "cm": (93.6, 95.1, 60.2, 88.2, 96.6)}  # fmt: skip
+    beside_mean, alone_mean = ({name: sum(of) / 5 for name, of in each.items()} for each in (beside, alone))
+    lost = {
+        "base": 75.9 - (59.1 + 63.6 + 66.7 + 63.9 + 64.0) / 5,
+        "mixup": 75.2 - (62.9 + 63.2 + 65.3 + 63.2 + 63.6) / 5,
+        "cutmix": 76.2 - (60.9 + 64.3 + 64.2 + 62.5 + 62.2) / 5,
+        "cc": 77.9 - (69.1 + 70.2 + 68.2 + 67.0 + 67.2) / 5,
+        "cm": 78.9 - (63.2 + 67.1 + 67.2 + 65.0 + 64.9) / 5,
+    }
+    expected: dict[int, list[float | None]] = {
+        1: [78.9 - 77.1, 78.9 - 77.9, 77.9 - 76.7, 77.9 - 76.2, 76.7 - 77.1, 77.1 - 76.2],
+        2: [53.2 - 51.1, 53.2 - 49.5, 53.2 - 47.0, 51.1 - 49.5, 49.5 - 47.0],
+        3: [*(one for one, _ in growth), *(one for _, one in growth), (72.1 - 70.0) - (80.7 - 74.6)],
+        4: [
+            beside_mean["cm"] - beside_mean["base"],
+            alone_mean["cm"] - alone_mean["base"],
+            (alone_mean["cc"] - beside_mean["cc"]) - (alone_mean["cm"] - beside_mean["cm"]),
+            alone_mean["cc"] - alone_mean["cm"],
+        ],
+        5: [None] * 4,
+        6: [
+            lost[other] - lost[ours]
+            for other, ours in (("base", "cc"), ("base", "cm"), ("mixup", "cc"), ("mixup", "cm"),
+                                ("cutmix", "cc"), ("cutmix", "cm"))
+        ],
+        7: [lost["cm"] - lost["cc"]],
+        8: [0.909 - 0.906, 0.045 - 0.043, 0.906 - 0.893, 0.057 - 0.045, 0.906 - 0.903, 0.050 - 0.045],
+        9: [77.9 - 76.4, 78.9 - 78.3, None, None, (77.9 - 76.4) - (78.9 - 78.3), None, None],
+        10: [76.4 - 76.1, 78.3 - 77.9],
+        11: [77.2 - 76.2, 78.3 - 77.2, 78.9 - 78.3, None, None],
+        12: [78.3 - 77.2, 78.3 - 77.6, 78.3 - 77.7, 78.3 - 77.0],
+        13: [None],
+        14: [None, (77.9 - 76.4) - (78.9 - 78.3)],
+        15: [None, None],
+    }  # fmt: skip
+    for claim in CLAIMS:
+        found = [printed_value(contrast) for contrast in claim.contrasts]
+        for value, by_hand in zip(found, expected[claim.number], strict=True):
+            assert value == (None if by_hand is None else pytest.approx(by_hand, abs=1e-3)), claim.number
+
+
+def test_contrasts_that_nothing_is_printed_of_are_the_differences_that_they_say() -> None:
+    def terms_of(number: int, place: int) -> list[tuple[float, str, str | None, str | None]]:
+        return [
+            (weight, one.experiment.name, one.subset, one.eval_split)
+            for weight, one in CLAIMS[number - 1].contrasts[place].terms
+        ]
+
+    for place, (first, second) in enumerate((("cc", None), ("cm", None), ("cm", "cc"))):
+        names = [f"sourcesep-{short}" if short else "baseline" for short in (first, second)]
+        assert sorted(terms_of(5, place), key=str) == sorted(
+            (
+                (sign / 5, name, f"rare/{threshold}", None)
+                for threshold in (10, 20, 30, 40, 50)
+                for sign, name in zip((1, -1), names, strict=True)
+            ),
+            key=str,
+        )
+    scenes = "outofcontext"
+    assert terms_of(5, 3) == [(1, "sourcesep-cc", None, scenes), (-1, "sourcesep-cm", None, scenes)]
+    separated, mixup = "table8/sourcesep-cm-mixed", "table10/mixup+cooccurrence"
+    assert terms_of(11, 3) == [(1, separated, None, None), (-1, mixup, None, None)]
+    assert terms_of(11, 4) == [(1, "sourcesep-cm", None, None), (-1, separated, None, None)]
 
 
 def test_the_printed_numbers_contradict_two_claims_by_themselves() -> None:

@@ -56,6 +56,11 @@ def test_a_worked_example() -> None:
     ]
 
 
+def test_counts_are_exact_whatever_their_size() -> None:
+    images = 2**16 + 1  # neither 16 bits nor a short mantissa hold it
+    assert cooccurrence_matrix(np.ones((images, 3), dtype=bool))[1].tolist() == [0, 0, images]
+
+
 def test_cooccurrence_leaves_its_argument_alone() -> None:
     held = np.ones((2, 3))
     cooccurrence_matrix(held)
@@ -66,6 +71,14 @@ def test_one_pixel_is_enough() -> None:
     label_map = np.zeros((64, 64), dtype=np.uint8)
     label_map[63, 0] = 5
     assert presence([label_map], N).tolist() == [[True, False, False, False, False, True]]
+
+
+def test_a_least_share_is_of_all_pixels_and_itself_enough() -> None:
+    """R18: 2 of 20 x 20 pixels are 0.5 %, whether or not the rest is void."""
+    label_map = np.full((20, 20), 255, dtype=np.uint8)
+    label_map[0, :3] = 1, 2, 2
+    assert presence([label_map], 3, least_share=0.005).tolist() == [[False, False, True]]
+    assert presence([label_map], 3).tolist() == [[False, True, True]]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])

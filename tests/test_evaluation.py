@@ -306,6 +306,31 @@ def test_the_network_is_put_to_evaluation_and_back(quadrants: SegmentationDatase
         assert model.training is training
 
 
+def test_by_default_the_centre_of_the_papers_size_is_scored(quadrants: SegmentationDataset) -> None:
+    """R16: section 4.1 crops to 513 x 513."""
+    model = Rule()
+    evaluate(model, quadrants)
+    assert model.shapes == [(3, 3, 513, 513)]
+
+
+def test_the_network_sees_red_green_and_blue_in_their_places(tmp_path: Path) -> None:
+    label = np.arange(15, 21, dtype=np.uint8).reshape(2, 3)
+    dataset = open_voc(write_voc(tmp_path, {"val": [label]}), "val")
+    pixels = np.random.default_rng(0).integers(0, 256, size=(2, 3, 3), dtype=np.uint8)
+    pixels[..., 0] = 10 * label
+    Image.fromarray(pixels).save(dataset.image_paths[0], format="PNG")
+    seen: list[Tensor] = []
+
+    class Watching(Rule):
+        def forward(self, image_BCHW: Tensor) -> Separation:
+            seen.append(image_BCHW)
+            return super().forward(image_BCHW)
+
+    scores = evaluate(Watching(), dataset, protocol="full")
+    assert scores["final"].as_json()["mIoU"] == 100
+    np.testing.assert_allclose(seen[0][0].numpy(), np.moveaxis(pixels, 2, 0) / 255, atol=1e-6)
+
+
 def test_a_perturbation_acts_before_the_network(quadrants: SegmentationDataset) -> None:
     shifted = evaluate(Rule(), quadrants, protocol="full", perturb=lambda image_BCHW: image_BCHW + 10 / 255)
     assert shifted["final"].confusion.matrix[1:4, 2:5].tolist() == [[48, 0, 0], [0, 48, 0], [0, 0, 32]]
@@ -349,8 +374,10 @@ def test_blends_are_scored_against_the_label_map_each_output_is_for() -> None:
     separated = Separation(
         dominant=separation.dominant, phantom=separation.dominant.roll(1, dims=1), final=separation.final
     )
-    model.forward = lambda image_BCHW: separated
-    scores = evaluate_blends(model, [mixed, mixed], VOC_CATEGORIES)
+    modes = []
+    model.forward = lambda image_BCHW: modes.append(model.training) or separated
+    scores = evaluate_blends(model.train(), [mixed, mixed], VOC_CATEGORIES)
+    assert modes == [False, False]
     assert set(scores) == {"dominant", "phantom", "final"}
     for name, category in (("dominant", 1), ("final", 1), ("phantom", 2)):
         assert scores[name].confusion.matrix[category, category] == scores[name].confusion.matrix.sum() == 64

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from segmix_core.losses import cross_entropy_B, mixed_label_loss, phantom_activation, stage1_loss, stage2_loss
+from segmix_core.losses import (
+    cross_entropy_B,
+    mixed_label_loss,
+    phantom_activation,
+    segmentation_loss,
+    stage1_loss,
+    stage2_loss,
+)
 from segmix_core.records import MixedBatch, Separation
 
 
@@ -38,12 +45,25 @@ def mixed(dominant: torch.Tensor, phantom: torch.Tensor, delta: list[float]) -> 
     return MixedBatch(torch.zeros(size, 3, 1, 2), dominant, phantom, torch.tensor(delta), torch.arange(size))
 
 
+def test_plain_segmentation_is_the_mean_over_samples_whatever_their_valid_pixels() -> None:
+    label_BHW = labels(1, 0)
+    label_BHW[0, 0, 1] = 255
+    terms = segmentation_loss(Separation(dominant=logits(1, 2)), label_BHW)
+    assert terms["dominant"].item() == terms["total"].item() == close((cost(True) + cost(False)) / 2)
+
+
+def test_losses_are_float32_of_half_precision_too() -> None:
+    half = logits(1).bfloat16()
+    assert cross_entropy_B(half, labels(1)).dtype == phantom_activation(half).dtype == torch.float32
+    assert cross_entropy_B(half, labels(1)).item() == close(cost(True))
+
+
 def test_stage1_weights_each_term_as_equation_4_does() -> None:
-    separation = Separation(dominant=logits(1, 2), phantom=logits(2, 2), final=logits(0, 2))
+    separation = Separation(dominant=logits(1, 0), phantom=logits(2, 2), final=logits(0, 2))
     terms = stage1_loss(separation, mixed(labels(1, 2), labels(2, 0), [0.9, 0.6]))
     right, wrong = cost(True), cost(False)
     assert terms["final"].item() == close((wrong + right) / 2)
-    assert terms["dominant"].item() == close((0.9 * right + 0.6 * right) / 2)
+    assert terms["dominant"].item() == close((0.9 * right + 0.6 * wrong) / 2)
     assert terms["phantom"].item() == close((0.1 * right + 0.4 * wrong) / 2)
     assert terms["total"].item() == pytest.approx(
         sum(terms[name].item() for name in ("final", "dominant", "phantom"))
@@ -67,9 +87,12 @@ def test_swapping_the_label_maps_changes_stage1() -> None:
 
 
 def test_mixed_labels_weigh_both_maps_of_one_output() -> None:
-    terms = mixed_label_loss(Separation(dominant=logits(1)), mixed(labels(1), labels(2), [0.3]))
-    assert terms["dominant"].item() == close(0.3 * cost(True))
-    assert terms["phantom"].item() == close(0.7 * cost(False))
+    separation = Separation(dominant=logits(1, 2))
+    terms = mixed_label_loss(separation, mixed(labels(1, 0), labels(2, 2), [0.3, 0.6]))
+    right, wrong = cost(True), cost(False)
+    assert terms["dominant"].item() == close((0.3 * right + 0.6 * wrong) / 2)
+    assert terms["phantom"].item() == close((0.7 * wrong + 0.4 * right) / 2)
+    assert terms["total"].item() == close((0.3 * right + 0.6 * wrong + 0.7 * wrong + 0.4 * right) / 2)
 
 
 def test_a_sample_without_valid_pixels_costs_nothing() -> None:
@@ -96,6 +119,21 @@ def test_stage2_sums_the_positive_phantom_activation() -> None:
         "dominant",
         "total",
     }
+
+
+def test_each_samples_activation_has_a_logarithm_of_its_own() -> None:
+    """R13: the mean of log(1 + 6) and log(1 + 12), not the logarithm of a mean; and S_p is pushed down."""
+    phantom = torch.stack([torch.full((3, 1, 2), height) for height in (1.0, 2.0)]).requires_grad_()
+    torch.testing.assert_close(phantom_activation(phantom), torch.tensor([7.0, 13.0]).log())
+    separation = Separation(dominant=logits(1, 1), phantom=phantom)
+    terms = stage2_loss(separation, labels(1, 1))
+    assert terms["ppa"].item() == close((math.log(7) + math.log(13)) / 2)
+    assert stage2_loss(separation, labels(1, 1), ppa="log_eps")["ppa"].item() == close(
+        (math.log(6) + math.log(12)) / 2
+    )
+    terms["total"].backward()
+    assert phantom.grad is not None
+    torch.testing.assert_close(phantom.grad[:, 0, 0, 0], 1 / torch.tensor([14.0, 26.0]))
 
 
 def test_a_silent_phantom_costs_nothing_and_the_printed_form_explodes() -> None:

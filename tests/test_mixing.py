@@ -159,13 +159,12 @@ def test_ties_are_broken_evenly_among_the_others(case: str) -> None:
     matrix = np.zeros((N, N), dtype=np.int64)
     matrix[1, 1] = case == "equal scores"
     rng = stream(3)
-    picks = Counter(
-        (k, int(m))
-        for _ in range(300)
-        for k, m in enumerate(cooccurrence_partners(presence(maps, N), matrix, rng=rng)[0])
-    )
+    draws = [cooccurrence_partners(presence(maps, N), matrix, rng=rng)[0].tolist() for _ in range(300)]
+    picks = Counter((k, m) for draw in draws for k, m in enumerate(draw))
     assert set(picks) == {(k, m) for k in range(4) for m in range(4) if k != m}
     assert 60 < min(picks.values()) <= max(picks.values()) < 140  # 100 each, standard deviation 8
+    both = sum(first == second for first, second, *_ in draws)
+    assert 40 < both < 95  # each draws for itself: two in nine, 67, meet in one partner; deviation 7
 
 
 def test_a_batch_of_one_gets_itself() -> None:
@@ -184,9 +183,12 @@ def test_presence_of_a_batch_is_presence(maps: list[np.ndarray]) -> None:
 
 def test_random_partners_are_every_other_sample_alike() -> None:
     rng = stream(5)
-    picks = Counter((k, int(m)) for _ in range(300) for k, m in enumerate(random_partners(4, rng=rng)))
+    draws = [random_partners(4, rng=rng).tolist() for _ in range(300)]
+    picks = Counter((k, m) for draw in draws for k, m in enumerate(draw))
     assert set(picks) == {(k, m) for k in range(4) for m in range(4) if k != m}
     assert 60 < min(picks.values()) <= max(picks.values()) < 140
+    both = sum(first == second for first, second, *_ in draws)
+    assert 40 < both < 95  # each draws for itself: two in nine, 67, meet in one partner; deviation 7
     assert random_partners(1, rng=rng).tolist() == [0]
 
 
@@ -261,6 +263,9 @@ def test_draw_delta_follows_the_declaration() -> None:
     uniform_B = draw_delta(SOURCESEP_CC.delta, SOURCESEP_CC.cap, total_B, rng=stream(0))
     assert 0.7 <= uniform_B.min() < 0.71
     assert 0.99 < uniform_B.max() <= 1
+    low_B = draw_delta(Delta(distribution="uniform", low=0.2, high=0.4), None, total_B, rng=stream(0))
+    assert 0.2 <= low_B.min() < 0.21
+    assert 0.39 < low_B.max() <= 0.4
     beyond_B = total_B > 3
     weakened_B = draw_delta(SOURCESEP_CM.delta, SOURCESEP_CM.cap, total_B, rng=stream(0))
     free_B = draw_delta(SOURCESEP_CM.delta, None, total_B, rng=stream(0))
@@ -354,6 +359,15 @@ def test_a_box_clear_of_the_border_covers_one_minus_delta() -> None:
         assert {(b - t) * (r - left) for t, b, left, r in clear} == {round((1 - delta) * 20000)}
         assert len({(t, left) for t, _, left, _ in clear}) > 20  # each sample has a box of its own
     assert all(b == t or r == left for t, b, left, r in draw_boxes(torch.ones(9), 8, 8, rng=stream(0)))
+
+
+def test_boxes_lie_round_a_middle_that_is_anywhere() -> None:
+    """Four tenths of a side long, a box is cut off at either end in one case of five."""
+    boxes = np.array(draw_boxes(torch.full((4000,), 0.84), 100, 200, rng=stream(0)))
+    for low, high, side in ((0, 1, 100), (2, 3, 200)):
+        length = boxes[:, high] - boxes[:, low]
+        for cut in (boxes[:, low] == 0, boxes[:, high] == side):
+            assert (cut & (length < 0.4 * side)).mean() == pytest.approx(0.2, abs=0.03)
 
 
 def test_paste_brings_the_partners_pixels_and_labels() -> None:

@@ -28,6 +28,9 @@ def test_dilated_encoder_is_torchvisions(stride: int, dilated: list[bool]) -> No
     torch.manual_seed(0)
     reference = torchvision.models.resnet50(replace_stride_with_dilation=dilated).eval()
     encoder = Encoder("resnet50", output_stride=stride).eval()
+    published = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+    assert encoder.mean.flatten().tolist() == pytest.approx(published.mean)
+    assert encoder.std.flatten().tolist() == pytest.approx(published.std)
     state = {name: value for name, value in reference.state_dict().items() if not name.startswith("fc.")}
     encoder.load_state_dict(state, strict=True)
     getter = torchvision.models._utils.IntermediateLayerGetter(reference, {"layer4": "out"})
@@ -42,6 +45,51 @@ def test_basic_encoders_keep_the_resolution_they_are_asked_for(backbone: str, st
     encoder = Encoder(backbone, output_stride=stride).eval()
     with torch.inference_mode():
         assert encoder(image()).shape == (2, encoder.channels, 64 // stride, 64 // stride)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50", "resnet101"])
+def test_encoders_have_the_tensors_of_torchvisions_networks(backbone: str) -> None:
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(backbone).state_dict()
+        ours = Encoder(backbone).state_dict()
+    assert {name: tensor.shape for name, tensor in ours.items()} == {
+        name: tensor.shape for name, tensor in theirs.items() if not name.startswith("fc.")
+    }
+
+
+@pytest.mark.parametrize(("backbone", "width"), [("resnet18w32", 32), ("resnet18", 64)])
+def test_the_first_convolution_starts_as_torchvisions(backbone: str, width: int) -> None:
+    torch.manual_seed(0)
+    weight = Encoder(backbone).conv1.weight
+    assert weight.shape == (width, 3, 7, 7)
+    assert weight.std().item() == pytest.approx((2 / (width * 49)) ** 0.5, rel=0.05)
+
+
+def test_the_plain_head_is_torchvisions_deeplabv3() -> None:
+    torch.manual_seed(0)
+    reference = torchvision.models.segmentation.deeplabv3_resnet50(
+        weights=None, weights_backbone=None, num_classes=5
+    ).eval()
+    model = SourceSeparation(5, head="plain", output_stride=8).eval()
+    places = {"classifier.0.": "pyramids.0.", "backbone.": "encoder."}
+    places |= {f"classifier.{number}.": f"classifiers.0.{number - 1}." for number in (1, 2, 4)}
+    state = {
+        next(name.replace(old, new, 1) for old, new in places.items() if name.startswith(old)): tensor
+        for name, tensor in reference.state_dict().items()
+    }
+    model.load_state_dict(state, strict=True)
+    with torch.inference_mode():
+        expected = reference((image() - model.encoder.mean) / model.encoder.std)["out"]
+        torch.testing.assert_close(model(image()).dominant, expected)
+
+
+@pytest.mark.parametrize(("stride", "rates"), [(16, [6, 12, 18]), (8, [12, 24, 36])])
+def test_the_rates_of_the_pyramids_are_deeplabv3s(stride: int, rates: list[int]) -> None:
+    model = SourceSeparation(5, backbone="resnet18w32", output_stride=stride, aspp_channels=8)
+    for pyramid in model.pyramids:
+        convolutions = [module for module in pyramid.modules() if isinstance(module, torch.nn.Conv2d)]
+        assert [one.dilation[0] for one in convolutions if one.kernel_size == (3, 3)] == rates
+    assert model.architecture["aspp_rates"] == rates
 
 
 def test_each_head_has_its_outputs_at_input_size() -> None:
@@ -62,6 +110,31 @@ def test_the_joining_head_reads_both_branches() -> None:
     torch.testing.assert_close(before.dominant, after.dominant)
     torch.testing.assert_close(before.phantom + 3.0, after.phantom, rtol=1e-4, atol=1e-4)
     assert (before.final - after.final).abs().max() > 1e-3
+
+
+def test_the_joining_head_is_equation_3() -> None:
+    """R11: two 1x1 convolutions over both branches' logits, dominant first, a ReLU between."""
+    model = SourceSeparation(5, head="full", **SMALL).eval()
+    separation = model(image())
+    features = model.encoder(image())
+    branches = [model.classifiers[branch](model.pyramids[branch](features)) for branch in (0, 1)]
+    (first, first_bias, second, second_bias) = (parameter.flatten(1) if parameter.ndim > 1 else parameter
+                                                for parameter in model.joiner.parameters())  # fmt: skip
+    both_BHWN = torch.cat(branches, dim=1).movedim(1, -1)
+    joined_BHWN = (both_BHWN @ first.T + first_bias).clamp(min=0) @ second.T + second_bias
+    for found, score in zip(
+        (separation.dominant, separation.phantom, separation.final),
+        (*branches, joined_BHWN.movedim(-1, 1)),
+        strict=True,
+    ):
+        upsampled = torch.nn.functional.interpolate(score, (64, 64), mode="bilinear")
+        torch.testing.assert_close(found, upsampled, rtol=1e-4, atol=1e-5)
+
+
+def test_the_joined_logits_train_both_branches_and_the_encoder() -> None:
+    model = SourceSeparation(5, head="full", **SMALL)
+    model(image()).final.square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters() if parameter.ndim > 1)
 
 
 def test_a_relu_on_the_joined_logits_is_the_one_difference_of_its_head() -> None:
@@ -119,6 +192,11 @@ def test_encoder_weights_load_strictly(tmp_path: Path) -> None:
     state = {name: value.contiguous() for name, value in encoder.state_dict().items()}
     save_file(
         {name: value.half() if value.is_floating_point() else value for name, value in state.items()}, good
+    )
+    classified = tmp_path / "classified.pth"
+    torch.save(state | {"fc.weight": torch.zeros(9, 256)}, classified)  # as torchvision's own files have
+    assert SourceSeparation(5, pretrained=classified, **SMALL).encoder.conv1.weight.equal(
+        encoder.conv1.weight
     )
     loaded = SourceSeparation(5, pretrained=good, **SMALL).encoder
     torch.testing.assert_close(loaded.conv1.weight, encoder.conv1.weight.half().float())

@@ -1,7 +1,9 @@
 """The pairings that keep Algorithm 2's score, and what each does to the pairs."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +26,10 @@ from segmix_core.mixing import (
     pair_scores,
     proportional_partners,
 )
-from segmix_core.pairing_statistics import PAIRINGS, measure_pairing
-from segmix_core.records import Batch
+from segmix_core.pairing_statistics import PAIRINGS, _of_batch, measure_pairing, over_seeds
+from segmix_core.records import Batch, MixedBatch
 from segmix_core.request import Request, model_of, plan_of
-from segmix_core.training import TrainingBatches, train
+from segmix_core.training import TrainingBatches, stages, train
 
 CM = METHODS["sourcesep-cm"].method
 FUNCTIONS = (cooccurrence_partners, proportional_partners, assigned_partners)
@@ -117,6 +119,8 @@ def test_a_proportional_partner_comes_as_often_as_its_score_says() -> None:
     nothing = np.zeros_like(matrix)
     free = np.array([proportional_partners(presence, nothing, rng=rng)[0].tolist() for _ in range(600)])
     assert [sorted(set(free[:, sample])) for sample in range(2)] == [[1, 2, 3], [0, 2, 3]]
+    # Each draws for itself: two in nine meet in one partner.
+    assert (free[:, 0] == free[:, 1]).mean() == pytest.approx(2 / 9, abs=0.07)
 
 
 def test_the_average_does_not_choose_a_sample_for_its_many_categories() -> None:
@@ -145,6 +149,10 @@ def test_every_declared_pairing_mixes_and_its_cap_acts() -> None:
         tight = replace(CM, pairing=pairing, cap=replace(CM.cap, gamma=1))
         mixed = mix(tight, batch, matrix, rng=np.random.default_rng(0))
         assert torch.equal(mixed.delta_B, torch.full((4,), 0.9)), pairing
+        alike = labelled(1, 1, 1, 1)  # two categories by their sum, one by their union (R4)
+        assert torch.equal(mix(tight, alike, matrix, rng=np.random.default_rng(0)).delta_B, mixed.delta_B)
+        union = replace(tight, cap=replace(CM.cap, gamma=1, count="union"))
+        assert not (mix(union, alike, matrix, rng=np.random.default_rng(0)).delta_B == 0.9).any(), pairing
         loose = mix(replace(CM, pairing=pairing), batch, matrix, rng=np.random.default_rng(0))
         assert not (loose.delta_B == 0.9).any(), pairing
         assert torch.equal(loose.dominant_BHW, batch.label_BHW)
@@ -167,8 +175,41 @@ def test_the_memory_lends_crops_of_batches_before() -> None:
     assert torch.equal(alone.image_BCHW, assignment.image_BCHW)
 
 
+def test_a_remembered_batch_is_paired_by_what_it_says_of_itself() -> None:
+    """As pseudo-categories do, which its label maps do not hold (R18)."""
+    matrix = torch.zeros(21, 21, dtype=torch.int64)
+    matrix[1, 9] = matrix[9, 1] = 100
+    held = torch.zeros(2, 21, dtype=torch.bool)
+    shown, said = (
+        Batch(one.image_BCHW, one.label_BHW, held.clone()) for one in (labelled(9, 9), labelled(2, 2))
+    )
+    assert said.presence_BN is not None
+    said.presence_BN[:, 9] = True
+    memory = replace(CM, pairing="memory", cap=None)
+    mixed = mix(memory, labelled(1, 1), matrix, rng=np.random.default_rng(0), recent=[shown, said])
+    assert (mixed.phantom_BHW == 2).all()
+
+
+def test_a_batch_of_one_is_mixed_with_what_the_memory_holds() -> None:
+    matrix = torch.zeros(21, 21, dtype=torch.int64)
+    memory = replace(CM, pairing="memory", cap=None)
+    for seed in range(5):
+        mixed = mix(memory, labelled(1), matrix, rng=np.random.default_rng(seed), recent=[labelled(9)])
+        assert mixed.phantom_BHW.unique().tolist() == [9]
+        assert 0.5 <= mixed.delta_B.item() < 1
+
+
 @pytest.mark.parametrize("size", [4, 1])
-def test_a_run_with_a_memory_goes_on_where_it_stopped(tmp_path: Path, size: int) -> None:
+def test_a_run_with_a_memory_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    lent: list[int] = []
+
+    def counting(*given: Any, recent: Sequence[Batch], **named: Any) -> MixedBatch:
+        lent.append(len(recent))
+        return mix(*given, recent=recent, **named)
+
+    monkeypatch.setattr(stages, "mix", counting)
     scale = replace(
         SMOKE, name="tiny", crop=33, batch_size=size, aspp_channels=8, stage1_steps=22, stage2_steps=2
     )
@@ -197,6 +238,7 @@ def test_a_run_with_a_memory_goes_on_where_it_stopped(tmp_path: Path, size: int)
 
     whole, stopped = run("whole"), run("stopped", stop_at=10)
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+    assert lent == 2 * [0, 1, 2, 3, *[4] * 18]  # in stage 1 alone
 
 
 # Statistics
@@ -217,6 +259,46 @@ def test_statistics_of_three_images_are_what_they_must_be(pairing: str) -> None:
         assert (found.distinct, found.busiest) == (4, 1)
     if pairing == "cooccurrence":
         assert found.never_meet < 0.5
+
+
+def test_the_statistics_of_a_batch_are_counts_done_by_hand() -> None:
+    """Images of categories 1; 1, 2; 3; 2, 3, 4, of which 1 and 2 alone ever meet. The last serves two."""
+    presence = np.array([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 0, 1, 1, 1]], dtype=bool)
+    matrix = np.zeros((5, 5), dtype=np.int64)
+    matrix[1, 2] = matrix[2, 1] = 1
+    found = _of_batch(presence, matrix, np.arange(4), np.array([3, 3, 1, 2]), gamma=3)
+    shares = found.pop("share_N")
+    assert {name: value.item() for name, value in found.items()} == {
+        "distinct": 3,
+        "busiest": 2,
+        "categories": 9 / 4,
+        "capped": 3 / 4,  # totals of 4, 5, 3, 4
+        "capped_union": 2 / 4,  # of 4, 4, 3, 3
+        "never_meet": 1 / 4,  # the third pair; the fourth shares a category
+    }
+    assert shares.tolist() == [1 / 2, 1 / 4, 3 / 4, 3 / 4, 1 / 2]
+
+
+def test_each_epoch_has_an_order_of_its_own() -> None:
+    """Two cats and two dogs that never meet, in batches of two: in two orders of three all are strangers."""
+    presence = np.eye(3, dtype=bool)[[1, 1, 2, 2]]
+    found = measure_pairing("assignment", presence, 2, batches=400, rng=np.random.default_rng(0))
+    assert found.never_meet == pytest.approx(2 / 3, abs=0.12)
+    assert measure_pairing("assignment", presence, 2, rng=np.random.default_rng(0)).never_meet in (0, 1)
+    assert (found.ever, found.most) == (1, 200)
+
+
+def test_pairs_of_two_categories_each_are_beyond_the_cap_of_the_paper() -> None:
+    presence = np.array([[1, 1, 1]] * 4, dtype=bool)
+    found = measure_pairing("cooccurrence", presence, 4, rng=np.random.default_rng(0))
+    assert (found.capped, found.capped_union) == (1, 0)
+
+
+def test_each_seed_pairs_anew_and_alike() -> None:
+    presence = np.eye(9, dtype=bool)[1:]
+    first, second = over_seeds("random", presence, 8, seeds=(0, 1))
+    (again,) = over_seeds("random", presence, 8, seeds=(1,))
+    assert second.share_N.tolist() == again.share_N.tolist() != first.share_N.tolist()
 
 
 def test_bias_is_nought_for_equal_shares_and_large_for_one() -> None:

@@ -542,6 +542,48 @@ def test_the_bootstrap_of_a_subset_counts_its_images_alone() -> None:
     assert alone[1] < alone[0] < alone[2]
 
 
+def test_the_bootstrap_of_a_mean_is_the_interval_of_a_mean() -> None:
+    """One pixel an image, half of them right: a share of 0.5, with a deviation of sqrt(0.25 / 400)."""
+    matrices = np.zeros((400, 2, 2), dtype=np.int64)
+    matrices[::2, 1, 1] = matrices[1::2, 1, 0] = 1
+    term = Term(weight=1, matrices=[sparse(matrices)], categories=[1])
+    observed, low, high = paired_bootstrap([term], rng=np.random.default_rng(0), draws=4000)
+    assert observed == 50
+    assert (low, high) == pytest.approx((50 - 1.96 * 2.5, 50 + 1.96 * 2.5), abs=0.4)
+    # Three seeds, all right, all right, all wrong: nothing varies but which of them are drawn.
+    seeds = [np.array([[[0, 0], [1 - right, right]]]) for right in (1, 1, 0)]
+    term = Term(weight=2, matrices=[sparse(one) for one in seeds], categories=[1])
+    found = paired_bootstrap([term], rng=np.random.default_rng(0), draws=4000)
+    assert found == pytest.approx((2 * 200 / 3, 0, 200))
+
+
+def test_a_draw_without_any_image_of_a_subset_is_passed_over() -> None:
+    matrices = np.array([[[1, 0], [1, 1]]] * 3)
+    term = Term(
+        weight=1, matrices=[sparse(matrices)], counted_n=np.array([True, False, False]), categories=[1]
+    )
+    found = paired_bootstrap([term], rng=np.random.default_rng(0), draws=50)
+    assert found == pytest.approx((50, 50, 50))
+
+
+def test_matrices_come_back_whole_by_stage_and_output(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    matrices = {name: rng.integers(0, 10**6, size=(3, 2, 2)) for name in ("stage1 final", "stage2 dominant")}
+    held = np.array([True, False, True])
+    kept = ImageConfusions(
+        ids=("a", "b", "c"),
+        categories=("background", "cat"),
+        matrices={name: sparse(of) for name, of in matrices.items()},
+        subsets={"some": held},
+    )
+    save_confusions(tmp_path / "kept.npz", kept)
+    for confusions in (kept, load_confusions(tmp_path / "kept.npz")):
+        for (stage, output), of in zip(((1, "final"), (2, "dominant")), matrices.values(), strict=True):
+            np.testing.assert_array_equal(confusions.of(stage, output).toarray(), of.reshape(3, 4))
+            np.testing.assert_array_equal(confusions.total(stage, output), of.sum(0))
+            np.testing.assert_array_equal(confusions.total(stage, output, "some"), of[held].sum(0))
+
+
 def test_printed_and_measured_stand_side_by_side(tmp_path: Path) -> None:
     declared = next(one for one in TABLES[1] if one.experiment == CM)
     results.append(tmp_path / "rows.jsonl", [row(40.0)])

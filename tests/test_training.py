@@ -22,8 +22,10 @@ from segmix_core.data import open_dataset
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import METHODS, SCALES, Experiment, Scale, find_experiment
 from segmix_core.experiments.scales import SMOKE
+from segmix_core.losses import mixed_label_loss, segmentation_loss, stage1_loss, stage2_loss
 from segmix_core.measure import predict
 from segmix_core.models import Encoder, SourceSeparation, load_encoder, load_model, read_checkpoint
+from segmix_core.records import MixedBatch, Separation
 from segmix_core.request import Request, model_of, plan_of
 from segmix_core.training import (
     Plan,
@@ -197,6 +199,39 @@ def test_a_finished_run_is_left_as_it_is(
     assert kept.read_bytes() == (undisturbed("baseline") / "checkpoint.pt").read_bytes()
 
 
+# The batches
+
+
+def test_an_epoch_visits_every_image_once_in_an_order_of_its_own(root: Path) -> None:
+    """Of 24 images in batches of 5, four are left out, others in each epoch."""
+    dataset = open_dataset("voc2012", root, "train")
+    batches = TrainingBatches(dataset, batch_size=5, crop=33, scale_range=(0.5, 1.5), seed=0)
+    epochs = [
+        [batches.indices(step).tolist() for step in range(4 * epoch, 4 * epoch + 4)] for epoch in (0, 1)
+    ]
+    for steps in epochs:
+        assert [len(step) for step in steps] == [5] * 4
+        assert len({index for step in steps for index in step}) == 20
+    assert epochs[0] != epochs[1]
+    other = TrainingBatches(dataset, batch_size=5, crop=33, scale_range=(0.5, 1.5), seed=1)
+    assert other.indices(0).tolist() != epochs[0][0]
+
+
+def test_clusters_pair_anew_at_each_step_and_need_two_categories(root: Path, tmp_path: Path) -> None:
+    def clustered(folder: Path) -> TrainingBatches:
+        dataset = open_dataset("voc2012", folder, "train")
+        return TrainingBatches(dataset, batch_size=4, crop=33, scale_range=(0.5, 1.5), seed=0, clustered=True)
+
+    batches = clustered(root)
+    first, second = (batches.indices(step).tolist() for step in (0, 1))
+    assert len(first) == len(second) == 8
+    assert first != second
+    lone = np.zeros((64, 64), dtype=np.uint8)
+    lone[:20] = 3  # background is no category to pair with
+    with pytest.raises(InputError, match="fewer than two categories to pair images of"):
+        clustered(write_voc(tmp_path / "lone", {"train": [lone] * 4}))
+
+
 # The schedule
 
 
@@ -236,6 +271,8 @@ def test_branches_learn_ten_times_as_fast_at_every_step(
 
     def step(self: torch.optim.SGD) -> None:
         taken.append({id(one): group["lr"] for group in self.param_groups for one in group["params"]})
+        for group in self.param_groups:  # section 4.1
+            assert (group["momentum"], group["weight_decay"], group["nesterov"]) == (0.9, 5e-4, False)
         step_of(self)
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
@@ -248,6 +285,34 @@ def test_branches_learn_ten_times_as_fast_at_every_step(
         for name, parameter in model.named_parameters():
             factor = 10 if name.startswith(("pyramids.", "classifiers.")) else 1
             assert rates[id(parameter)] == pytest.approx(factor * expected, rel=1e-12), name
+
+
+# What each stage learns from
+
+
+def test_each_stage_has_the_objective_that_its_method_declares() -> None:
+    rng = torch.Generator().manual_seed(0)
+    dominant, phantom, final = torch.randn(3, 2, 4, 3, 3, generator=rng)
+    labels = torch.randint(0, 4, (2, 2, 3, 3), generator=rng)
+    mixed = MixedBatch(
+        torch.zeros(2, 3, 3, 3), labels[0], labels[1], torch.tensor([0.6, 0.9]), torch.arange(2)
+    )
+    apart, plain = Separation(dominant, phantom, final), Separation(dominant)
+    cm = find_experiment("sourcesep-cm").method
+    for method, stage, separation, expected in (
+        (cm, 1, apart, stage1_loss(apart, mixed)),
+        (cm, 2, apart, stage2_loss(apart, labels[0])),
+        (replace(cm, ppa="log_eps"), 2, apart, stage2_loss(apart, labels[0], ppa="log_eps")),
+        (replace(cm, ppa="off"), 2, apart, stage2_loss(apart, labels[0], ppa="off")),
+        (find_experiment("table8/sourcesep-cm-mixed").method, 2, apart, stage1_loss(apart, mixed)),
+        (replace(cm, finetune="plain"), 2, apart, segmentation_loss(apart, labels[0])),
+        (METHODS["mixup"].method, 1, plain, mixed_label_loss(plain, mixed)),
+        (replace(METHODS["mixup"].method, finetune="mixed"), 2, plain, mixed_label_loss(plain, mixed)),
+        (METHODS["mixup"].method, 2, plain, segmentation_loss(plain, labels[0])),
+        (METHODS["cutmix"].method, 1, plain, segmentation_loss(plain, labels[0])),
+        (METHODS["baseline"].method, 1, plain, segmentation_loss(plain, labels[0])),
+    ):
+        assert stages.objective(method, stage, separation, mixed) == expected
 
 
 # What each stage moves

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,11 @@ def test_the_draws_cover_their_range() -> None:
     same = [drawn for drawn in draws if round(60 * drawn.scale) == 45 and round(40 * drawn.scale) == 30]
     assert {drawn.left for drawn in same} == set(range(6))
     assert {drawn.top for drawn in same} == set(range(-10, 1))
+
+
+def test_the_padding_is_the_mean_of_imagenet() -> None:
+    published = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+    assert tuple(round(255 * mean) for mean in published.mean) == PADDING
 
 
 def test_padding_is_void_and_only_beyond_the_image() -> None:
