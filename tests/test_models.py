@@ -184,6 +184,7 @@ def test_upsampling_is_the_librarys(few: tuple[int, int], many: tuple[int, int])
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-4)
     with torch.inference_mode():
         assert torch.equal(upsample(score, many), found)
+    assert upsample(score.to("meta"), many).shape == found.shape  # where operations are counted
 
 
 def test_encoder_weights_load_strictly(tmp_path: Path) -> None:

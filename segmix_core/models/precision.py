@@ -1,7 +1,7 @@
 """In what numbers a network computes; losses, and what is measured, are in float32 always."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -10,7 +10,12 @@ Precision = Literal["fp32", "bf16"]
 
 
 def autocast(device: str | torch.device, precision: Precision) -> AbstractContextManager[None]:
-    """Within it, the convolutions of a network on `device` are computed in bfloat16 for "bf16"."""
+    """Within it, the convolutions of a network on `device` are computed in bfloat16 for "bf16".
+
+    With "fp32" they are not, whatever stands around it.
+    """
+    if precision == "fp32" and not torch.amp.is_autocast_available(torch.device(device).type):
+        return nullcontext()  # such as meta, on which operations are counted
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from segmix_core.models.encoder import Encoder, load_encoder
+from segmix_core.models.precision import autocast
 from segmix_core.records import Separation
 
 Head = Literal["full", "full_relu", "no_ssh", "plain"]
@@ -55,7 +56,7 @@ def upsample(score_BNHW: Tensor, size: tuple[int, int]) -> Tensor:
         F.interpolate(torch.eye(few, device=score_BNHW.device)[None], many, mode="linear")[0]
         for few, many in zip(score_BNHW.shape[-2:], size, strict=True)
     )
-    with torch.autocast(score_BNHW.device.type, enabled=False):
+    with autocast(score_BNHW.device, "fp32"):
         return down.T @ (score_BNHW.float().contiguous() @ across)
 
 
