@@ -107,13 +107,14 @@ def _of_batch(
     first, second = presence[dominant][:, 1:], presence[phantom][:, 1:]
     _, served = np.unique(phantom, return_counts=True)
     meets = ((first @ matrix_NN[1:, 1:]) * second).sum(1) > 0
-    total_B = first.sum(1) + second.sum(1)
+    both_B = first.any(1) & second.any(1)  # Algorithm 2 keeps no total of others
+    total_B = (first.sum(1) + second.sum(1)) * both_B
     found = {
         "distinct": len(served),
         "busiest": served.max(),
         "categories": second.sum(1).mean(),
         "capped": (total_B > gamma).mean(),
-        "capped_union": ((first | second).sum(1) > gamma).mean(),
+        "capped_union": ((first | second).sum(1) * both_B > gamma).mean(),
         "never_meet": (~meets & ~(first & second).any(1)).mean(),
         "share_N": presence[phantom].mean(0),
     }

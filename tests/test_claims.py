@@ -261,11 +261,16 @@ def attacked_rows(
 def test_losses_under_attack_are_paired_at_one_size() -> None:
     """CC loses 3 points at epsilon 10, CM 5, the baseline 9; at 2 nobody but CC was measured."""
     rows = [
-        *attacked_rows("sourcesep-cc", 60, 30, epsilon=2)[3:],
         *attacked_rows("sourcesep-cc", 60, 3),
         *attacked_rows("sourcesep-cm", 55, 5),
         *attacked_rows("baseline", 50, 9),
     ]
+    at_2 = attacked_rows("sourcesep-cc", 60, 30, epsilon=2)[3:]
+    elsewhere = [row | {"device": "NVIDIA"} for row in at_2]  # another training
+    for others in (at_2, elsewhere):
+        for order in ([*others, *rows], [*rows, *others]):
+            assert [one.mean for one in verdict_on(6, order).findings] == pytest.approx([6, 4])
+    rows = [*at_2, *rows]
     assert [finding.mean for finding in verdict_on(6, rows).findings] == pytest.approx([6, 4])
     assert verdict_on(7, rows).findings[0].mean == pytest.approx(2)
     assert verdict_on(6, rows).verdict == verdict_on(7, rows).verdict == "supported"
@@ -409,6 +414,9 @@ def test_images_that_disagree_leave_it_undecided(tmp_path: Path) -> None:
     assert found.findings[0].holds == "undecided"
     without = [row | {"per_image": None} for row in rows]
     assert verdict_on(1, without).findings[0].holds == "yes"
+    swapped = [tmp_path / f"{name}.npz" for name in ("baseline", "sourcesep-cm")]
+    later = [row | {"per_image": str(swapped[place // 3])} for place, row in enumerate(rows)]
+    assert verdict_on(1, rows + later) == found  # the first measurement with each seed, as in the mean
 
 
 def test_a_subset_and_a_category_are_what_the_bootstrap_counts(tmp_path: Path) -> None:
@@ -542,7 +550,7 @@ def test_contrasts_of_the_printed_numbers_are_the_sums_done_by_hand() -> None:
     for claim in CLAIMS:
         found = [printed_value(contrast) for contrast in claim.contrasts]
         for value, by_hand in zip(found, expected[claim.number], strict=True):
-            assert value == (None if by_hand is None else pytest.approx(by_hand, abs=1e-3)), claim.number
+            assert value == (None if by_hand is None else pytest.approx(by_hand, abs=1e-4)), claim.number
 
 
 def test_contrasts_that_nothing_is_printed_of_are_the_differences_that_they_say() -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from test_training import TINY, go, same
 
 from segmix_core.errors import InputError
-from segmix_core.experiments import DEFENCES, METHODS, TABLES, Experiment, Method, find_experiment
+from segmix_core.experiments import DEFENCES, METHODS, TABLES, Cap, Experiment, Method, find_experiment
 from segmix_core.losses import cross_entropy_B
 from segmix_core.models import SourceSeparation
 from segmix_core.request import Request, plan_of
@@ -65,6 +66,8 @@ def test_adversarial_fine_tuning_shares_stage_1_with_the_baseline_and_noise_does
 @pytest.mark.parametrize(
     ("method", "factors", "reason"),
     [
+        ("sourcesep-cc", {"cap": Cap()}, "a cap needs partners within a batch, which pairing 'clusters'"),
+        ("baseline", {"cap": Cap()}, "which pairing 'none' has not"),
         ("sourcesep-cm", {"finetune": "adversarial"}, "one output of the plain head"),
         ("baseline", {"noise": -1.0}, r"noise of -1.0 is outside 0\.\.255"),
         ("baseline", {"noise": 256.0}, "outside"),
@@ -178,9 +181,22 @@ def test_an_attack_stays_within_epsilon_and_raises_the_loss_of_every_image(
     start_BCHW = attacked(plan, trained, image_BCHW, label_BHW, rng=stream(0, "attack", 1))
     start_B = loss_of(trained, start_BCHW, label_BHW)
     assert float((255 * (start_BCHW - image_BCHW)).abs().max()) <= ADVERSARIAL_EPSILON + 1e-3
+    begun_BCHW = 255 * (start_BCHW - image_BCHW)[:, :, 12:]  # noise here: few pixels are cut off at 0 or 1
+    assert float(begun_BCHW.abs().mean()) == pytest.approx(ADVERSARIAL_EPSILON / 2, rel=0.05)
     assert (found_B > plain_B).all()
     assert (found_B > start_B).all()
     assert float((found_B - plain_B).mean()) > 4 * float((start_B - plain_B).abs().mean())
+
+
+def test_an_attack_is_three_steps_of_one_level_each(trained: SourceSeparation, plan: Plan) -> None:
+    seen: list[torch.Tensor] = []
+    watching = trained.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach().clone()))
+    image_BCHW, label_BHW = a_batch()
+    seen.append(attacked(plan, trained, image_BCHW, label_BHW, rng=stream(0, "attack", 1)))
+    watching.remove()
+    assert len(seen) == 3 + 1
+    for before, after in pairwise(seen):
+        assert float(255 * (after - before).abs().max()) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_an_attack_is_its_steps_own_and_aims_at_the_labels(trained: SourceSeparation, plan: Plan) -> None:

@@ -378,6 +378,7 @@ def test_blends_are_scored_against_the_label_map_each_output_is_for() -> None:
     model.forward = lambda image_BCHW: modes.append(model.training) or separated
     scores = evaluate_blends(model.train(), [mixed, mixed], VOC_CATEGORIES)
     assert modes == [False, False]
+    assert model.training
     assert set(scores) == {"dominant", "phantom", "final"}
     for name, category in (("dominant", 1), ("final", 1), ("phantom", 2)):
         assert scores[name].confusion.matrix[category, category] == scores[name].confusion.matrix.sum() == 64

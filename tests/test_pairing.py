@@ -16,11 +16,12 @@ from segmix_core.cooccurrence import cooccurrence_matrix
 from segmix_core.data import open_dataset
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.voc import VOC_CATEGORIES
-from segmix_core.experiments import METHODS, Experiment
+from segmix_core.experiments import METHODS, Experiment, Method
 from segmix_core.experiments.scales import SMOKE
 from segmix_core.mixing import (
     MEMORY,
     assigned_partners,
+    choose_partners,
     cooccurrence_partners,
     mix,
     pair_scores,
@@ -204,10 +205,16 @@ def test_a_run_with_a_memory_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     lent: list[int] = []
+    before: list[tuple[Batch, torch.Tensor]] = []
 
-    def counting(*given: Any, recent: Sequence[Batch], **named: Any) -> MixedBatch:
+    def counting(
+        method: Method, batch: Batch, *given: Any, recent: Sequence[Batch], **named: Any
+    ) -> MixedBatch:
         lent.append(len(recent))
-        return mix(*given, recent=recent, **named)
+        before.append((batch, batch.image_BCHW.clone()))
+        mixed = mix(method, batch, *given, recent=recent, **named)
+        assert all(torch.equal(one.image_BCHW, kept) for one, kept in before)  # no blend is written into one
+        return mixed
 
     monkeypatch.setattr(stages, "mix", counting)
     scale = replace(
@@ -262,7 +269,7 @@ def test_statistics_of_three_images_are_what_they_must_be(pairing: str) -> None:
 
 
 def test_the_statistics_of_a_batch_are_counts_done_by_hand() -> None:
-    """Images of categories 1; 1, 2; 3; 2, 3, 4, of which 1 and 2 alone ever meet. The last serves two."""
+    """Images of categories 1; 1, 2; 3; 2, 3, 4, of which 1 and 2 alone ever meet; the last serves two."""
     presence = np.array([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 0, 1, 1, 1]], dtype=bool)
     matrix = np.zeros((5, 5), dtype=np.int64)
     matrix[1, 2] = matrix[2, 1] = 1
@@ -277,6 +284,12 @@ def test_the_statistics_of_a_batch_are_counts_done_by_hand() -> None:
         "never_meet": 1 / 4,  # the third pair; the fourth shares a category
     }
     assert shares.tolist() == [1 / 2, 1 / 4, 3 / 4, 3 / 4, 1 / 2]
+    # An image without any category is beyond no cap, in the statistics as in training.
+    presence[0, 1:], presence[3, 1:] = False, True
+    found = _of_batch(presence, matrix, np.array([0, 2]), np.array([3, 3]), gamma=3)
+    total_B = choose_partners("random", presence[[0, 3]], matrix, rng=np.random.default_rng(0))[1]
+    assert total_B.tolist() == [0, 0]
+    assert (found["capped"], found["capped_union"]) == (1 / 2, 1 / 2)
 
 
 def test_each_epoch_has_an_order_of_its_own() -> None:

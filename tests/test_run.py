@@ -18,12 +18,14 @@ from segmix_core import results, run
 from segmix_core.data import open_dataset, silhouettes
 from segmix_core.data.check import check
 from segmix_core.data.saliency import SaliencyDataset
+from segmix_core.data.transforms import draw_augmentation
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, Row, Scale, find_experiment, find_rows
 from segmix_core.experiments.scales import SCALES, SMOKE
 from segmix_core.measure import reported_output
 from segmix_core.report import measured
 from segmix_core.request import Request, batches_of, data_of
+from segmix_core.rng import stream
 from segmix_core.run import (
     Ran,
     append_missing,
@@ -143,6 +145,16 @@ def test_salient_objects_are_paired_by_their_pseudo_categories(salient: Path) ->
     for index in range(12):
         seen = np.bincount(dataset.category(index).ravel(), minlength=21)
         assert np.array_equal(batches.presence[index], seen >= 0.005 * 48 * 48)
+    # A smaller crop is paired by what is left in it.
+    smaller = TrainingBatches(dataset, batch_size=12, crop=16, scale_range=(1.0, 1.0), seed=0)
+    _, _, held = smaller[3]  # type: ignore[misc]
+    for slot, index in enumerate(smaller.indices(3)):
+        category = dataset.category(index)
+        drawn = draw_augmentation((48, 48), 16, rng=stream(0, "augment", 3, slot), scale_range=(1.0, 1.0))
+        left = category[drawn.top : drawn.top + 16, drawn.left : drawn.left + 16]
+        seen = np.bincount(left.ravel(), minlength=21)
+        assert np.array_equal(held[slot].numpy(), seen >= 0.005 * 16 * 16)
+    assert not np.array_equal(held.numpy(), smaller.presence[smaller.indices(3)])
 
 
 def test_salient_objects_without_pseudo_categories_are_not_paired_by_score(
@@ -172,6 +184,8 @@ def test_a_speck_of_a_pseudo_category_is_not_paired_by(salient: Path, tmp_path: 
     specks = open_dataset("duts", salient, "train", pseudo=pseudo)
     batches = TrainingBatches(specks, batch_size=4, crop=48, scale_range=(1.0, 1.0), seed=0)
     assert batches.presence[:, 7].tolist() == [True] + [False] * 11
+    for step in range(3):
+        assert batches[step][2][:, 7].tolist() == (batches.indices(step) == 0).tolist()  # type: ignore[index]
 
 
 def test_shades_count_from_the_threshold_that_is_said(salient: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from segmix_core.experiments.scales import SMOKE
 from segmix_core.losses import mixed_label_loss, segmentation_loss, stage1_loss, stage2_loss
 from segmix_core.measure import predict
 from segmix_core.models import Encoder, SourceSeparation, load_encoder, load_model, read_checkpoint
-from segmix_core.records import MixedBatch, Separation
+from segmix_core.records import Batch, MixedBatch, Separation
 from segmix_core.request import Request, model_of, plan_of
 from segmix_core.training import (
     Plan,
@@ -247,6 +247,7 @@ def test_the_rate_falls_from_the_start_of_each_stage_to_nearly_nothing() -> None
     assert learning_rate(long, 500) == pytest.approx(1e-2 * 0.5**0.9, rel=1e-12)
     assert learning_rate(long, 1200) == pytest.approx(1e-3 * 0.5**0.9, rel=1e-12)
     assert poly(3.0, 1, 4, power=2.0) == pytest.approx(3.0 * 0.75**2)
+    assert poly(3.0, 1, 4) == pytest.approx(3.0 * 0.75**0.9)
     assert [long.stage(step) for step in (0, 999, 1000, 1399)] == [1, 1, 2, 2]
 
 
@@ -313,6 +314,20 @@ def test_each_stage_has_the_objective_that_its_method_declares() -> None:
         (METHODS["baseline"].method, 1, plain, segmentation_loss(plain, labels[0])),
     ):
         assert stages.objective(method, stage, separation, mixed) == expected
+
+
+def test_fine_tuning_after_clusters_sees_single_images(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Batch] = []
+    unmixed = stages.unmixed
+    monkeypatch.setattr(stages, "unmixed", lambda batch: seen.append(batch) or unmixed(batch))
+    go(root, tmp_path, "sourcesep-cc", scale=replace(TINY, stage1_steps=2, stage2_steps=2))
+    dataset = open_dataset("voc2012", root, "train")
+    plain = TrainingBatches(dataset, batch_size=4, crop=33, scale_range=(0.5, 1.5), seed=0)
+    for batch, expected in zip(seen, plain.run(2, 4, device="cpu"), strict=True):
+        assert torch.equal(batch.image_BCHW, expected.image_BCHW)
+        assert torch.equal(batch.label_BHW, expected.label_BHW)
 
 
 # What each stage moves

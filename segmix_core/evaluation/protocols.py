@@ -110,6 +110,7 @@ def evaluate_blends(
     Returns:
         Scores of "dominant", "phantom" and "final", as far as the head has them.
     """
+    was_training = model.training
     model.eval()
     confusions: dict[str, list[np.ndarray]] = {}
     for mixed in blends:
@@ -122,6 +123,7 @@ def evaluate_blends(
                 confusion = ConfusionMatrix(len(categories))
                 confusion.update(prediction, label)
                 confusions.setdefault(name, []).append(confusion.matrix)
+    model.train(was_training)
     return {name: Scores(np.stack(matrices), categories) for name, matrices in confusions.items()}
 
 

@@ -76,6 +76,8 @@ class Method:
             self.delta is None
         ):
             raise ValueError("pairing, blend and delta come together: a blend needs partners and a weight")
+        if self.cap is not None and self.pairing in ("none", "clusters"):
+            raise ValueError(f"a cap needs partners within a batch, which pairing '{self.pairing}' has not")
         if self.head == "plain" and self.finetune == "denoise":
             raise ValueError("the plain head has no phantom branch to silence")
         if self.head != "plain" and self.finetune == "adversarial":
