@@ -224,6 +224,22 @@ def test_pairs_are_judged_without_any_network() -> None:
     assert (found.verdict, [finding.mean for finding in found.findings]) == ("undecided", [49.0])
 
 
+def test_pairs_are_counted_on_no_images() -> None:
+    few = [
+        row | {"eval_images": IMAGES_NEEDED - 1}
+        for name in ("sourcesep-cc", "sourcesep-cm")
+        for stage, output in ((1, "final"), (2, "dominant"))
+        for row in rows_of(name, 50, 51, 52, stage=stage, output=output)
+    ]
+    noise = {
+        ("sourcesep-cc", NEVER_MEET): dict.fromkeys(SEEDS, 50.0),
+        ("sourcesep-cm", NEVER_MEET): dict.fromkeys(SEEDS, 1.0),
+    }
+    pairs, gain = verdict_on(14, few, pairs=noise).findings
+    assert (pairs.fewest, pairs.holds) == (None, "yes")
+    assert (gain.fewest, gain.holds) == (IMAGES_NEEDED - 1, "undecided")
+
+
 def test_the_cost_of_clusters_is_the_stored_set_of_blends() -> None:
     """15,555 memberships of train_aug, each blended with 19 other categories (R14)."""
     presence = read_label_table().presence("train_aug")

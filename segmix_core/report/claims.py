@@ -491,7 +491,7 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
     ]
     mean, half = interval(sums)
     images = _bootstrap(contrast, rows, shared, draws)
-    fewest = _fewest(contrast, rows)
+    fewest = None if _about_pairs(contrast) else _fewest(contrast, rows)
     holds = _holds(contrast, (mean, half, len(shared)), images)
     if fewest is not None and fewest < IMAGES_NEEDED:
         holds = "undecided"
