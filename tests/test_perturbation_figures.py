@@ -70,6 +70,10 @@ def test_two_seeds_have_no_interval() -> None:
     assert intervals(drop_points([two])) == 0
     assert "seeds 0, 1\n" in drop_points([two]).axes[0].get_title()
     assert drop_points([two]).axes[0].get_title().endswith("uap: 2 passes over 32 images")
+    apart = drop_points([DROP, replace(two, experiment="baseline")]).axes[0].get_title()
+    assert f"{DROP.setting}: 50 images, 2 to 3 seeds\n" in apart
+    shifted = drop_points([two, replace(DROP, experiment="baseline", clean={1: 60.0, 2: 62.0})])
+    assert ": 50 images, 2 seeds\n" in shifted.axes[0].get_title()
     assert "published" not in drop_points([replace(two, cost="published")]).axes[0].get_title()
 
 

@@ -56,15 +56,26 @@ def drop_points(drops: Sequence[Drop]) -> Figure:
     axis.plot([], [], "o", mfc="none", mec="0.3", ms=7, label="noise of its size")
     axis.set_xlabel("points of mIoU lost")
     axis.grid(axis="x", alpha=0.3)
-    told = [*dict.fromkeys(_measured_on(drop) for drop in drops), *_costs(drops)]
-    axis.set_title("\n".join(told), fontsize=9)
+    axis.set_title("\n".join([*_measured_on(drops), *_costs(drops)]), fontsize=9)
     figure.legend(fontsize=8, frameon=False, loc="outside upper center", ncols=3)
     return figure
 
 
-def _measured_on(drop: Drop) -> str:
-    seeds = ", ".join(str(seed) for seed in drop.seeds)
-    return f"{drop.setting}: {drop.images} images, seed{'s' * (len(drop.seeds) > 1)} {seeds}"
+def _measured_on(drops: Sequence[Drop]) -> list[str]:
+    """Setting, images and seeds, a line for each list of images; of seeds that differ, how many there are."""
+    lines = []
+    for setting, images in dict.fromkeys((drop.setting, drop.images) for drop in drops):
+        seeds = {tuple(drop.seeds) for drop in drops if (drop.setting, drop.images) == (setting, images)}
+        most = max(map(len, seeds))
+        if len(seeds) == 1:
+            told = f"seed{'s' * (most > 1)} {', '.join(map(str, *seeds))}"
+        else:
+            told = (
+                " to ".join(dict.fromkeys((str(min(map(len, seeds))), str(most))))
+                + f" seed{'s' * (most > 1)}"
+            )
+        lines.append(f"{setting}: {images} images, {told}")
+    return lines
 
 
 def _costs(drops: Sequence[Drop]) -> list[str]:
