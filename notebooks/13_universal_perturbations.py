@@ -234,7 +234,7 @@ plt.show()
 chapter.source(deepfool_segmentation)
 
 # %% [markdown]
-# **GD-UAP** ({func}`segmix_core.attacks.gd_uap.craft_gd_uap`) looks at no prediction, at labels only to choose the images of `part`, and in the setting `none` at no image. It fills the encoder with as much activation as it can, layer by layer:
+# **GD-UAP** ({func}`segmix_core.attacks.gd_uap.craft_gd_uap`) follows no prediction, and in the setting `none` no image; labels choose the images of `part`, and do nothing else. It fills the encoder with as much activation as it can, layer by layer:
 #
 # $$
 # v^* = \arg\min_{\|v\|_\infty \le \epsilon} \; - \sum_l \log \| a_l(v) \|_2
@@ -247,12 +247,13 @@ chapter.source(log_norms)
 
 # %% [markdown]
 # Both are crafted here, on a baseline with a seed of its own ({func}`segmix_core.robustness.universal.crafted`): for all five methods they are *transferred*.
-# What the attacker knows is the architecture of the encoder and the training images, not the weights. Below paper scale crafting is shorter than its authors', by as much
+# What the attacker knows is the architecture of the encoder and the training images, not the weights. Even GD-UAP without data meets predictions at its checks: there the fooling rate
+# on training images that are held out is measured, and the perturbation that fools most is kept. Below paper scale crafting is shorter than its authors', by as much
 # as this table tells: a perturbation that was crafted for longer may take more.
 
 # %%
 chapter.table(
-    ["scale", "UAP: images", "passes over them", "GD-UAP: iterations", "a check every", "on images"],
+    ["scale", "UAP: images", "passes over them", "GD-UAP: iterations", "a check every", "images of a check"],
     [
         [
             name,
@@ -411,7 +412,8 @@ chapter.table(
 # ## Table 6, measured
 #
 # From committed rows, every setting that has some, the largest scale first. *More than noise*: pairs of perturbation and method in which the perturbation takes more
-# than each control, with every seed ({class}`segmix_core.report.robustness.Drop`).
+# than each control, with every seed ({class}`segmix_core.report.robustness.Drop`). A perturbation that was crafted twice is two, and may not share a mean: of its makings
+# the one counts that more rows hold. So seeds differ from line to line.
 
 # %%
 lines = []
@@ -433,7 +435,7 @@ chapter.table(
     ["setting", "method", "mean points lost", "of them beyond noise", "more than noise (resized)"], lines
 ) if lines else Markdown("**Not measured yet**: no committed row holds a universal perturbation.")
 
-# %% mystnb={"figure": {"caption": "Points of mIoU that each perturbation takes from each method, at the largest scale that has rows; scale, images and seeds stand above. Dots: means over seeds, with 95 % intervals from three seeds on; pale dots: single seeds. Rings: the most harmful noise of the same size. A dot that is not right of its ring is noise.", "name": "fig-drops"}, "image": {"alt": "Dots with intervals and rings for each method under each perturbation, or the words: not measured yet."}}
+# %% mystnb={"figure": {"caption": "Points of mIoU that each perturbation takes from each method, at the largest scale that has rows; scale, images and seeds stand above, and what crafting took. Dots: means over seeds, with 95 % intervals from three seeds on; pale dots: single seeds. Rings: the most harmful noise of the same size. A dot that is not right of its ring is noise.", "name": "fig-drops"}, "image": {"alt": "Dots with intervals and rings for each method under each perturbation, or the words: not measured yet."}}
 figures.drop_points([] if largest is None else table6(measured[largest]))
 plt.show()
 
@@ -507,7 +509,7 @@ for attack in CRAFTED_ON_EACH:
             crossed[attack] = (said_of(key, made), matrix(made, attack))
 nothing = ("not measured yet", matrix([], "uap"))
 
-# %% mystnb={"figure": {"caption": "UAP crafted on each method (down) and shown to each (across): points of mIoU lost, mean over seeds. Framed: white-box. A number in brackets, if any: noise of the same size takes as much. Invalid: transfer takes more than white-box.", "name": "fig-matrix-uap"}, "image": {"alt": "A five by five matrix of points lost under UAP with a framed diagonal; empty cells were not measured."}}
+# %% mystnb={"figure": {"caption": "UAP crafted on each method (down) and shown to each (across): points of mIoU lost, mean over seeds. Framed: white-box. Empty: not measured. A number in brackets, if any: noise of the same size takes as much. Invalid: transfer takes more than white-box.", "name": "fig-matrix-uap"}, "image": {"alt": "A five by five matrix of points lost under UAP with a framed diagonal; empty cells were not measured."}}
 said, crossing = crossed.get("uap", nothing)
 figures.attack_matrix(crossing).axes[0].set_title(f"UAP: {said}", fontsize=9)
 plt.show()
@@ -533,7 +535,7 @@ header = [
     "attacked",
     "white-box",
     "transfer, mean",
-    "the strongest",
+    "transfer, strongest",
     "transfer is not stronger",
 ]
 chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")

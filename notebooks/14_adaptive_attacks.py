@@ -77,6 +77,9 @@ found = sorted(
 groups = defaultdict(dict)  # (setting, images) -> method -> curve
 for curve in found:
     groups[curve.setting, curve.images][curve.experiment] = curve
+groups = {
+    key: {name: of[name] for name in STUDIED if name in of} for key, of in groups.items()
+}  # methods in their order
 
 
 def told(values):
@@ -121,9 +124,12 @@ def where(key):
     )
 
 
-def tables(header, lines_of):
-    """A table for each setting that has rows, or that there is none."""
-    parts = [f"{where(key)}\n\n{chapter.table(header, lines_of(of)).data}" for key, of in groups.items()]
+def tables(header, lines_of, *, methods=False):
+    """A table for each setting that has rows, or that there is none; if wanted, with a column for each method."""
+    parts = [
+        f"{where(key)}\n\n{chapter.table([*header, *(of if methods else ())], lines_of(of)).data}"
+        for key, of in groups.items()
+    ]
     return Markdown("\n\n".join(parts) or "**Not measured yet**: no committed row was attacked adaptively.")
 
 
@@ -151,8 +157,8 @@ if first.keys() >= {"baseline", "sourcesep-cm"}:
         )
     )
     if "baseline+adversarial" in first:
-        gained, _, _ = difference_of(first["baseline+adversarial"].by_aim["worst"], base.by_aim["worst"])
-        sentence += f" Adversarial fine-tuning changes the baseline by {gained} points."
+        gained, _ = attacked_difference(first["baseline+adversarial"], base)
+        sentence += f" Adversarial fine-tuning changes what the baseline keeps by {gained} points."
 elif first:
     decided = "incomplete"
     sentence = f"{where(next(iter(groups)))}. **Incomplete**: measured of {', '.join(first)} alone."
@@ -168,9 +174,8 @@ Markdown(sentence)
 # \max_{\lVert v \rVert_\infty \le \epsilon} \ell\big(f(\mathrm{clip}(x + v)),\, y\big)
 # $$ (eq-attack)
 #
-# stays small. A fixed $v$ is one point of that maximum and bounds it from below, by however little it was meant for this
-# network. An attack that follows this network's own gradients comes nearer to it. It is still a bound: what an attack leaves is *at most* what a
-# better one would leave. The attack here is SEA {cite}`croce2024sea`, four losses each raised by APGD {cite}`croce2020apgd`, on every image
+# stays small. A fixed $v$ is one of the points over which the maximum is taken. It bounds it from below, and the more loosely, the less it was meant for this
+# network. An attack that follows this network's own gradients comes nearer to it. It is still a bound: a better attack leaves *at most* what this one leaves. The attack here is SEA {cite}`croce2024sea`, four losses each raised by APGD {cite}`croce2020apgd`, on every image
 # by itself, and of everything tried the worst counts.
 #
 # ## Four losses
@@ -321,7 +326,7 @@ for loss in LOSSES:
     )
     traces[loss] = trace
 
-# %% mystnb={"figure": {"caption": "APGD at a fixed radius on one image, baseline, from a random start. Left, the cross-entropy of all pixels (the margin watches itself, in another unit). Middle, pixels still right. Right, how far a pixel moves in a step, on average: it falls where the step is halved. Dotted: the checkpoints.", "name": "fig-apgd"}, "image": {"alt": "Three panels over the iterations for four losses: cross-entropy, right pixels, and mean change of a pixel, with dotted vertical lines at the checkpoints."}}
+# %% mystnb={"figure": {"caption": "APGD at a fixed radius on one image, baseline, from a random start. Left, the cross-entropy of all pixels (the margin watches itself, in another unit, and is not drawn). Middle, pixels still right. Right, how far a pixel moves in a step, on average: it falls where the step is halved. Dotted: the checkpoints.", "name": "fig-apgd"}, "image": {"alt": "Three panels over the iterations for four losses: cross-entropy, right pixels, and mean change of a pixel, with dotted vertical lines at the checkpoints."}}
 figure, panes = plt.subplots(1, 3, figsize=(7.6, 2.8))
 for (loss, trace), style in zip(traces.items(), STYLES, strict=False):
     watched, right_share, images = zip(*trace, strict=True)
@@ -449,7 +454,7 @@ chapter.table(
 # %% [markdown]
 # ## What the study costs
 #
-# Passes through a network (forward and backward) for one network of the study, all images together. Images of which nothing is left are not attacked further, so that a run takes fewer.
+# Passes (forward and backward) that the study of one network makes at most: for one image, and for all of them. Images of which nothing is left are not attacked further.
 
 # %%
 
@@ -531,13 +536,11 @@ def passed(of):
     lines = []
     for check, stage in names_of_checks(of):
         cells = []
-        for name in STUDIED:
-            fine = (
-                [holds for _, holds in made(of[name]).get((check, stage), {}).values()] if name in of else []
-            )
+        for curve in of.values():
+            fine = [holds for _, holds in made(curve).get((check, stage), {}).values()]
             cells.append(f"{MARKS[all(fine)]} {sum(fine)} of {len(fine)}" if fine else "–")
         lines.append([check, stage, *cells])
-    return [*lines, ["**valid**", "", *(MARKS[of[name].valid] if name in of else "–" for name in STUDIED)]]
+    return [*lines, ["**valid**", "", *(MARKS[curve.valid] for curve in of.values())]]
 
 
 def numbers(of):
@@ -552,7 +555,7 @@ def numbers(of):
 
 
 # %%
-tables(["check: seeds that pass", "after stage", *STUDIED], passed)
+tables(["check: seeds that pass", "after stage"], passed, methods=True)
 
 # %% [markdown]
 # The numbers behind the marks, per cent of right pixels, mean over images: of each method its first seed, and every seed that failed.
@@ -563,7 +566,7 @@ tables(["check", "after stage", "method", "seed", "", "found"], numbers)
 # %% [markdown]
 # ## What is left, by size
 
-# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at one size all aims were tried, and the worst of them counts for each image; elsewhere the aim that was worst there. Bands: 95 % bootstrap intervals over images and seeds, of one seed over images alone. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at the size that the table below names all aims were tried, and the worst of them counts for each image; at the others one aim, that which was worst there. Bands: 95 % bootstrap intervals over images and seeds, of one seed over images alone. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
 figures.epsilon_curves(found)
 plt.show()
 
@@ -605,7 +608,7 @@ tables(
 # %% [markdown]
 # Every number, the clean mIoU too, is over the few attacked images and not the whole list, with the 95 % interval over seeds where there are two. So few images are a small sample: in brackets stands the bootstrap interval over images and seeds, and a verdict needs both. *Lost* is no measure of robustness by itself: a network that gets little right has
 # little to lose. Two defences are the yardstick, where they were measured: `baseline+noise`, trained on images with Gaussian noise, is made against noise, and `baseline+adversarial`, fine-tuned on
-# images attacked by PGD-3, against attacks. An effect of the size of the first is none; one that deserves the word defence is to be compared with the second.
+# images attacked by PGD-3, against attacks. What gains no more than the first is no defence against attacks; what is called one is to be held against the second.
 
 # %% mystnb={"figure": {"caption": "mIoU that is left at one size, by what the attack aims at, from committed rows; each seed a dot, the mean a bar. \"worst\" takes the worst aim of each image. A plain head has one aim.", "name": "fig-aims"}, "image": {"alt": "For each setting with rows, dots of mIoU by method and aim; a note where nothing is measured yet."}}
 figures.aim_points(found)
@@ -669,8 +672,8 @@ tables(
 #
 # * An attack is a bound from one side: the network is at most as robust as what it leaves, and a better one may leave less. Passing the checks makes a gap unlikely, not impossible.
 # * The sizes here are smaller than those of the literature, chosen for networks that were trained for minutes. Numbers may not be compared across scales.
-# * Only $L_\infty$. A patch, a rotation or fog is another question; [how to run](../book/running) has the corruptions.
-# * The images of an attack are few, as each costs thousands of passes. The interval is over seeds, on the same images.
+# * Only $L_\infty$. A patch, a rotation or fog is another question; [the last chapter of this part](16_robustness) has fog among its corruptions.
+# * The images of an attack are few, as each costs about a thousand passes and more.
 #
 # ## Takeaways
 #

@@ -314,7 +314,7 @@ Markdown(
 # $$
 #
 # The argument for a defence needs a way from $S_p$ to what is reported. There is one to $S_{ss}$ and none to $S_t$
-# (R12: stage 1 is read at `final`, stage 2 at `dominant`).
+# ([R12](../book/decisions): stage 1 is read at `final`, stage 2 at `dominant`).
 
 # %%
 chapter.source(SourceSeparation.forward)
@@ -484,9 +484,9 @@ lines = [
 header = [
     "setting",
     "method",
-    "lost of clean mIoU, stage 1",
-    "S_t, stage 1",
-    "stage 2",
+    "lost of clean mIoU: stage 1, as reported",
+    "stage 1, S_t",
+    "stage 2, S_t",
     "change",
     "beyond the baseline's change",
     "the same, both at S_t",
@@ -529,7 +529,7 @@ for name, found in attacked_curves.items():
             [
                 name,
                 one.experiment,
-                f"{one.at:g}, {one.steps} steps, {one.images} images",
+                f"{one.at:g}, {one.steps}, {one.images}",
                 mean_of(one.by_epsilon[0.0]),
                 *map(mean_of, stages),
                 invalid or told(paired_difference(*reversed(stages)), name, "higher"),
@@ -539,7 +539,7 @@ for name, found in attacked_curves.items():
 header = [
     "setting",
     "method",
-    "epsilon",
+    "epsilon (of 255), steps, images",
     "clean, after stage 2",
     "left after stage 1",
     "after stage 2",

@@ -116,6 +116,7 @@ for name, of in studied.items():
 # Setting -> axis -> method -> (clean, left) by seed.
 AXES = ("universal perturbations", "adaptive attacks", "common corruptions")
 axes = {name: {axis: {} for axis in AXES} for name in studied}
+shown_to_all = {}  # how many universal perturbations
 for name, found in axes.items():
     methods = {one.experiment for one in drops[name]}
     common = [
@@ -123,6 +124,7 @@ for name, found in axes.items():
         for perturbation in dict.fromkeys(one.perturbation for one in drops[name])
         if {one.experiment for one in drops[name] if one.perturbation == perturbation} == methods
     ]
+    shown_to_all[name] = len(common)
     for method in methods if common else ():
         chosen = [one for one in drops[name] if one.experiment == method and one.perturbation in common]
         found[AXES[0]][method] = (
@@ -156,6 +158,11 @@ def images_of(name, axis, method, than="baseline"):
     return of[method].over_images(of[method].at, of[than])
 
 
+def against(name, axis):
+    """An axis in words."""
+    return f"{axis} ({shown_to_all[name]})" if axis == AXES[0] else axis
+
+
 def said_of(name, axis, method):
     """An effect in numbers and words."""
     return told(effect(name, axis, method), name, images_of(name, axis, method))
@@ -168,13 +175,16 @@ def verdicts(name, *, whole):
     said = []
     for number, one in judged[name].items():
         behind = ", ".join(
-            f"{finding.contrast.what} by {finding.mean:+.2f}, {finding.seeds} seed{'s' * (finding.seeds > 1)}"
+            f"{finding.contrast.what}: {finding.mean:+.2f} points, {finding.seeds} seed{'s' * (finding.seeds > 1)}"
             for finding in one.findings
             if finding.contrast.said
         )
         said.append(f"claim {number} is **{one.verdict}**" + (f" ({behind})" if behind else ""))
     for method in SEPARATING:
-        found = [f"{said_of(name, axis, method)} under {axis}" for axis in (AXES if whole else AXES[1:2])]
+        found = [
+            f"under {against(name, axis)} {said_of(name, axis, method)}"
+            for axis in (AXES if whole else AXES[1:2])
+        ]
         said.append(f"{method} against the baseline: {', '.join(found)}")
     return "; ".join(said)
 
@@ -212,22 +222,8 @@ Markdown(
 # $$
 # \text{lost} = \text{clean} - \text{left}, \qquad \text{retained} = \frac{\text{left}}{\text{clean}} .
 # $$
-
-# %%
-chapter.table(
-    ["method, as printed", "clean", *(f"{column}: left / lost / retained" for column in COLUMNS)],
-    [
-        [
-            name,
-            f"{printed[name, COLUMNS[0]][0]:.1f}",
-            *(
-                f"{left:.1f} / {clean - left:.1f} / {left / clean:.0%}"
-                for clean, left in (printed[name, column] for column in COLUMNS)
-            ),
-        ]
-        for name in METHODS
-    ],
-)
+#
+# [Universal perturbations](13_universal_perturbations) has all three for every column.
 
 # %%
 means = {name: np.mean([loses[name, column] for column in COLUMNS]) for name in METHODS}
@@ -245,8 +241,8 @@ Markdown(
 # %% [markdown]
 # ## Fifteen common corruptions
 #
-# Not an attack: noise, blur, weather and digital faults, at five severities, the same for all networks. They come with the benchmark of ImageNet-C, by a kept
-# library; here the draws of each image depend on its number alone.
+# Not an attack: noise, blur, weather and digital faults, at five severities, the same for all networks. They are those of the benchmark ImageNet-C, by a library that is
+# kept up to date; here the draws of each image depend on its number alone.
 
 # %%
 chapter.source(corruptions.corrupt)
@@ -283,7 +279,7 @@ plt.show()
 #
 # From committed rows. Severity 0 is the same images as they are.
 
-# %% mystnb={"figure": {"caption": "mIoU under corruptions by family and severity, mean over the corruptions of a family; what was measured stands above each row; bands are 95 % intervals over seeds where there are two or more.", "name": "fig-severity"}, "image": {"alt": "Panels of falling curves of mIoU over severity for noise, blur, weather and digital corruptions, a line for each method; or the words not measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU under corruptions by family and severity, mean over the corruptions of a family; above each row stand the scale, n (images x corrupted versions of each) and the seeds; bands are 95 % intervals over seeds where there are two or more.", "name": "fig-severity"}, "image": {"alt": "Panels of falling curves of mIoU over severity for noise, blur, weather and digital corruptions, a line for each method; or the words not measured yet."}}
 figures.severity_curves([one for of in corrupted.values() for one in of], FAMILIES)
 plt.show()
 
@@ -337,7 +333,7 @@ chapter.table(
 lines = [
     [
         name,
-        axis,
+        against(name, axis),
         *(said_of(name, axis, method) for method in (*SEPARATING, *DEFENCES)),
     ]
     for name in studied
@@ -349,7 +345,8 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
 # %% [markdown]
 # Above zero is more robust: fewer points *lost*. Under adaptive attacks what is *left* is compared: attacks that leave little take most from whoever began highest,
-# robust or not. That favours a method with the higher clean mIoU, which stands beside it. Attacks whose sanity checks failed are left out.
+# robust or not. That favours a method with the higher clean mIoU, which [adaptive attacks](14_adaptive_attacks) shows beside it. Attacks whose sanity checks failed are left out.
+# Universal perturbations are all those that every method of a setting was shown, their number in brackets; claims 6 and 7 below are about the five of Table 6.
 
 # %%
 scaled = []
@@ -438,7 +435,7 @@ for name, found in drops.items():
                 name,
                 perturbation,
                 f"{len(beaten)} of {len(of)}",
-                f"{min(worst.values()):+.1f} to {max(worst.values()):+.1f}",
+                " to ".join(f"{round(of(worst.values()), 1) + 0.0:+.1f}" for of in (min, max)),
             ]
         )
 header = [
@@ -539,11 +536,13 @@ chapter.table(
 shown = {row["condition"]["name"] for row in rows if row["condition"] is not None}
 unseen = [universal.name for universal in UNIVERSALS if universal.name not in shown]
 absent = [
-    name for name in SCALES if name not in {row["scale"] for row in rows if row["condition"] is not None}
+    name
+    for name in SCALES
+    if name not in NO_EVIDENCE and name not in {row["scale"] for row in rows if row["condition"] is not None}
 ]
 Markdown(
-    f"Of {len(UNIVERSALS)} declared universal perturbations, no row holds: {', '.join(unseen) or 'none is missing'}. "
-    f"Scales without any row of the study: {', '.join(absent) or 'none'}. "
+    f"Of {len(UNIVERSALS)} declared universal perturbations, {len(unseen) or 'none'} without a row{': ' * bool(unseen)}{', '.join(unseen)}. "
+    f"Of the scales that are judged, without any row of the study: {', '.join(absent) or 'none'}. "
     f"GD-UAP is crafted here, on a baseline of seed {SURROGATE}, which is not among the compared."
 )
 

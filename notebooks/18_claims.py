@@ -147,7 +147,11 @@ for name in settings:
     for one in (one for one in judged if one.setting == name):
         for finding in one.findings:
             half = (
-                "(one\u00a0seed)" if finding.half_width_95 is None else f"±\u00a0{finding.half_width_95:.2f}"
+                f"±\u00a0{finding.half_width_95:.2f}"
+                if finding.half_width_95 is not None
+                else "(counted)"
+                if finding.holds == "counted"
+                else "(one\u00a0seed)"
             )
             images = "" if finding.images is None else f"{finding.images[0]:+.2f} to {finding.images[1]:+.2f}"
             lines.append(
@@ -157,7 +161,9 @@ for name in settings:
                     "" if finding.printed is None else f"{finding.printed:+.4g}",
                     f"{finding.mean:+.2f}\u00a0{half}",
                     images,
-                    f"{finding.seeds}" + ("" if finding.fewest is None else f" / {finding.fewest}"),
+                    ""
+                    if finding.holds == "counted"
+                    else f"{finding.seeds}" + ("" if finding.fewest is None else f" / {finding.fewest}"),
                 ]
             )
     header = ["claim · contrast", "holds", "printed", "over seeds", "bootstrap", "seeds / images"]

@@ -313,8 +313,12 @@ def test_experiments_and_report() -> None:
     assert not any(row["measured"] for row in of_4["voc2012"])
     refused(segmix("report", "figure1"), "has no rows", "segmix figure 1")
     lines = segmix("experiments", "--table", 1).out.splitlines()
-    assert lines[0].startswith("table 1  ResNet-50")
-    assert re.search(r" 75\.1, 77\.1 +baseline +.*voc2012 mini \d+\.\d\d", lines[0])
+    assert lines[0].split() == ["where", "column", "row", "printed", "experiment", "measured", "(seeds)"]
+    assert lines[1].startswith("table 1  ResNet-50")
+    assert re.search(r" 75\.1, 77\.1 +baseline +.*voc2012 mini \d+\.\d\d", lines[1])
+    assert [lines[0].index(word) for word in ("printed", "measured")] == [
+        lines[1].index(word) for word in ("75.1", "silhouettes demo")
+    ]
     at_smoke = segmix("report", "table1", "--scale", "smoke", "--json").document()
     assert all(row["measured"].keys() <= {"smoke"} for row in at_smoke["rows"])
     assert json.loads(segmix("report", "table1", "--format", "json").out) == document
@@ -381,6 +385,10 @@ def test_evaluate(root: Path, trained: dict[str, Any], protocol: str) -> None:
             iou = [score["iou_per_category"][category] for category in names]
             mean = np.mean([value for value in iou if value is not None])
             assert measured["mIoU"] == pytest.approx(mean, abs=2e-4)
+    shown = dict(re.findall(r"^  (\w+) +(\S+)$", segmix(*common, "--protocol", protocol).out, re.MULTILINE))
+    last = document["outputs"]["final"]["iou_per_category"]  # the later of two outputs
+    assert None in last.values()
+    assert shown == {category: "-" if iou is None else str(iou) for category, iou in last.items()}
 
 
 def test_generated_pictures_are_those_of_the_checkpoints_scale(

@@ -56,6 +56,26 @@ def evaluation_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="val of most, minival of coco, test of salient objects, by default")
 
 
+def device_option(parser: argparse.ArgumentParser) -> None:
+    """Where it is computed."""
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+
+
+def backbone_option(parser: argparse.ArgumentParser) -> None:
+    """Which encoder is trained."""
+    parser.add_argument("--backbone", help="encoder, such as resnet50; the scale's by default")
+
+
+def seed_option(parser: argparse.ArgumentParser) -> None:
+    """Of everything that is drawn."""
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (0)")
+
+
+def checkpoint_argument(parser: argparse.ArgumentParser) -> None:
+    """A trained network."""
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint.pt that segmix train wrote")
+
+
 def mask_option(parser: argparse.ArgumentParser) -> None:
     """How masks that are not binary are read."""
     parser.add_argument(
@@ -89,8 +109,8 @@ def training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval-root", type=Path, help="folder of ECSSD, if not beside DUT-S")
     parser.add_argument("--pseudo", type=Path, help="folder of pseudo-categories of DUT-S, to pair by")
     mask_option(parser)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--backbone")
+    device_option(parser)
+    backbone_option(parser)
     parser.add_argument(
         "--pretrained", help="encoder weights: imagenet, none, or a file; the scale's by default"
     )

@@ -21,6 +21,7 @@ from segmix_core.cli.arguments import (
     perturbation_scale_option,
     positive,
     root_of,
+    seed_option,
     side,
 )
 from segmix_core.cli.progress import Progress
@@ -45,21 +46,21 @@ def add_to(commands: Any) -> None:
         dest="action", required=True, metavar="ACTION", parser_class=Parser
     )
     make = command(data, "make", _data_make, "generate the silhouettes in the VOC layout")
-    make.add_argument("name", choices=["silhouettes"])
+    make.add_argument("name", choices=["silhouettes"], help="the generated pictures")
     make.add_argument(
         "--kind",
         choices=["scenes", "saliency", "outofcontext"],
         default="scenes",
         help="scenes in VOC's layout; salient objects in DUT-S's and ECSSD's; scenes in unheard-of company",
     )
-    make.add_argument("--out", type=Path, required=True)
+    make.add_argument("--out", type=Path, required=True, help="folder of the data set")
     make.add_argument("--images", type=positive, default=1000, help="training images (1000)")
     make.add_argument("--val", type=positive, default=400, help="validation images (400)")
     make.add_argument("--size", type=side, default=128, help="side in pixels (128)")
-    make.add_argument("--seed", type=int, default=0)
+    seed_option(make)
     fetch = command(data, "fetch", _data_fetch, "download a published data set: checked, resumed, unpacked")
     fetch.add_argument("name", help="voc2012, sbd, coco2017, duts, ecssd, ... (an unknown name lists them)")
-    fetch.add_argument("--root", type=Path, required=True)
+    fetch.add_argument("--root", type=Path, required=True, help="folder to unpack to")
     fetch.add_argument("--mirror", metavar="URL", help="in place of the address before the file name")
     augment = command(data, "augment", _data_augment, "add SBD's masks to a VOC folder: list train_aug")
     augment.add_argument("--root", type=Path, required=True, help="folder of VOC 2012")

@@ -9,8 +9,11 @@ from typing import Any
 from segmix_core.cli.arguments import (
     Answer,
     as_text,
+    backbone_option,
+    checkpoint_argument,
     command,
     data_options,
+    device_option,
     evaluation_list,
     lists_of,
     mask_option,
@@ -19,6 +22,7 @@ from segmix_core.cli.arguments import (
     positive,
     request_of,
     root_of,
+    seed_option,
     size,
     sizes,
     training_options,
@@ -30,34 +34,38 @@ from segmix_core.errors import InputError
 def add_to(commands: Any) -> None:
     """The commands of this module, with their options."""
     pretrain = command(commands, "pretrain", _pretrain, "an encoder trained to name what an image shows")
-    pretrain.add_argument("--scale", default="demo")
+    pretrain.add_argument("--scale", default="demo", help="smoke, demo, mini or paper (demo)")
     data_options(pretrain, "silhouettes")
     pretrain.add_argument("--split", help="training list, as of train by default")
     pretrain.add_argument("--out", type=Path, required=True, help="a .safetensors file")
-    pretrain.add_argument("--images", type=positive, default=12000, help="objects to generate (silhouettes)")
-    pretrain.add_argument("--epochs", type=positive, default=12)
-    pretrain.add_argument("--backbone")
-    pretrain.add_argument("--seed", type=int, default=0)
-    pretrain.add_argument("--device", default="cpu")
+    pretrain.add_argument(
+        "--images", type=positive, default=12000, help="objects to generate (silhouettes: 12000)"
+    )
+    pretrain.add_argument("--epochs", type=positive, default=12, help="passes over the images (12)")
+    backbone_option(pretrain)
+    seed_option(pretrain)
+    device_option(pretrain)
 
     train = command(commands, "train", _train, "train one experiment: stage 1, stage 2, evaluation, rows")
-    train.add_argument("experiment")
+    train.add_argument("experiment", help="baseline, sourcesep-cm, ...; segmix experiments names all")
     training_options(train)
-    train.add_argument("--seed", type=int, default=0)
+    seed_option(train)
     train.add_argument("--out", type=Path, required=True, help="folder of the checkpoints and rows")
     train.add_argument("--start", type=Path, help="fine-tune the network of this checkpoint (stage 2 alone)")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     train.add_argument("--results", type=Path, help="also append the rows to this .jsonl file")
 
     evaluate = command(commands, "evaluate", _evaluate, "measure every output of a checkpoint")
-    evaluate.add_argument("checkpoint", type=Path)
+    checkpoint_argument(evaluate)
     data_options(evaluate, "silhouettes")
     mask_option(evaluate)
     evaluation_list(evaluate)
-    evaluate.add_argument("--protocol", choices=["crop", "full"], default="crop")
+    evaluate.add_argument(
+        "--protocol", choices=["crop", "full"], default="crop", help="the middle of an image, or all (crop)"
+    )
     evaluate.add_argument("--crop", type=positive, help="side in pixels; the scale's own by default")
     evaluate.add_argument("--categories", type=names, help="restrict the mean to these, comma-separated")
-    evaluate.add_argument("--device", default="cpu")
+    device_option(evaluate)
     evaluate.add_argument("--perturbation", type=Path, help="add this universal perturbation to every image")
     perturbation_scale_option(evaluate)
     evaluate.add_argument("--epsilon", type=size, help="rescale the perturbation to this L_inf (0..255)")
@@ -68,7 +76,7 @@ def add_to(commands: Any) -> None:
     )
 
     attack = command(commands, "attack", _attack, "craft universal perturbations, or attack image by image")
-    attack.add_argument("checkpoint", type=Path)
+    checkpoint_argument(attack)
     attack.add_argument(
         "--attack", default="sea", help="sea, apgd, noise; uap, gd-uap-none, -range, -data, -part (sea)"
     )
@@ -77,7 +85,7 @@ def add_to(commands: Any) -> None:
         "--output",
         choices=["dominant", "final", "joint", "phantom"],
         default="dominant",
-        help="what it aims at",
+        help="what it aims at (dominant)",
     )
     data_options(attack, "silhouettes")
     evaluation_list(attack)
@@ -91,24 +99,24 @@ def add_to(commands: Any) -> None:
     )
     attack.add_argument("--crop", type=positive, help="side in pixels; the scale's own by default")
     attack.add_argument("--categories", type=names, help="restrict the mean to these, comma-separated")
-    attack.add_argument("--seed", type=int, default=0)
-    attack.add_argument("--device", default="cpu")
+    seed_option(attack)
+    device_option(attack)
     attack.add_argument(
         "--out", type=Path, required=True, help="folder of what is done, to go on from, and of perturbations"
     )
 
     predict = command(commands, "predict", _predict, "label maps and overlays for photographs")
-    predict.add_argument("checkpoint", type=Path)
-    predict.add_argument("images", type=Path, nargs="+")
-    predict.add_argument("--out", type=Path, required=True)
-    predict.add_argument("--device", default="cpu")
+    checkpoint_argument(predict)
+    predict.add_argument("images", type=Path, nargs="+", help="photographs")
+    predict.add_argument("--out", type=Path, required=True, help="folder of the label maps and overlays")
+    device_option(predict)
 
     submit = command(commands, "submit", _submit, "the archive that PASCAL's evaluation server takes")
-    submit.add_argument("checkpoint", type=Path)
+    checkpoint_argument(submit)
     submit.add_argument("--root", type=Path, required=True, help="folder of VOC 2012")
-    submit.add_argument("--split", default="test")
+    submit.add_argument("--split", default="test", help="list of images to label (test)")
     submit.add_argument("--out", type=Path, required=True, help="a .tgz file")
-    submit.add_argument("--device", default="cpu")
+    device_option(submit)
 
 
 def _pretrain(options: argparse.Namespace) -> Answer:
@@ -184,7 +192,8 @@ def _evaluate(options: argparse.Namespace) -> Answer:
         )
     for name, scores in document["outputs"].items():
         lines.append(f"{name}: {_scores(scores)}")
-        lines += [f"  {category:<14}{iou}" for category, iou in scores.get("iou_per_category", {}).items()]
+        of_each = scores.get("iou_per_category", {})
+        lines += [f"  {category:<14}{'-' if iou is None else iou}" for category, iou in of_each.items()]
     return document, "\n".join(lines)
 
 

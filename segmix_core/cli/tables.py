@@ -13,6 +13,7 @@ from segmix_core.cli.arguments import (
     DATASETS,
     Answer,
     command,
+    device_option,
     integers,
     names,
     request_of,
@@ -35,7 +36,7 @@ def add_to(commands: Any) -> None:
         _experiments,
         "the paper's tables and figures as declared, and what was measured",
     )
-    experiments.add_argument("--table", type=int)
+    experiments.add_argument("--table", type=int, help="1 to 11; every table and figure by default")
     results_option(experiments)
 
     run = command(commands, "run", _run, "run the missing rows of tables, most telling first")
@@ -49,7 +50,11 @@ def add_to(commands: Any) -> None:
     training_options(run)
     run.add_argument("--seeds", type=integers, default=(0,), help="comma-separated (0)")
     run.add_argument("--budget", type=seconds, help="stop before this much time has passed, such as 25m")
-    run.add_argument("--methods", type=names, help="of the study of robustness; all by default")
+    run.add_argument(
+        "--methods",
+        type=names,
+        help="of the study of robustness, comma-separated, such as baseline; all by default",
+    )
     run.add_argument(
         "--perturbations", type=Path, help="folder of the published ResNet-152.mat, GoogLeNet.mat"
     )
@@ -57,11 +62,11 @@ def add_to(commands: Any) -> None:
 
     report = command(commands, "report", _report, "printed beside measured")
     report.add_argument("table", help="table1, figure5, tables, ...")
-    report.add_argument("--scale")
+    report.add_argument("--scale", help="rows of this scale alone")
     report.add_argument(
-        "--dataset", choices=(*DATASETS, "silhouettes-outofcontext"), help="trained or measured on it"
+        "--dataset", choices=(*DATASETS, "silhouettes-outofcontext"), help="rows trained or measured on it"
     )
-    report.add_argument("--format", choices=["json", "markdown"], default="markdown")
+    report.add_argument("--format", choices=["json", "markdown"], default="markdown", help="(markdown)")
     results_option(report)
 
     claims = command(
@@ -83,8 +88,8 @@ def add_to(commands: Any) -> None:
     figure.add_argument("--pictures", type=Path, help="Fig. 4: a folder of images without labels")
 
     bench = command(commands, "bench", _bench, "speed and memory against named peers, as ratios of one run")
-    bench.add_argument("name", nargs="?")
-    bench.add_argument("--device", default="cpu")
+    bench.add_argument("name", nargs="?", help="all by default (an unknown name lists them)")
+    device_option(bench)
 
 
 def _experiments(options: argparse.Namespace) -> Answer:
@@ -102,15 +107,19 @@ def _experiments(options: argparse.Namespace) -> Answer:
         for number, it in FIGURES.items()
         if options.table is None
     ]
-    lines = []
+    lines = [_columns("where", "column", "row", "printed", "experiment") + "measured (seeds)"]
     for row in collapsed(rows + [row for it in figures for row in it["rows"]]):
         printed = "-" if row["printed"] is None else row["printed"]
         found = [_briefly(entry) for entries in row["measured"].values() for entry in entries.values()]
         place = f"figure {row['figure']}" if "figure" in row else f"table {row['table']}"
-        cells = f"{place:<9}{row['column']:<32}{row['row']:<58}{printed:<12}{row['experiment']:<38}"
+        cells = _columns(place, row["column"], row["row"], printed, row["experiment"])
         lines.append(f"{cells}{', '.join(found)}".rstrip())
     lines += [f"figure {it['figure']} shows {it['shows']}: segmix figure {it['figure']}" for it in figures]
     return {"rows": rows, "figures": figures}, "\n".join(lines)
+
+
+def _columns(place: str, column: str, row: str, printed: object, experiment: str) -> str:
+    return f"{place:<9}{column:<32}{row:<58}{printed!s:<12}{experiment:<38}"
 
 
 def _briefly(entry: dict[str, Any]) -> str:
