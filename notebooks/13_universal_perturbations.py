@@ -47,7 +47,14 @@ from segmix_core.attacks.gd_uap import log_norms
 from segmix_core.attacks.uap import UAP, deepfool_segmentation
 from segmix_core.cooccurrence import dataset_presence
 from segmix_core.experiments import METHODS, SCALES, TABLES
-from segmix_core.experiments.robustness import CRAFTED_ON_EACH, STUDIED, STUDIES, SURROGATE, UNIVERSALS
+from segmix_core.experiments.robustness import (
+    CRAFTED_ON_EACH,
+    STUDIED,
+    STUDIES,
+    SURROGATE,
+    TOLERANCE,
+    UNIVERSALS,
+)
 from segmix_core.report import figures
 from segmix_core.report.claims import judge
 from segmix_core.report.robustness import drops, matrix, printed_drops
@@ -154,7 +161,8 @@ else:
                 f"{sum(drop.is_attack for drop in decided)} of {len(decided)} ({said_of(key, decided)})"
             )
     text += (
-        "**Measured**, pairs of perturbation (resized) and method in which the perturbation takes more than every noise of its size, with every seed that there is: "
+        "**Measured**, pairs of perturbation (resized) and method in which the perturbation takes more than every noise of its size, with every seed that there is and by more than "
+        f"{TOLERANCE:g} points: "
         + ("; ".join(told) or "none with controls")
         + ". The others cannot be told from noise; other ways of fitting are below."
     )
@@ -412,7 +420,7 @@ chapter.table(
 # ## Table 6, measured
 #
 # From committed rows, every setting that has some, the largest scale first. *More than noise*: pairs of perturbation and method in which the perturbation takes more
-# than each control, with every seed ({class}`segmix_core.report.robustness.Drop`). A perturbation that was crafted twice is two, and may not share a mean: of its makings
+# than each control, with every seed and by more than the tolerance that the line above Table 6 as printed names ({class}`segmix_core.report.robustness.Drop`). A perturbation that was crafted twice is two, and may not share a mean: of its makings
 # the one counts that more rows hold. So seeds differ from line to line.
 
 # %%
@@ -435,7 +443,7 @@ chapter.table(
     ["setting", "method", "mean points lost", "of them beyond noise", "more than noise (resized)"], lines
 ) if lines else Markdown("**Not measured yet**: no committed row holds a universal perturbation.")
 
-# %% mystnb={"figure": {"caption": "Points of mIoU that each perturbation takes from each method, at the largest scale that has rows; scale, images and seeds stand above, and what crafting took. Dots: means over seeds, with 95 % intervals from three seeds on; pale dots: single seeds. Rings: the most harmful noise of the same size. A dot that is not right of its ring is noise.", "name": "fig-drops"}, "image": {"alt": "Dots with intervals and rings for each method under each perturbation, or the words: not measured yet."}}
+# %% mystnb={"figure": {"caption": "Points of mIoU that each perturbation takes from each method, at the largest scale that has rows; scale, images and seeds stand above, and what crafting took. Dots: means over seeds, with 95 % intervals from three seeds on; pale dots: single seeds. Rings: the most harmful noise of the same size. A dot that is not right of its ring, by more than the tolerance, is noise.", "name": "fig-drops"}, "image": {"alt": "Dots with intervals and rings for each method under each perturbation, or the words: not measured yet."}}
 figures.drop_points([] if largest is None else table6(measured[largest]))
 plt.show()
 
@@ -473,7 +481,7 @@ for key, of in measured.items():
 Markdown("\n\n".join(tables) or "**Not measured yet.**")
 
 # %% [markdown]
-# *Attack* is "no" where some control takes as much with some seed. Such a line compares how methods bear noise. Among lines that say "yes", a method is
+# *Attack* is "no" where with some seed some control takes as much, or less by no more than the tolerance. Such a line compares how methods bear noise. Among lines that say "yes", a method is
 # called more robust only through the rule for differences: three seeds or more, and an interval away from zero.
 #
 # Does the way of fitting matter? Points lost under the published perturbations, and what of them is beyond noise that is fitted in the same way; means over the

@@ -32,7 +32,8 @@ class PairingStatistics:
     categories: float  # in a phantom, background not counted
     capped: float  # share of pairs with more than 3 categories, each image's own added (R4)
     capped_union: float  # the same for the union of their categories
-    never_meet: float  # share of pairs no two of whose categories ever meet (and none is shared)
+    never_meet: float  # share of pairs no two of whose categories ever meet (and none is shared); an image
+    # without a category meets nobody
     ever: float  # share of all images that are phantom at least once in an epoch
     most: float  # times that the most used image is phantom in an epoch
     share_N: np.ndarray  # of phantoms that hold each category, float64 (N,)

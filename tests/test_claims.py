@@ -295,10 +295,11 @@ def test_losses_under_attack_are_paired_at_one_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("noise", "expected"), [(1, "supported"), (8.9, "supported"), (9.1, "undecided"), (None, "undecided")]
+    ("noise", "expected"),
+    [(1, "supported"), (8.4, "supported"), (8.6, "undecided"), (9.1, "undecided"), (None, "undecided")],
 )
 def test_what_takes_no_more_than_noise_is_no_attack(noise: float | None, expected: str) -> None:
-    """The baseline loses 9 points. Where noise of the same size takes as many, nothing was attacked."""
+    """The baseline loses 9 points. Where noise takes as many, or hardly fewer, nothing was attacked."""
     rows = [
         row
         for name, lost in (("sourcesep-cc", 3), ("sourcesep-cm", 5), ("baseline", 9))

@@ -174,8 +174,8 @@ def test_a_crafted_perturbation_is_what_evaluate_reads(
         None, "signs of the same size", "signs of the same RMS", "shuffled",
     ]  # fmt: skip
     assert {(line["attack"], line["epsilon"], line["steps"]) for line in lines} == {(attack, 10, steps)}
-    least = min(line["aAcc"] for line in lines[1:])
-    assert lines[0]["valid"] == (lines[0]["aAcc"] < least)
+    least = min(line["mIoU"] for line in lines[1:])  # as reports compare them
+    assert lines[0]["valid"] == (lines[0]["mIoU"] < least)
     assert all(line["valid"] and not line["checks"] for line in lines[1:])  # noise is nobody's attack
     unit = "images" if attack == "uap" else "steps"
     total = 4 if attack == "uap" else steps
@@ -189,6 +189,9 @@ def test_a_crafted_perturbation_is_what_evaluate_reads(
     shown = segmix("evaluate", *networks.of(networks.full), "--perturbation", file, "--json").document()
     assert shown["outputs"]["dominant"]["aAcc"] == lines[0]["aAcc"] < 100
     assert shown["perturbation"]["name"] == attack
+    noise = {name: of["dominant"] for name, of in shown["perturbation"]["controls"].items()}
+    assert noise.keys() == {line["control"] for line in lines[1:]}
+    assert all(noise[line["control"]]["mIoU"] == line["mIoU"] for line in lines[1:])
     assert lines[0]["access"] == shown["perturbation"]["access"] == "white-box"
     assert [line["access"] for line in lines[1:]] == [None] * 3
     other = segmix("evaluate", *networks.of(networks.plain), "--perturbation", file, "--json").document()
@@ -210,7 +213,7 @@ def test_a_check_that_fails_is_said(
 def test_an_interrupted_attack_goes_on_where_it_was(
     networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adaptive, "BATCH", 2)
+    monkeypatch.setitem(adaptive.TOGETHER, "cpu", (2, 2**18))
     options = ("--attack", "apgd", "--epsilon", 4, "--json")
     undisturbed = segmix(*networks.attack(tmp_path / "whole", *options)).document()
     batches: list[int] = []
@@ -353,7 +356,8 @@ def test_a_perturbation_is_rescaled_and_recorded(networks: Networks, tmp_path: P
     half = shown("pixel.npy", "--epsilon", 4)
     assert half["outputs"] == shown("half.npy")["outputs"] != perturbed["outputs"]
     recorded = half["perturbation"]
-    has_kind(recorded, {"name": str, "epsilon": NUMBER, "fit": str, "access": str, "origin": dict})
+    kinds = {"name": str, "epsilon": NUMBER, "fit": str, "access": str, "origin": dict, "controls": dict}
+    has_kind(recorded, kinds)
     assert (recorded["name"], recorded["epsilon"], recorded["fit"]) == ("pixel", 4, "resize")
     assert recorded["access"] == "transfer"  # nobody knows what it was made on
     assert recorded["origin"]["rescaled_from"] == 8
@@ -368,13 +372,14 @@ def test_a_perturbation_is_rescaled_and_recorded(networks: Networks, tmp_path: P
     [
         (np.ones((3, 8)), ("an array of 3 x 8", "give 3 x H x W")),
         (np.ones((2, 3, 8, 8)), ("an array of 2 x 3 x 8 x 8",)),
+        (np.ones((3, 0, 8)), ("an array of 3 x 0 x 8", "with pixels in it")),
         (np.full((3, 8, 8), np.nan), ("values that are not finite",)),
         (np.full((3, 8, 8), 256.0), ("beyond 255",)),
         (np.full((3, 8, 8), 0.5), ("scale 'unit'", "--perturbation-scale")),
         (np.zeros((3, 8, 8)), ("zero everywhere",)),
         (np.array([{"run": "code"}], dtype=object), ("no whole .npy file of numbers",)),
     ],
-    ids=["rank", "number", "nan", "range", "scale", "zero", "pickle"],
+    ids=["rank", "number", "empty", "nan", "range", "scale", "zero", "pickle"],
 )
 def test_a_file_that_is_no_perturbation_is_one_line(
     v: np.ndarray, parts: tuple[str, ...], networks: Networks, tmp_path: Path

@@ -353,10 +353,11 @@ def test_what_was_scaled_states_its_new_epsilon(tmp_path: Path) -> None:
         ({"perturbation": torch.ones(3, 2, 2)}, {"making": "{"}, "no perturbation that was crafted"),
         ({"perturbation": torch.ones(3, 2, 2)}, {"making": "[1]"}, "does not say its epsilon"),
         ({"perturbation": torch.ones(3, 2, 2)}, {"making": "{}"}, "does not say its epsilon"),
+        ({"perturbation": torch.ones(3, 2, 2)}, {"making": '{"epsilon": 10, "name": 1}'}, "is no text"),
         ({"perturbation": torch.ones(3, 2, 2).int()}, {"making": '{"epsilon": 10}'}, "holds int32"),
         ({"perturbation": torch.ones(2, 2, 3)}, {"making": '{"epsilon": 10}'}, "an array of 2 x 2 x 3"),
     ],
-    ids=["key", "no making", "cut making", "a list", "no epsilon", "integers", "shape"],
+    ids=["key", "no making", "cut making", "a list", "no epsilon", "a number as name", "integers", "shape"],
 )
 def test_other_safetensors_are_refused(
     tensors: dict[str, Tensor], metadata: dict[str, str], said: str, tmp_path: Path

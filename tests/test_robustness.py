@@ -20,9 +20,9 @@ from torch import Tensor
 import segmix_core
 from segmix_core import results, run
 from segmix_core.attacks import Perturbation, control_of, fit
-from segmix_core.attacks.adaptive import Adversary
+from segmix_core.attacks.adaptive import Adversary, available_aims
 from segmix_core.attacks.gd_uap import GDUAP
-from segmix_core.attacks.sanity import Check
+from segmix_core.attacks.sanity import Check, finite_and_unmasked
 from segmix_core.attacks.uap import UAP
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.voc import open_voc
@@ -96,7 +96,7 @@ def images(model: SourceSeparation, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adaptive, "BATCH", 2)
+    monkeypatch.setitem(adaptive.TOGETHER, "cpu", (2, 2**18))
 
 
 def attacked(model: SourceSeparation, images: SegmentationDataset, **given: Any) -> AttackedSet:
@@ -666,6 +666,61 @@ def test_rows_of_adaptive_attacks_say_what_was_tried(done: Path) -> None:
     assert (list(curve.by_epsilon), list(curve.longer), curve.at) == ([0.0, 1.0, 4.0], [2, 3], 1.0)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "probed"), [((), [0, 1]), ((0, 2), [1, 3]), ((0, 1, 2, 3), [4]), (range(5), [0])]
+)
+def test_gradients_are_probed_where_something_is_right(
+    wrong: tuple[int, ...],
+    probed: list[int],
+    model: SourceSeparation,
+    images: SegmentationDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The labels are what the network says; images of which nothing is right leave their place to others."""
+    aims = tuple(aim for aim in available_aims(model) if aim != "final")  # which is right elsewhere
+    kept: list[Tensor] = []
+
+    def spoiled(dataset: SegmentationDataset, indices: Any, *given: Any) -> Any:
+        image_BCHW, label_BHW, inside_BHW = batch_of(dataset, indices, *given)
+        for index, label_HW in zip(indices, label_BHW, strict=True):
+            if index in wrong:
+                label_HW[label_HW != 255] = (label_HW[label_HW != 255] + 1) % 21
+        return image_BCHW, label_BHW, inside_BHW
+
+    def probe(model: SourceSeparation, image_BCHW: Tensor, *given: Any, **named: Any) -> Check:
+        kept.append(image_BCHW)
+        return finite_and_unmasked(model, image_BCHW, *given, **named)
+
+    monkeypatch.setattr(adaptive, "batch_of", spoiled)
+    monkeypatch.setattr(adaptive, "finite_and_unmasked", probe)
+    monkeypatch.setattr(adaptive, "PROBED", 2)
+    check = adaptive.gradients_of(model, images, aims, crop=CROP, device="cpu")
+    expected, _, _ = batch_of(images, probed, CROP, "cpu")
+    assert len(kept) == len(aims) == 3
+    assert all(torch.equal(shown, expected) for shown in kept)
+    found = "no image has a right pixel" if len(wrong) == 5 else "slopes differ by"
+    assert all(f"of {aim}: {found}" in check.detail for aim in aims), check.detail
+    assert check.holds or len(wrong) == 5
+
+
+@pytest.mark.parametrize(
+    ("device", "crop", "expected"),
+    [
+        ("cpu", 80, 16),
+        ("cpu", 128, 16),
+        ("cpu", 513, 1),
+        ("cuda", 80, 64),
+        ("cuda", 256, 64),
+        ("cuda", 513, 15),
+    ],
+)
+def test_fewer_images_are_attacked_together_where_they_are_larger(
+    device: str, crop: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(adaptive.TOGETHER, "cpu", (16, 2**18))
+    assert adaptive._together(crop, device) == expected
+
+
 @pytest.mark.slow
 def test_a_check_that_fails_makes_every_row_of_the_network_invalid(
     cache: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -681,7 +736,7 @@ def test_a_check_that_fails_makes_every_row_of_the_network_invalid(
     target = Target(ask("baseline"), ask, Clock(None), lambda what, unit: lambda *told: None)
     for kept in target.folder.glob("adaptive-*.jsonl"):
         kept.rename(kept.with_suffix(".before"))
-    monkeypatch.setattr(protocol, "finite_and_unmasked", masked)
+    monkeypatch.setattr(adaptive, "finite_and_unmasked", masked)
     path = tmp_path / "rows.jsonl"
     run_study(("adaptive",), ask, experiments=("baseline",), results_file=path)
     for kept in target.folder.glob("adaptive-*.jsonl"):

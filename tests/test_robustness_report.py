@@ -10,6 +10,7 @@ from test_results import ATTACKED, ROW
 
 from segmix_core.attacks.adaptive import LOSSES
 from segmix_core.experiments import METHODS, TABLES, find_experiment
+from segmix_core.experiments.robustness import TOLERANCE
 from segmix_core.metrics import ImageConfusions, save_confusions, sparse
 from segmix_core.report import as_markdown, measured
 from segmix_core.report.robustness import (
@@ -152,6 +153,9 @@ def test_what_beats_every_control_with_every_seed_is_an_attack() -> None:
     assert drops(none)[0].excess is None
     equal = [*rows, row(30.0, uap(control=SIGNS), seed=0), row(60.0, uap(control=SIGNS), seed=1)]
     assert drops(equal)[0].is_attack is False  # as much as noise takes is noise
+    for lead, expected in ((TOLERANCE, False), (TOLERANCE + 0.01, True)):
+        ahead = [*rows, row(30.0 + lead, uap(control=SIGNS), seed=0), row(60.0, uap(control=SIGNS), seed=1)]
+        assert drops(ahead)[0].is_attack is expected
 
 
 def test_a_seed_counts_where_all_of_it_was_measured() -> None:

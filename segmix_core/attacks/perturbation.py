@@ -76,8 +76,8 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
             the size, and refuses what could be either.
 
     Raises:
-        InputError: no such file, another form or rank, NaN, all zero, beyond 255 or its stated epsilon; or
-            no `scale` for a file whose values are all within -1..1.
+        InputError: no such file, another form or rank, no pixel, NaN, all zero, beyond 255 or its stated
+            epsilon; or no `scale` for a file whose values are all within -1..1.
     """
     if not path.is_file():
         raise InputError(path, "no such perturbation", f"name a file of the form {', '.join(FORMS)}")
@@ -93,6 +93,8 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
         found, layout, stated = _crafted(path)
     else:
         raise InputError(path, f"a file of the form '{path.suffix}'", f"give {', '.join(FORMS)}")
+    if not found.size:
+        raise _wrong_shape(path, found.shape, "3 x H x W with pixels in it")
     if not np.isfinite(found).all():
         raise InputError(path, "holds values that are not finite", "restore the file")
     size = float(np.abs(found).max(initial=0))
@@ -182,6 +184,8 @@ def _crafted(path: Path) -> tuple[np.ndarray, str, dict[str, Any]]:
         raise _wrong_shape(path, found.shape, "3 x height x width")
     if not isinstance(stated, dict) or not isinstance(stated.get("epsilon"), int | float):
         raise InputError(path, "does not say its epsilon", "craft it anew")
+    if not isinstance(stated.get("name", ""), str):
+        raise InputError(path, "has a name that is no text", "craft it anew")
     return found, "channel x height x width, RGB", stated
 
 

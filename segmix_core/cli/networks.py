@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segmix_core.cli.arguments import (
     Answer,
@@ -29,6 +29,10 @@ from segmix_core.cli.arguments import (
 )
 from segmix_core.cli.progress import Progress
 from segmix_core.errors import InputError
+
+if TYPE_CHECKING:
+    from segmix_core.attacks.perturbation import Fit
+    from segmix_core.robustness.universal import Shown
 
 
 def add_to(commands: Any) -> None:
@@ -66,7 +70,11 @@ def add_to(commands: Any) -> None:
     evaluate.add_argument("--crop", type=positive, help="side in pixels; the scale's own by default")
     evaluate.add_argument("--categories", type=names, help="restrict the mean to these, comma-separated")
     device_option(evaluate)
-    evaluate.add_argument("--perturbation", type=Path, help="add this universal perturbation to every image")
+    evaluate.add_argument(
+        "--perturbation",
+        type=Path,
+        help="add this universal perturbation to every image, and then noise in its place",
+    )
     perturbation_scale_option(evaluate)
     evaluate.add_argument("--epsilon", type=size, help="rescale the perturbation to this L_inf (0..255)")
     evaluate.add_argument(
@@ -76,6 +84,10 @@ def add_to(commands: Any) -> None:
     )
 
     attack = command(commands, "attack", _attack, "craft universal perturbations, or attack image by image")
+    attack.epilog = (
+        "Each attack stands beside noise of its size and the sanity checks that one network allows; more "
+        "steps, an unbounded attack and transfer are checked by `segmix run adaptive`."
+    )
     checkpoint_argument(attack)
     attack.add_argument(
         "--attack", default="sea", help="sea, apgd, noise; uap, gd-uap-none, -range, -data, -part (sea)"
@@ -170,28 +182,35 @@ def _train(options: argparse.Namespace) -> Answer:
 def _evaluate(options: argparse.Namespace) -> Answer:
     from segmix_core.measure import evaluate_checkpoint
 
-    perturb, shown = _perturbation(options)
-    document = evaluate_checkpoint(
-        options.checkpoint,
-        dataset=options.dataset,
-        root=root_of(options),
-        split=options.split or lists_of(options)[1],
-        protocol=options.protocol,
-        crop=options.crop,
-        mean_over=options.categories,
-        device=options.device,
-        mask_threshold=options.mask_threshold,
-        perturb=perturb,
-        progress=Progress("evaluate", "images"),
-    )
-    document |= {"perturbation": shown}
+    def measured(way: Shown | None, what: str) -> dict[str, Any]:
+        return evaluate_checkpoint(
+            options.checkpoint,
+            dataset=options.dataset,
+            root=root_of(options),
+            split=options.split or lists_of(options)[1],
+            protocol=options.protocol,
+            crop=options.crop,
+            mean_over=options.categories,
+            device=options.device,
+            mask_threshold=options.mask_threshold,
+            perturb=None if way is None else way.perturb(),
+            progress=Progress(what, "images"),
+        )
+
+    ways = _perturbed(options)
+    shown, controls = (ways[0], ways[1:]) if ways else (None, [])
+    document = measured(shown, "evaluate")
+    told = None if shown is None else _told_of(shown)
+    noise = {way.control: measured(way, f"evaluate, {way.control}")["outputs"] for way in controls}
+    document |= {"perturbation": told if told is None else told | {"controls": noise}}
     lines = [f"{document['images']} images, protocol {document['protocol']}"]
-    if shown is not None:
+    if told is not None:
         lines.append(
-            f"under {shown['name']}, L_inf {shown['epsilon']:g}, fitted by {shown['fit']}, {shown['access']}"
+            f"under {told['name']}, L_inf {told['epsilon']:g}, fitted by {told['fit']}, {told['access']}"
         )
     for name, scores in document["outputs"].items():
         lines.append(f"{name}: {_scores(scores)}")
+        lines += [f"  {control} in its place: {_scores(of[name])}" for control, of in noise.items()]
         of_each = scores.get("iou_per_category", {})
         lines += [f"  {category:<14}{'-' if iou is None else iou}" for category, iou in of_each.items()]
     return document, "\n".join(lines)
@@ -201,8 +220,8 @@ def _scores(metrics: dict[str, Any]) -> str:
     return "  ".join(f"{name} {value}" for name, value in metrics.items() if not isinstance(value, dict))
 
 
-def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | None]:
-    """What is done to every image, and what the document says of it."""
+def _perturbed(options: argparse.Namespace) -> list[Shown]:
+    """Every way in which the images are shown: the perturbation, and noise in its place; none without one."""
     if options.perturbation is None:
         if options.epsilon is not None or options.perturbation_scale is not None or options.fit is not None:
             raise InputError(
@@ -210,24 +229,29 @@ def _perturbation(options: argparse.Namespace) -> tuple[Any, dict[str, Any] | No
                 "--epsilon, --fit or --perturbation-scale without a perturbation",
                 "name one with --perturbation",
             )
-        return None, None
-    from functools import partial
-
-    from segmix_core.attacks import apply_perturbation, read_perturbation
+        return []
+    from segmix_core.attacks import CONTROLS, read_perturbation
     from segmix_core.files import file_digest
+    from segmix_core.robustness.universal import Shown
 
     found = read_perturbation(options.perturbation, scale=options.perturbation_scale)
     network = file_digest(options.checkpoint)[:16] if options.checkpoint.is_file() else None
+    access = "white-box" if found.origin.get("network") == network else "transfer"
     if options.epsilon is not None:
         found = found.scaled_to(options.epsilon)
-    shown = {
-        "name": found.name,
-        "epsilon": round(found.epsilon, 4),
-        "fit": options.fit or "resize",
-        "access": "white-box" if found.origin.get("network") == network else "transfer",
-        "origin": found.origin,
+    controls = CONTROLS if found.epsilon else ()
+    fit: Fit = options.fit or "resize"
+    return [Shown(found, fit=fit, control=control, access=access) for control in (None, *controls)]
+
+
+def _told_of(shown: Shown) -> dict[str, Any]:
+    return {
+        "name": shown.perturbation.name,
+        "epsilon": round(shown.perturbation.epsilon, 4),
+        "fit": shown.fit,
+        "access": shown.access,
+        "origin": shown.perturbation.origin,
     }
-    return partial(apply_perturbation, v=found.v_CHW, mode=options.fit or "resize"), shown
 
 
 def _attack(options: argparse.Namespace) -> Answer:

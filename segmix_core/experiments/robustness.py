@@ -51,7 +51,10 @@ UNIVERSALS: tuple[Universal, ...] = (
 """The files are those of Moosavi-Dezfooli et al. (2017). The paper's GD-UAP perturbations are not public."""
 
 TOLERANCE = 0.5
-"""Points by which attacks, which are heuristics, may fall short of what a sanity check wants of them."""
+"""Points that decide nothing between attacks, which are heuristics.
+
+So far they may fall short of what a sanity check wants of them, and what leads noise by no more is noise.
+"""
 
 CRAFTED_ON_EACH = ("uap", "gd-uap-none")
 """Of the matrix of who attacks whom."""

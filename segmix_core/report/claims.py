@@ -11,6 +11,7 @@ import numpy as np
 
 from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experiment, find_rows
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
+from segmix_core.experiments.robustness import TOLERANCE
 from segmix_core.report.statistics import interval, paired_bootstrap, verdict
 from segmix_core.report.tables import (
     Rows,
@@ -592,8 +593,8 @@ def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
 def _is_attack(contrast: Contrast, rows: Rows, seeds: list[int], pairs: Pairs, *, loser: float) -> bool:
     """Whether the perturbations together take more than noise from the method that loses more.
 
-    With each seed, that is. Noise is the most harmful of a perturbation's controls; without any, nobody
-    knows.
+    With each seed, that is, and by more than `TOLERANCE` for each of them in the mean. Noise is the most
+    harmful of a perturbation's controls; without any, nobody knows.
 
     Args:
         loser: sign of the weights of the method's attacked readings in the contrast.
@@ -615,7 +616,7 @@ def _is_attack(contrast: Contrast, rows: Rows, seeds: list[int], pairs: Pairs, *
         if not noise or not all(set(seeds) <= of.keys() for of in noise):
             return False
         for seed in seeds:
-            excess[seed] += min(of[seed] for of in noise) - itself[seed]
+            excess[seed] += min(of[seed] for of in noise) - itself[seed] - TOLERANCE
     return all(value > 0 for value in excess.values())
 
 

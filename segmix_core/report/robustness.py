@@ -61,11 +61,13 @@ class Drop:
 
     @property
     def is_attack(self) -> bool | None:
-        """Whether it takes more than every control with every seed; else it is noise, not an attack."""
+        """Whether with every seed it takes more than each control, by over `TOLERANCE`; else it is noise."""
         if not self.controls:
             return None
         return all(
-            self.attacked[seed] < control[seed] for control in self.controls.values() for seed in self.seeds
+            self.attacked[seed] + TOLERANCE < control[seed]
+            for control in self.controls.values()
+            for seed in self.seeds
         )
 
 
@@ -255,8 +257,8 @@ def losses(rows: Rows, *, scale: str | None = None, dataset: str | None = None) 
 
     Returns:
         For each: `clean`, `left` and `lost` (mIoU, per cent and points, means over `seeds`), `retained` (per
-        cent; None where a clean value is 0), `noise` (what each control leaves), `attack` (whether it takes
-        more than every control, with every seed; None without controls), and `printed_lost`.
+        cent; None where a clean value is 0), `noise` (what each control leaves), `attack` (as
+        `Drop.is_attack`), and `printed_lost`.
     """
     among = [
         row

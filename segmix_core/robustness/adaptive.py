@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from segmix_core.attacks.adaptive import Adversary, attack
-from segmix_core.attacks.sanity import noise
+from segmix_core.attacks.adaptive import Adversary, Aim, attack
+from segmix_core.attacks.sanity import Check, all_hold, finite_and_unmasked, noise
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.errors import InputError
@@ -24,9 +25,14 @@ from segmix_core.files import alone, replacing
 from segmix_core.models import Precision, SourceSeparation
 from segmix_core.rng import stream
 
-BATCH = 16
-GPU_BATCH = 64
-"""Images that are attacked together; an image's attack does not depend on the others."""
+TOGETHER = {"cpu": (16, 2**18), "cuda": (64, 2**22)}
+"""Images attacked together, and pixels, at most: what a stopped attack loses, and what a GPU can hold.
+
+An image's attack does not depend on the others.
+"""
+
+PROBED = 4
+"""Images at which gradients are probed."""
 
 Working = Callable[[int, int, dict[str, float]], None]
 
@@ -89,7 +95,7 @@ def attack_dataset(
     """
     judges = judges or model
     judges.eval()
-    batch = BATCH if torch.device(device).type == "cpu" else GPU_BATCH
+    batch = _together(crop, device)
     parts = []
     with (
         nullcontext() if folder is None else alone(folder)
@@ -145,6 +151,39 @@ def attack_dataset(
     right_n = np.trace(matrices, axis1=1, axis2=2) / np.maximum(pixels_n, 1)
     losses = {name.removeprefix("loss "): right for name, right in whole.items() if name.startswith("loss ")}
     return AttackedSet(scores, right_n, losses)
+
+
+def _together(crop: int, device: str) -> int:
+    images, pixels = TOGETHER["cpu" if torch.device(device).type == "cpu" else "cuda"]
+    return max(1, min(images, pixels // crop**2))
+
+
+def gradients_of(
+    model: SourceSeparation, dataset: SegmentationDataset, aims: Sequence[Aim], *, crop: int, device: str
+) -> Check:
+    """`finite_and_unmasked` for each aim, by the loss that does not jump where a pixel turns wrong.
+
+    On the first images of which the output that is attacked gets a pixel right; without any it does not hold.
+    """
+    generator = torch.Generator(device=device).manual_seed(0)
+    checks = {}
+    for aim in aims:
+        right = _right_at("final" if aim == "final" else "dominant", model, dataset, crop, device)
+        image_BCHW, label_BHW, _ = batch_of(dataset, list(islice(right, PROBED)) or [0], crop, device)
+        checks[f"of {aim}"] = finite_and_unmasked(model, image_BCHW, label_BHW, aim=aim, generator=generator)
+    return all_hold(checks)
+
+
+def _right_at(
+    output: str, model: SourceSeparation, dataset: SegmentationDataset, crop: int, device: str
+) -> Iterator[int]:
+    """The images of which an output gets a pixel right."""
+    model.eval()
+    for index in range(len(dataset)):
+        image_BCHW, label_BHW, _ = batch_of(dataset, [index], crop, device)
+        matrices = _scored(model, image_BCHW, label_BHW, len(dataset.categories))[f"matrix {output}"]
+        if np.trace(matrices[0]) > 0:
+            yield index
 
 
 def _generator(seed: int, identifier: str, device: str) -> torch.Generator:

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from segmix_core.attacks.adaptive import LOSSES, Adversary, Aim, Loss, available_aims
 from segmix_core.attacks.sanity import (
     Check,
-    finite_and_unmasked,
     never_helps,
     noise_is_weaker,
     nothing_at_zero,
@@ -28,7 +25,7 @@ from segmix_core.measure import reported_output, stored_crop
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import check_categories, check_device, device_name
 from segmix_core.rng import stream
-from segmix_core.robustness.adaptive import attack_dataset, attack_folder, batch_of
+from segmix_core.robustness.adaptive import attack_dataset, attack_folder, gradients_of
 from segmix_core.robustness.condition import attack_digest
 from segmix_core.robustness.universal import CRAFTED, crafted, crafting, ways
 from segmix_core.run import source_digest
@@ -168,9 +165,7 @@ def _adaptive(
         )
         return attacked.scores[measured].as_json(), 100 * float(attacked.right_n.mean())
 
-    image_BCHW, label_BHW, _ = batch_of(dataset, range(min(4, len(dataset))), crop, asked.device)
-    generator = torch.Generator(device=asked.device).manual_seed(0)
-    unmasked = finite_and_unmasked(model, image_BCHW, label_BHW, aim=asked.aim, generator=generator)
+    unmasked = gradients_of(model, dataset, (asked.aim,), crop=crop, device=asked.device)
     lines: list[dict[str, Any]] = []
     by_size: dict[float, float] = {}
     for epsilon in sorted(set(asked.epsilons)):
@@ -242,7 +237,7 @@ def _universal(
         ]
         if scores[0]["aAcc"] is None:
             raise InputError(asked.root, "no image has a labelled pixel", "choose a list with labels")
-        check = noise_is_weaker(scores[0]["aAcc"], min(control["aAcc"] for control in scores[1:]))
+        check = noise_is_weaker(scores[0]["mIoU"], min(control["mIoU"] for control in scores[1:]))
         taken = perturbation.origin["passes" if isinstance(how, UAP) else "iterations"]
         for way, metrics in zip(shown, scores, strict=True):
             line = _line(

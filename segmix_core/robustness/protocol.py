@@ -9,14 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from segmix_core import results
 from segmix_core.attacks.adaptive import LOSSES, Adversary, Aim, available_aims, losses_of
 from segmix_core.attacks.sanity import (
     Check,
     all_hold,
-    finite_and_unmasked,
     never_helps,
     noise_is_weaker,
     nothing_at_zero,
@@ -28,7 +25,13 @@ from segmix_core.experiments.robustness import SURROGATE, TOLERANCE, Study
 from segmix_core.files import file_digest
 from segmix_core.models import SourceSeparation
 from segmix_core.request import precision_of
-from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
+from segmix_core.robustness.adaptive import (
+    AttackedSet,
+    attack_dataset,
+    attack_folder,
+    gradients_of,
+    worst_of,
+)
 from segmix_core.robustness.condition import attack_digest, condition_of
 from segmix_core.robustness.target import Target
 
@@ -235,14 +238,6 @@ def _mean(attacked: AttackedSet) -> float:
 
 
 def _gradients(target: Target, model: SourceSeparation, dataset: SegmentationDataset) -> Check:
-    """Of each aim, by the loss that does not jump where a pixel turns wrong."""
-    image_BCHW, label_BHW, _ = batch_of(
-        dataset, range(min(4, len(dataset))), target.request.eval_crop, target.request.device
-    )
-    generator = torch.Generator(device=target.request.device).manual_seed(0)
-    return all_hold(
-        {
-            f"of {aim}": finite_and_unmasked(model, image_BCHW, label_BHW, aim=aim, generator=generator)
-            for aim in available_aims(model)
-        }
-    )
+    """Of each aim."""
+    request = target.request
+    return gradients_of(model, dataset, available_aims(model), crop=request.eval_crop, device=request.device)
