@@ -102,6 +102,7 @@ def execute(source: Path, parameters: dict[str, Any]) -> NotebookNode:
                 progress_bar=False,
                 cwd=ROOT,
                 extra_arguments=["--IPKernelApp.log_level=50"],
+                coalesce_streams=True,  # a line that is printed in pieces is one output on a busy machine too
             )
         except PapermillExecutionError as error:
             raise WorkError(
