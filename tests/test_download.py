@@ -292,6 +292,33 @@ def test_archives_meet_in_the_same_folders_and_leave_other_files_alone(
     assert found == {"lists/mine.txt", "lists/train.txt", "lists/test.txt", "image/1.jpg", "image/2.jpg"}
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_is_in_the_way_is_left_alone_and_nothing_is_unpacked_beside_it(
+    server: Server, tmp_path: Path, kind: str
+) -> None:
+    server.files = {
+        "DUTS-TR.zip": zipped(("DUTS/a/1.jpg", b"one"), ("DUTS/b/2.jpg", b"two")),
+        "DUTS-TE.zip": zipped(("DUTS/c/3.jpg", b"three")),
+    }
+    (tmp_path / "DUTS").mkdir()
+    way = tmp_path / ("DUTS/b/2.jpg" if kind == "folder" else "DUTS/b")
+    if kind == "link":
+        way.symlink_to("nowhere")
+    elif kind == "file":
+        way.write_text("mine")
+    else:
+        way.mkdir(parents=True)
+    before = set((tmp_path / "DUTS").rglob("*"))
+    coming = "file" if kind == "folder" else "folder"
+    with pytest.raises(InputError, match=f"DUTS/b.*: is in the way of a {coming} of that name; move it"):
+        fetch("duts", tmp_path, server)
+    assert set((tmp_path / "DUTS").rglob("*")) == before
+    way.rmdir() if kind == "folder" else way.unlink()
+    server.log.clear()
+    assert fetch("duts", tmp_path, server).files == 3
+    assert [line for line in server.log if "DUTS-TR" in str(line)] == []  # it was there already
+
+
 # Servers
 
 

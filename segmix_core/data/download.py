@@ -96,7 +96,8 @@ def fetch(
 
     Raises:
         InputError: an unknown name or mirror, an account is needed; the server refuses, stops for good or
-            sends something else; a wrong checksum; an archive that is damaged or not safe to unpack.
+            sends something else; a wrong checksum; an archive that is damaged or not safe to unpack;
+            something under `root` is in the way of it.
         WorkError: the disk is full or fails.
     """
     if name not in CATALOG:
@@ -496,6 +497,7 @@ def _unpack_into(root: Path, archive: Archive, url: str, file: Path) -> dict[str
         with _on_disk(temporary):
             temporary.mkdir()
         unpacked = _unpack(archive, file, temporary)
+        _refuse_in_the_way(temporary, root)
         _merge(temporary, root)
     except _UnsafeError as error:
         raise _WrongFileError(url, f"is not unpacked: {error}", "take it from its publisher") from error
@@ -600,6 +602,21 @@ def _tar_members(file: Path, name: str) -> Generator[_Member]:
             # tarfile takes a damaged header for the end; after the true one come zeros, and few
             if capped.read(4 * _BLOCK).strip(b"\0") or capped.read(1):
                 raise tarfile.ReadError("a header in it is damaged")
+
+
+def _refuse_in_the_way(source: Path, target: Path) -> None:
+    """Raise InputError where `target` has a file for a folder of `source`, or the other way round."""
+    for entry in sorted(source.iterdir()):
+        goal = target / entry.name
+        if entry.is_dir() and goal.is_dir():
+            _refuse_in_the_way(entry, goal)
+        elif (goal.exists() or goal.is_symlink()) and entry.is_dir() != goal.is_dir():
+            coming = "folder" if entry.is_dir() else "file"
+            raise InputError(
+                goal,
+                f"is in the way of a {coming} of that name",
+                "move it away and give the same command again to go on",
+            )
 
 
 def _merge(source: Path, target: Path) -> None:
