@@ -125,12 +125,8 @@ def data_of(
     return training, [evaluation, *(open_dataset("silhouettes-outofcontext", beside, one) for one in lists)]
 
 
-def batches_of(request: Request, training: SegmentationDataset) -> TrainingBatches:
-    """The batches of a request's stage 1, as they are before they are mixed.
-
-    Raises:
-        InputError: too few images or categories; salient objects without categories to pair them by.
-    """
+def check_pairing(request: Request, training: SegmentationDataset) -> None:
+    """Raise InputError for salient objects without the categories that the method pairs them by."""
     by_category = request.experiment.method.pairing not in ("none", "random")
     if by_category and isinstance(training, SaliencyDataset) and not training.category_paths:
         raise InputError(
@@ -138,6 +134,15 @@ def batches_of(request: Request, training: SegmentationDataset) -> TrainingBatch
             f"has no pseudo-categories, and {request.experiment.name} pairs images by them",
             f"'segmix predict' them into {training.root / PSEUDO_CATEGORIES}, or give --pseudo",
         )
+
+
+def batches_of(request: Request, training: SegmentationDataset) -> TrainingBatches:
+    """The batches of a request's stage 1, as they are before they are mixed.
+
+    Raises:
+        InputError: too few images or categories, or see `check_pairing`.
+    """
+    check_pairing(request, training)
     return TrainingBatches(
         training,
         batch_size=request.scale.batch_size,

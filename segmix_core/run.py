@@ -41,6 +41,7 @@ from segmix_core.request import (
     batches_of,
     check_categories,
     check_device,
+    check_pairing,
     data_of,
     device_name,
     model_of,
@@ -418,7 +419,8 @@ def run_tables(
             and stops at a checkpoint if it does not.
 
     Raises:
-        InputError: a figure without rows, or rows of another kind of data alone were asked for.
+        InputError: a figure without rows, rows of another kind of data alone were asked for, or a method
+            needs pseudo-categories that are not there.
     """
     began, longest = time.monotonic(), 0.0
     ran = Ran()
@@ -437,6 +439,9 @@ def run_tables(
                 " ".join(names), f"is about {needs}, not {asked.dataset}", "give --dataset and --root"
             )
         ran.left += [f"{experiment.name} {seed} (needs {_NEEDS[data]})" for experiment, data in elsewhere]
+        for request in wanted:  # before the first of them is trained
+            if request.dataset in SALIENCY and request.root is not None:
+                check_pairing(request, data_of(request)[0])
         for request in wanted:
             asked_for = request_for(request.experiment.name, seed=seed)
             name = _name_of(request, asked_for)
@@ -553,7 +558,9 @@ def submit_run(request: Request, asked: Request, *, seconds: float | None = None
     """
     began = time.monotonic()
     assert asked.root is not None
-    ids = [identifier for identifier, _ in open_images(asked.root, "test")]  # before hours of training
+    # Both lists, before hours of training.
+    ids = [identifier for identifier, _ in open_images(asked.root, "test")]
+    data_of(request)
     start, _ = cached_run(replace(asked, scale=request.scale), seconds=seconds, **told)
     if seconds is not None:
         seconds -= time.monotonic() - began

@@ -158,7 +158,7 @@ def test_salient_objects_are_paired_by_their_pseudo_categories(salient: Path) ->
 
 
 def test_salient_objects_without_pseudo_categories_are_not_paired_by_score(
-    salient: Path, tmp_path: Path
+    salient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(salient, bare, ignore=shutil.ignore_patterns("pseudo_categories"))
@@ -171,6 +171,17 @@ def test_salient_objects_without_pseudo_categories_are_not_paired_by_score(
                 batches_of(request, training)
         else:
             assert len(batches_of(request, training).dataset) == 12
+    # Of a whole table that is said before its first network is trained.
+    monkeypatch.setattr(run, "cached_run", lambda *given, **named: pytest.fail("trained"))
+    out = tmp_path / "rows.jsonl"
+    with pytest.raises(InputError, match="no pseudo-categories, and sourcesep-cm pairs images by them"):
+        run_tables(
+            ["table7"],
+            lambda name, seed: asked(experiment=METHODS[name], seed=seed),
+            seeds=[0],
+            results_file=out,
+        )
+    assert not out.exists()
 
 
 def test_a_speck_of_a_pseudo_category_is_not_paired_by(salient: Path, tmp_path: Path) -> None:
@@ -395,7 +406,6 @@ def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(
     voc = tmp_path / "VOC2012"
     shutil.copytree(root, voc)
     lists = voc / "ImageSets" / "Segmentation"
-    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
 
     def asked(name: str, seed: int) -> Request:
         return replace(request_for(name, "voc2012"), root=voc, seed=seed)
@@ -406,8 +416,11 @@ def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(
     (lists / "test.txt").write_text("test_0000\n")
     with pytest.raises(InputError, match="is on list test and does not exist"):
         run_tables(["table2"], asked, seeds=[0], results_file=out)
-    assert not (tmp_path / "cache").exists()
     Image.new("RGB", (40, 30)).save(voc / "JPEGImages" / "test_0000.jpg")
+    with pytest.raises(InputError, match=r"trainval\.txt: no such list"):
+        run_tables(["table2"], asked, seeds=[0], results_file=out)
+    assert not (tmp_path / "cache").exists()
+    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
     ran = run_tables(["table2"], asked, seeds=[0], results_file=out)
     assert (ran.left, ran.held, len(ran.done)) == ([], [], len(METHODS))
     assert not out.exists()  # the server alone can measure
