@@ -514,22 +514,23 @@ for attack in CRAFTED_ON_EACH:
     for key, of in measured.items():
         made = [drop for drop in of if drop.perturbation.startswith(f"{attack} on ")]
         if made and attack not in crossed:  # the largest scale comes first
-            crossed[attack] = (said_of(key, made), matrix(made, attack))
-nothing = ("not measured yet", matrix([], "uap"))
+            cost = "; ".join(dict.fromkeys(drop.cost for drop in made))
+            crossed[attack] = (said_of(key, made), cost, matrix(made, attack))
+nothing = ("not measured yet", "", matrix([], "uap"))
 
 # %% mystnb={"figure": {"caption": "UAP crafted on each method (down) and shown to each (across): points of mIoU lost, mean over seeds. Framed: white-box. Empty: not measured. A number in brackets, if any: noise of the same size takes as much. Invalid: transfer takes more than white-box.", "name": "fig-matrix-uap"}, "image": {"alt": "A five by five matrix of points lost under UAP with a framed diagonal; empty cells were not measured."}}
-said, crossing = crossed.get("uap", nothing)
-figures.attack_matrix(crossing).axes[0].set_title(f"UAP: {said}", fontsize=9)
+said, cost, crossing = crossed.get("uap", nothing)
+figures.attack_matrix(crossing).axes[0].set_title(f"UAP: {said}\n{cost}", fontsize=9)
 plt.show()
 
 # %% mystnb={"figure": {"caption": "The same for GD-UAP without data.", "name": "fig-matrix-gd-uap"}, "image": {"alt": "A five by five matrix of points lost under GD-UAP with a framed diagonal; empty cells were not measured."}}
-said, crossing = crossed.get("gd-uap-none", nothing)
-figures.attack_matrix(crossing).axes[0].set_title(f"GD-UAP, no data: {said}", fontsize=9)
+said, cost, crossing = crossed.get("gd-uap-none", nothing)
+figures.attack_matrix(crossing).axes[0].set_title(f"GD-UAP, no data: {said}\n{cost}", fontsize=9)
 plt.show()
 
 # %%
 lines = []
-for attack, (said, crossing) in crossed.items():
+for attack, (said, _, crossing) in crossed.items():
     for place, name in enumerate(METHODS):
         own_loss = crossing.lost_MM[place, place]
         others = np.delete(crossing.lost_MM[:, place], place)

@@ -101,7 +101,7 @@ READINGS = {
     "S_t, stage 1": {"stage": 1, "output": "dominant"},
     "stage 2": {"stage": 2},
 }
-lost, lost_same, lost_at, clean_at, shown_to_all, cost = {}, {}, {}, {}, {}, {}
+lost, lost_same, lost_at, clean_at, shown_to_all, cost, crafted_in = {}, {}, {}, {}, {}, {}, {}
 for name, of in studied.items():
     cost[name] = {one.images for stage in (1, 2) for one in drops(of, stage=stage) if one.seeds}
     taken = {
@@ -122,6 +122,8 @@ for name, of in studied.items():
     ]
     if everywhere:
         shown_to_all[name] = everywhere
+        made = [one.cost for key, one in taken.items() if key[2] in everywhere and one.cost != "published"]
+        crafted_in[name] = "; ".join(dict.fromkeys(made)) or "as published"
         for method in methods:
             for where in READINGS:
                 found = [taken[where, method, one] for one in everywhere]
@@ -458,7 +460,7 @@ Markdown(told_of_shares)
 # %% mystnb={"figure": {"caption": "Points of mIoU lost under universal perturbations, mean over those that every method of a setting was shown: rings after stage 1, dots after stage 2. Each line is one seed, from its ring to its dot; the seeds of a method stand below each other. Left is better.", "name": "fig-stage-universal"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the points lost before and after stage 2; or the words not measured yet."}}
 figures.stage_points(
     {
-        f"{name}\nn = {' or '.join(map(str, sorted(cost[name])))} images, {len(shown_to_all[name])} perturbations": found
+        f"{name}\nn = {' or '.join(map(str, sorted(cost[name])))} images, {len(shown_to_all[name])} perturbations: {crafted_in[name]}": found
         for name, found in lost.items()
     },
     unit="points of mIoU lost",

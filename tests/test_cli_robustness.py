@@ -389,6 +389,11 @@ def test_a_file_that_is_no_perturbation_is_one_line(
     refused(segmix(*command, tmp_path / "v.npy"), str(tmp_path / "v.npy"), *parts)
 
 
+def test_protocol_full_takes_no_crop(networks: Networks) -> None:
+    command = ("evaluate", *networks.of(networks.full), "--protocol", "full", "--crop", 20)
+    refused(segmix(*command), "--crop, where protocol full takes each image whole; leave one out")
+
+
 def test_options_of_a_perturbation_need_one(networks: Networks, tmp_path: Path) -> None:
     command = ("evaluate", *networks.of(networks.full))
     for option in (("--epsilon", 4), ("--fit", "tile"), ("--perturbation-scale", "unit")):

@@ -121,6 +121,15 @@ def test_each_severity_is_farther_than_the_one_before(name: str) -> None:
     assert found == sorted(set(found))
 
 
+@pytest.mark.parametrize("severity", [1, 5])
+def test_elastic_transformation_moves_every_picture_alike(severity: int) -> None:
+    """The chapter on robustness moves label maps by it, category by category."""
+    mask = np.uint8(255 * (scene() > 120))
+    moved, rest = (seen("elastic_transform", severity, one).astype(int) for one in (mask, 255 - mask))
+    assert np.abs(moved + rest - 255).max() <= 1
+    assert (np.abs(moved - mask) > 127).mean() > 0.005
+
+
 def test_saturation_falls_first_and_rises_then() -> None:
     def spread(image: np.ndarray) -> float:
         return float((image.max(-1).astype(float) - image.min(-1)).mean())

@@ -197,6 +197,8 @@ def _evaluate(options: argparse.Namespace) -> Answer:
             progress=Progress(what, "images"),
         )
 
+    if options.protocol == "full" and options.crop is not None:
+        raise InputError("evaluate", "--crop, where protocol full takes each image whole", "leave one out")
     ways = _perturbed(options)
     shown, controls = (ways[0], ways[1:]) if ways else (None, [])
     document = measured(shown, "evaluate")
