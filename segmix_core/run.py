@@ -439,9 +439,11 @@ def run_tables(
                 " ".join(names), f"is about {needs}, not {asked.dataset}", "give --dataset and --root"
             )
         ran.left += [f"{experiment.name} {seed} (needs {_NEEDS[data]})" for experiment, data in elsewhere]
-        for request in wanted:  # before the first of them is trained
-            if request.dataset in SALIENCY and request.root is not None:
-                check_pairing(request, data_of(request)[0])
+        salient = [one for one in wanted if one.dataset in SALIENCY and one.root is not None]
+        if salient:  # before the first of them is trained
+            training, _ = data_of(salient[0])
+            for request in salient:
+                check_pairing(request, training)
         for request in wanted:
             asked_for = request_for(request.experiment.name, seed=seed)
             name = _name_of(request, asked_for)
