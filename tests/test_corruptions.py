@@ -124,7 +124,7 @@ def test_each_severity_is_farther_than_the_one_before(name: str) -> None:
 @pytest.mark.parametrize("severity", [1, 5])
 def test_elastic_transformation_moves_every_picture_alike(severity: int) -> None:
     """The chapter on robustness moves label maps by it, category by category."""
-    mask = np.uint8(255 * (scene() > 120))
+    mask = (255 * (scene() > 120)).astype(np.uint8)
     moved, rest = (seen("elastic_transform", severity, one).astype(int) for one in (mask, 255 - mask))
     assert np.abs(moved + rest - 255).max() <= 1
     assert (np.abs(moved - mask) > 127).mean() > 0.005
