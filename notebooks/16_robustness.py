@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Is source separation robust?
 #
-# **Question.** The paper says that source separation loses less under universal perturbations than the baseline (claim 6), and with categorical
+# **Question.** The paper says that source separation loses less under universal perturbations than DeepLabv3, Mixup and CutMix (claim 6), and with categorical
 # clusters (CC) less than with co-occurrence (CM, claim 7).
 # What do Table 6, common corruptions, adaptive attacks and two real defences say together?
 #
@@ -688,10 +688,11 @@ contrasts = {
     if contrast.said
 }
 print("printed contrasts:", contrasts)
-CC, CM, BASE = (means[name] for name in (*SEPARATING, "baseline"))
+CC, CM = (means[name] for name in SEPARATING)
+by_hand = [means[name] - ours for name in ("baseline", "mixup", "cutmix") for ours in (CC, CM)] + [CM - CC]
 print(
     "are those of the table:",
-    np.allclose(list(contrasts.values()), [BASE - CC, BASE - CM, CM - CC], atol=1e-3),
+    np.allclose(list(contrasts.values()), by_hand, atol=1e-3),
 )
 findings = [(name, finding) for name, of in judged.items() for one in of.values() for finding in one.findings]
 print("judged without evidence:", [name for name, _ in findings if not evidence(name)])

@@ -32,7 +32,7 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
 from segmix_core import chapter, results
-from segmix_core.experiments import TABLES
+from segmix_core.experiments import METHODS, TABLES
 from segmix_core.report import figures
 from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, holds_as_printed, printed_value
 from segmix_core.run import judge_claims
@@ -230,7 +230,7 @@ read = {
     (reading.experiment.name, reading.subset) for contrast in third.contrasts for _, reading in contrast.terms
 }
 print(len(read))
-assert {name for name, _ in read} == {"sourcesep-cm", "baseline", "mixup", "cutmix"}
+assert {name for name, _ in read} == set(METHODS)
 assert all(
     any(row.experiment.name == name and row.subset == subset for row in TABLES[4])
     for name, subset in read

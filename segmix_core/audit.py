@@ -250,6 +250,15 @@ def _sentences() -> Iterator[Finding]:
         f"not in {', '.join(worse)}" if worse else "all cases",
         not worse,
     )
+    gains = [(table4[ours[1], column] or 0) - (table4[ours[0], column] or 0) for column in columns]
+    better, equal = sum(gain > 0 for gain in gains), gains.count(0)
+    yield Finding(
+        "text and table",
+        "4.3.3: co-occurrence is better than clustering in most cases (Table 4)",
+        "most",
+        f"better in {better} of {len(gains)}, equal in {equal}",
+        better > len(gains) / 2,
+    )
     change = {
         name: _value(5, experiment, "exclusive: bottle")
         - _value(5, experiment, "co-occur with person: bottle")

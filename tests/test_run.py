@@ -406,6 +406,7 @@ def test_table_2_is_fine_tuned_on_trainval_and_ends_in_archives(
     voc = tmp_path / "VOC2012"
     shutil.copytree(root, voc)
     lists = voc / "ImageSets" / "Segmentation"
+    (lists / "trainval.txt").unlink(missing_ok=True)  # of another test
 
     def asked(name: str, seed: int) -> Request:
         return replace(request_for(name, "voc2012"), root=voc, seed=seed)
