@@ -111,14 +111,24 @@ def draw(
 def draw_to(
     path: Path, number: int, request_for: RequestFor, seeds: Sequence[int] = (0,), **how: Any
 ) -> Drawn:
-    """Draw a figure into a .png, .svg or .pdf file, which appears when it is whole; see `draw`."""
+    """Draw a figure into a .png, .svg or .pdf file, which appears when it is whole; see `draw`.
+
+    Below it stands, as in the rule, of which networks it is: data, scale and seeds.
+    """
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(path, "is no .png, .svg or .pdf file", "name --out so")
     drawn = draw(number, request_for, seeds, **how)
+    setting = _setting(request_for("baseline", seeds[0]), seeds if number == 5 else seeds[:1])
+    drawn.figure.text(0.01, 0, setting, va="top", fontsize=8, color="0.35")
     with replacing(path) as temporary:
-        drawn.figure.savefig(temporary, format=path.suffix[1:])
+        drawn.figure.savefig(temporary, format=path.suffix[1:], bbox_inches="tight", pad_inches=0.05)
     plt.close(drawn.figure)
-    return drawn
+    return replace(drawn, rule=f"{setting}; {drawn.rule}")
+
+
+def _setting(request: Request, seeds: Sequence[int]) -> str:
+    numbers = ", ".join(str(seed) for seed in dict.fromkeys(seeds))
+    return f"{request.dataset}, {request.scale.name}, seed{'s' * (len(set(seeds)) > 1)} {numbers}"
 
 
 class _Runs:

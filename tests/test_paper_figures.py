@@ -423,7 +423,9 @@ def test_a_figure_is_a_file_or_one_line(tmp_path: Path, root: Path) -> None:
     drawn = draw_to(tmp_path / "fig.png", 2, request_for)
     with Image.open(tmp_path / "fig.png") as opened:
         assert opened.format == "PNG"
-    assert "first training batch" in drawn.rule
+    setting = "silhouettes, tiny, seed 0"
+    assert drawn.rule.startswith(f"{setting}; the strongest phantom of the first training batch")
+    assert drawn.figure.texts[-1].get_text() == setting
     wrong = (
         (8, "f.png", (0,), "unknown name '8'"),
         (3, "f.gif", (0,), "no .png"),

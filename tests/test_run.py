@@ -507,3 +507,20 @@ def test_generated_pictures_are_evaluated_without_padding() -> None:
     assert mini.eval_crop == SCALES["mini"].silhouettes[2] < SCALES["mini"].eval_crop
     photographs = replace(mini, dataset="voc2012", root=Path("VOC2012"))
     assert photographs.eval_crop == SCALES["mini"].eval_crop
+
+
+def test_a_run_stays_in_the_cache_when_what_fetches_or_packs_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def note(path: Path) -> str:
+        seen.append(f"{path.parent.name}/{path.name}")
+        return "0"
+
+    monkeypatch.setattr(run, "file_digest", note)
+    run.source_digest.__wrapped__()
+    assert len(set(seen)) == len(seen)
+    for name in ("data/download.py", "data/check.py", "data/catalog.py", "evaluation/submission.py"):
+        assert name not in seen
+    for name in ("data/voc.py", "mixing/partners.py", "training/stages.py", "evaluation/confusion.py",
+                 "silhouettes/scene.py", "models/separation.py"):  # fmt: skip
+        assert name in seen
