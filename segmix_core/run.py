@@ -240,7 +240,7 @@ _ASIDE = ("data/catalog", "data/check", "data/download", "evaluation/submission"
 
 @functools.cache
 def source_digest() -> str:
-    """SHA-256 of the sources that decide the numbers of a run: not of what fetches, shows or asks for them."""
+    """SHA-256 of the sources that decide the numbers of a run, not of what fetches or shows them."""
     package = Path(__file__).resolve().parent
     rooms = ("data", "mixing", "models", "training", "evaluation")
     names = ("attacks/pgd", "cooccurrence", "losses", "measure", "metrics", "records", "rng", "subsets")
