@@ -1,6 +1,7 @@
 """MS-COCO's layout on small folders drawn here, on the published sample where it is at hand, and broken."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,15 @@ def test_compressed_runs_are_read_as_the_library_writes_them(mask: np.ndarray) -
     assert np.array_equal(coco._mask(segmentation, *mask.shape, "here"), mask)
     plain = {"size": list(mask.shape), "counts": runs_of(mask)}
     assert np.array_equal(coco._mask(plain, *mask.shape, "here"), mask)
+
+
+def test_a_run_that_never_ends_is_refused_at_once() -> None:
+    began = time.monotonic()
+    assert coco._runs("o" * 3_000_000) == []
+    assert time.monotonic() - began < 1  # as an integer of so many bits it would take minutes
+    assert coco._runs("o" * 11 + "0") == coco._runs("o" * 12) == []
+    longest = coco_mask.encode(np.zeros((9000, 9000), np.uint8, order="F"))["counts"].decode()
+    assert coco._runs(longest) == [81_000_000]
 
 
 def test_maps_are_made_once_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,5 +225,7 @@ def _subsets(options: argparse.Namespace) -> Answer:
     for row in rows:
         printed = "" if row["printed"] is None else row["printed"]
         lines.append(f"{row['subset']:<26}{row['images']:>7}{printed:>{width}}  {row['what']}")
-    lines += [f"{name:<26} cannot be told: {why}" for name, why in absent.items()]
+    for name, why in absent.items():
+        printed = PRINTED_IMAGES.get(name, "") if counted else ""
+        lines.append(f"{name:<26}{'–':>7}{printed:>{width}}  cannot be told: {why}")
     return {"subsets": rows, "missing": absent}, "\n".join(lines)

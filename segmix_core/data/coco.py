@@ -490,13 +490,13 @@ def _runs(text: str) -> list[int]:
     """Run lengths from COCO's compressed form: differences to the run before last, five bits a character.
 
     The last character of each number lacks the 32, and its 16 is the sign. Empty where the text ends within
-    a number or holds another character.
+    a number, holds another character, or a number of more than 60 bits.
     """
     runs: list[int] = []
     value, shift = 0, 0
     for character in text:
         code = ord(character) - 48
-        if not 0 <= code < 64:
+        if not 0 <= code < 64 or shift > 55:
             return []
         value |= (code & 31) << shift
         shift += 5
