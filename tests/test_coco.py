@@ -144,7 +144,7 @@ def test_a_run_that_never_ends_is_refused_at_once() -> None:
     began = time.monotonic()
     assert coco._runs("o" * 3_000_000) == []
     assert time.monotonic() - began < 1  # as an integer of so many bits it would take minutes
-    assert coco._runs("o" * 11 + "0") == coco._runs("o" * 12) == []
+    assert coco._runs("o" * 12 + "0") == coco._runs("o" * 12) == []
     longest = coco_mask.encode(np.zeros((9000, 9000), np.uint8, order="F"))["counts"].decode()
     assert coco._runs(longest) == [81_000_000]
 
