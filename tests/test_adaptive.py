@@ -606,7 +606,7 @@ def test_apgd_beats_pgd_beats_noise_on_a_trained_network(trained: SourceSeparati
 
 
 def test_a_search_in_bfloat16_finds_as_much(trained: SourceSeparation) -> None:
-    """What it takes is within a fifth: processors round differently, and a few images differ more."""
+    """Over sixteen images: processors round differently, and of a few the searches are farther apart."""
     image, label = two_colours(16, 1000)
     adversary = Adversary(epsilon=EPSILON / 2, steps=10)
     common: dict[str, Any] = {"measured": "final"}
@@ -621,9 +621,9 @@ def test_a_search_in_bfloat16_finds_as_much(trained: SourceSeparation) -> None:
             return right_share(trained(shown).final, label)
 
     assert coarse.right_B == pytest.approx(right(coarse.image_BCHW), abs=1e-6)
-    clean, least, found = (one.mean().item() for one in (right(image), exact.right_B, coarse.right_B))
-    assert clean - least > 0.1
-    assert found == pytest.approx(least, abs=0.2 * (clean - least))
+    found = coarse.right_B.mean().item()
+    assert found == pytest.approx(exact.right_B.mean().item(), abs=0.02)
+    assert found < right(noise(image, EPSILON / 2, seeded())).mean().item() - 0.1
 
 
 def test_an_attack_puts_the_network_into_evaluation_mode() -> None:
