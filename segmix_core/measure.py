@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -197,12 +198,14 @@ def evaluate_checkpoint(
     device: str,
     mask_threshold: int | None = None,
     perturb: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    controls: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = MappingProxyType({}),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Measure every output of a checkpoint: the document of `segmix evaluate`.
 
     Args:
         perturb: see `evaluate`; not for salient objects.
+        controls: by name, what is shown in its place afterwards.
     """
     check_device(device)
     opened = open_dataset(dataset, root, split, mask_threshold=mask_threshold, progress=progress)
@@ -226,22 +229,27 @@ def evaluate_checkpoint(
             "outputs": {name: score.as_json() for name, score in salient.items()},
         }
     crop = crop or stored_crop(checkpoint, root)
-    scores = evaluate(
-        model,
-        opened,
-        protocol=protocol,
-        crop=crop,
-        device=device,
-        mean_over=mean_over,
-        perturb=perturb,
-        progress=progress,
-    )
+
+    def under(perturb: Callable[[torch.Tensor], torch.Tensor] | None) -> dict[str, Any]:
+        scores = evaluate(
+            model,
+            opened,
+            protocol=protocol,
+            crop=crop,
+            device=device,
+            mean_over=mean_over,
+            perturb=perturb,
+            progress=progress,
+        )
+        return {name: score.as_json() for name, score in scores.items()}
+
     return {
         "images": len(opened),
         "protocol": protocol,
         "crop": crop if protocol == "crop" else None,
         "mean_over": None if mean_over is None else list(mean_over),
-        "outputs": {name: score.as_json() for name, score in scores.items()},
+        "outputs": under(perturb),
+        "controls": {name: under(control) for name, control in controls.items()},
     }
 
 

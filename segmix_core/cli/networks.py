@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,28 +183,25 @@ def _train(options: argparse.Namespace) -> Answer:
 def _evaluate(options: argparse.Namespace) -> Answer:
     from segmix_core.measure import evaluate_checkpoint
 
-    def measured(way: Shown | None, what: str) -> dict[str, Any]:
-        return evaluate_checkpoint(
-            options.checkpoint,
-            dataset=options.dataset,
-            root=root_of(options),
-            split=options.split or lists_of(options)[1],
-            protocol=options.protocol,
-            crop=options.crop,
-            mean_over=options.categories,
-            device=options.device,
-            mask_threshold=options.mask_threshold,
-            perturb=None if way is None else way.perturb(),
-            progress=Progress(what, "images"),
-        )
-
     if options.protocol == "full" and options.crop is not None:
         raise InputError("evaluate", "--crop, where protocol full takes each image whole", "leave one out")
-    ways = _perturbed(options)
-    shown, controls = (ways[0], ways[1:]) if ways else (None, [])
-    document = measured(shown, "evaluate")
+    shown, controls = _perturbed(options)
+    document = evaluate_checkpoint(
+        options.checkpoint,
+        dataset=options.dataset,
+        root=root_of(options),
+        split=options.split or lists_of(options)[1],
+        protocol=options.protocol,
+        crop=options.crop,
+        mean_over=options.categories,
+        device=options.device,
+        mask_threshold=options.mask_threshold,
+        perturb=None if shown is None else shown.perturb(),
+        controls={str(way.control): way.perturb() for way in controls},
+        progress=Progress("evaluate", "images"),
+    )
+    noise = document.pop("controls", {})
     told = None if shown is None else _told_of(shown)
-    noise = {way.control: measured(way, f"evaluate, {way.control}")["outputs"] for way in controls}
     document |= {"perturbation": told if told is None else told | {"controls": noise}}
     lines = [f"{document['images']} images, protocol {document['protocol']}"]
     if told is not None:
@@ -222,8 +220,8 @@ def _scores(metrics: dict[str, Any]) -> str:
     return "  ".join(f"{name} {value}" for name, value in metrics.items() if not isinstance(value, dict))
 
 
-def _perturbed(options: argparse.Namespace) -> list[Shown]:
-    """Every way in which the images are shown: the perturbation, and noise in its place; none without one."""
+def _perturbed(options: argparse.Namespace) -> tuple[Shown | None, list[Shown]]:
+    """How the images are shown, and noise in the place of the perturbation; neither without one."""
     if options.perturbation is None:
         if options.epsilon is not None or options.perturbation_scale is not None or options.fit is not None:
             raise InputError(
@@ -231,7 +229,7 @@ def _perturbed(options: argparse.Namespace) -> list[Shown]:
                 "--epsilon, --fit or --perturbation-scale without a perturbation",
                 "name one with --perturbation",
             )
-        return []
+        return None, []
     from segmix_core.attacks import CONTROLS, read_perturbation
     from segmix_core.files import file_digest
     from segmix_core.robustness.universal import Shown
@@ -243,7 +241,8 @@ def _perturbed(options: argparse.Namespace) -> list[Shown]:
         found = found.scaled_to(options.epsilon)
     controls = CONTROLS if found.epsilon else ()
     fit: Fit = options.fit or "resize"
-    return [Shown(found, fit=fit, control=control, access=access) for control in (None, *controls)]
+    shown = Shown(found, fit=fit, access=access)
+    return shown, [replace(shown, control=control) for control in controls]
 
 
 def _told_of(shown: Shown) -> dict[str, Any]:
