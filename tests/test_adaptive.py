@@ -105,6 +105,18 @@ def test_ignored_pixels_never_count(loss: str) -> None:
     assert right_share(logits, label).item() == right_share(changed, label).item()
 
 
+def test_of_equal_scores_the_first_is_predicted_as_by_argmax() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 3, (2, 21, 16, 16), generator=generator).float()
+    logits[1] = 0  # as a ReLU leaves them; of the other image, too, hardly a pixel is without equals
+    label = torch.randint(0, 21, (2, 16, 16), generator=generator)
+    label[:, :4] = logits.argmax(1)[:, :4]
+    label[:, 15] = 255
+    right = (logits.argmax(1) == label).sum((1, 2)) / (label != 255).sum((1, 2))
+    assert (right > 0.2).all()
+    assert torch.equal(right_share(logits, label), right)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_image_without_labels_has_loss_0_and_no_gradient(loss: str) -> None:
     logits = torch.randn(2, 3, 4, 4, generator=seeded()).requires_grad_()

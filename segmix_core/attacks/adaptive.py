@@ -113,15 +113,15 @@ def pixel_loss(
     if logits_BNHW.shape[1] < 2:
         raise ValueError("these losses need at least two categories")
     valid_BHW = label_BHW != IGNORE_INDEX
-    label_B1HW = torch.where(valid_BHW, label_BHW, 0)[:, None]
     right_BHW = _right_pixels(logits_BNHW, label_BHW)
-    own_BHW = logits_BNHW.gather(1, label_B1HW)[:, 0]
     if loss == "margin":
+        label_B1HW = torch.where(valid_BHW, label_BHW, 0)[:, None]
+        own_BHW = logits_BNHW.gather(1, label_B1HW)[:, 0]
         other_BHW = logits_BNHW.scatter(1, label_B1HW, -math.inf).amax(1)
-        margin_BHW = (other_BHW - own_BHW) / logits_BNHW.norm(dim=1).clamp(min=1e-12)
-        margin_B = _mean(margin_BHW, right_BHW, valid_BHW)
+        norm_BHW = logits_BNHW.square().sum(1).clamp(min=1e-24).sqrt()
+        margin_B = _mean((other_BHW - own_BHW) / norm_BHW, right_BHW, valid_BHW)
         return margin_B, margin_B.detach()
-    entropy_BHW = logits_BNHW.logsumexp(1) - own_BHW
+    entropy_BHW = F.cross_entropy(logits_BNHW, label_BHW, ignore_index=IGNORE_INDEX, reduction="none")
     watched_B = _mean(entropy_BHW.detach(), valid_BHW, valid_BHW)
     if loss == "masked-ce":
         return _mean(entropy_BHW, right_BHW, valid_BHW), watched_B
@@ -137,8 +137,15 @@ def pixel_loss(
 
 
 def _right_pixels(logits_BNHW: Tensor, label_BHW: Tensor) -> Tensor:
-    # On a CPU several times as fast as argmax, and the same.
-    return (logits_BNHW.detach().max(1).indices == label_BHW) & (label_BHW != IGNORE_INDEX)
+    """Where argmax is the label, the first of equals; on a CPU in a fraction of its time."""
+    valid_BHW = label_BHW != IGNORE_INDEX
+    label_B1HW = torch.where(valid_BHW, label_BHW, 0)[:, None]
+    logits_BNHW = logits_BNHW.detach()
+    highest_BNHW = logits_BNHW == logits_BNHW.amax(1, keepdim=True)
+    category_N = torch.arange(logits_BNHW.shape[1], dtype=torch.uint8, device=logits_BNHW.device)
+    earlier_BNHW = highest_BNHW & (category_N[:, None, None] < label_B1HW.to(torch.uint8))
+    first_BHW = earlier_BNHW.sum(1, dtype=torch.uint8) == 0
+    return highest_BNHW.gather(1, label_B1HW)[:, 0] & first_BHW & valid_BHW
 
 
 def _mean(found_BHW: Tensor, counted_BHW: Tensor, valid_BHW: Tensor) -> Tensor:
