@@ -253,7 +253,14 @@ def evaluate_checkpoint(
     }
 
 
-def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str = "cpu") -> list[Path]:
+def predict(
+    checkpoint: Path,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
     """Label maps (VOC palette) and overlays of photographs, at their own size.
 
     Returns:
@@ -274,7 +281,7 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
             taken.add(target.resolve())
     segment = segmenter(checkpoint, device=device)
     written = []
-    for path in images:
+    for number, path in enumerate(images, 1):
         image = read_image(path)
         label = segment(image)
         drawn = Image.fromarray(label)
@@ -290,6 +297,8 @@ def predict(checkpoint: Path, images: Sequence[Path], out: Path, *, device: str 
             with replacing(out / name) as temporary:
                 picture.save(temporary, format=kind)
             written.append(out / name)
+        if progress is not None:
+            progress(number, len(images))
     return written
 
 

@@ -80,7 +80,7 @@ def train_and_measure(
     Args:
         folder: holds the checkpoints; an existing run there is only touched with `resume`.
         report: told the steps of training and the terms of the loss.
-        progress: told how far the data are made, where they are made on first use, and read.
+        progress: told how far images are made, where they are made on first use, read, and measured.
         results_file: also append the rows here.
         seconds: training stops at a checkpoint once so many have passed.
         stage1: the `stage1.pt` of another run that has the same stage 1, to begin from its end.
@@ -136,7 +136,7 @@ def train_and_measure(
             report=report,
             stopping=stopping,
         )
-    rows = measure_run(request, folder, training, evaluations)
+    rows = measure_run(request, folder, training, evaluations, progress=progress)
     append_missing(folder / "rows.jsonl", rows)
     if results_file is not None:
         append_missing(results_file, rows)
@@ -281,7 +281,9 @@ def cached_run(
         shared = None
         if request.start is None and not (folder / "checkpoint.pt").exists():
             shared = _shared_stage1(key)
-        found = train_and_measure(request, folder, resume=True, report=report, seconds=seconds, stage1=shared)
+        found = train_and_measure(
+            request, folder, resume=True, report=report, progress=progress, seconds=seconds, stage1=shared
+        )
         write_text(folder / STAGE1_KEY, key)
         return found
 

@@ -13,7 +13,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +26,8 @@ from conftest import ROOT, write_huge
 from PIL import Image
 
 from segmix_core import cli, models, results, run
-from segmix_core.cli.arguments import request_of
+from segmix_core import data as data_sets
+from segmix_core.cli.arguments import DATASETS, OUT_OF_CONTEXT, request_of
 from segmix_core.cli.arguments import seconds as as_seconds
 from segmix_core.cli.command import parser
 from segmix_core.cli.datasets import _list_line
@@ -599,7 +600,8 @@ def test_every_kind_of_generated_data_is_made_and_checked(tmp_path: Path) -> Non
     made = {}
     for kind in ("scenes", "saliency", "outofcontext"):
         out = tmp_path / kind
-        sizes = ("--images", 6, "--val", 4, "--size", 48, "--json")
+        images = () if kind == "outofcontext" else ("--images", 6)
+        sizes = (*images, "--val", 4, "--size", 48, "--json")
         said = segmix("data", "make", "silhouettes", "--kind", kind, "--out", out, *sizes)
         made[kind] = said.document()["images"]
     assert made == {"scenes": 10, "saliency": 10, "outofcontext": 8}
@@ -782,6 +784,42 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
             ("category", "did you mean 'dog'?"),
         ),
         (("evaluate", "FILE", "--dataset", "voc2012", "--root", "ROOT"), ("not a checkpoint",)),
+        (
+            ("evaluate", "CHECKPOINT", "--dataset", "unrel", "--root", "ROOT"),
+            ("has no label maps", "figure 4"),
+        ),
+        (("train", "baseline", "--dataset", "outofcontext", "--out", "OUT"), ("has no label maps",)),
+        *(
+            (("evaluate", "CHECKPOINT", "--dataset", "ecssd", "--root", "ROOT", *idle), ("measured whole",))
+            for idle in (("--protocol", "crop"), ("--crop", "64"), ("--categories", "cat"))
+        ),
+        (
+            ("train", "baseline", "--dataset", "silhouettes-saliency", "--categories", "cat", "--out", "OUT"),
+            ("of no category",),
+        ),
+        (
+            (
+                "train",
+                "baseline",
+                "DATA",
+                "--start",
+                "CHECKPOINT",
+                "--pretrained",
+                "imagenet",
+                "--out",
+                "OUT",
+            ),
+            ("--start", "leave --pretrained out"),
+        ),
+        (
+            ("pretrain", "--images", "9", "--dataset", "voc2012", "--root", "ROOT", "--out", "OUT"),
+            ("--images",),
+        ),
+        (("pretrain", "--split", "train", "--out", "OUT"), ("--split", "give --root")),
+        (
+            ("data", "make", "silhouettes", "--kind", "outofcontext", "--images", "9", "--out", "OUT"),
+            ("--images", "--val"),
+        ),
         (("predict", "NONE", "FILE", "--out", "OUT"), ("no such checkpoint",)),
         (("predict", "CHECKPOINT", "NONE", "--out", "OUT"), ("no such image",)),
         (("predict", "CHECKPOINT", "FILE", "--out", "OUT"), ("the image is cut short or damaged",)),
@@ -925,14 +963,32 @@ def test_files_are_read_before_hours_of_training(
     said: str,
 ) -> None:
     monkeypatch.setattr(run, "train", lambda *given, **named: pytest.fail("trained before it looked"))
+    monkeypatch.setattr(run, "_readable", set())
     spoilt = tmp_path / "voc"
     shutil.copytree(root, spoilt)
     path = spoilt / folder / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(path.read_bytes()[:90] if content is None else content)
     out = tmp_path / "out"
-    refused(segmix("train", "baseline", "--scale", "smoke", *data(spoilt), "--out", out), name, said)
+    found = segmix("train", "baseline", "--scale", "smoke", *data(spoilt), "--out", out)
+    *progress, refusal = found.err.splitlines(keepends=True)
+    assert all(line.startswith("data: ") for line in progress)
+    refused(replace(found, err=refusal), name, said)
     assert not out.exists()
+
+
+def test_what_resumes_nothing_says_so(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "train", interrupt)
+    out = tmp_path / "mistyped"
+    said = segmix("train", "baseline", "--scale", "short", *data(root), "--out", out, "--resume")
+    assert f"{out} holds no checkpoint: training begins" in said.err
+
+
+def test_the_data_sets_in_help_are_those_that_can_be_opened() -> None:
+    assert {*DATASETS, OUT_OF_CONTEXT} == set(data_sets.DATASETS)
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(root: Path, trained: dict[str, Any], tmp_path: Path) -> None:
@@ -1092,6 +1148,34 @@ def test_an_interrupt_before_the_first_checkpoint_promises_none(
     ):
         said = segmix(*command, "--scale", "short", *data(root))
         refused(said, "interrupted; give the same command", status=130)
+
+
+def out_of_gpu_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has ...")
+
+
+@pytest.mark.parametrize(
+    "fills", [lambda: torch.empty(1 << 60), lambda: np.empty(1 << 57), out_of_gpu_memory]
+)
+def test_too_little_memory_is_one_line(
+    fills: Callable[[], object], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "model_of", lambda *given, **named: fills())
+    said = segmix("train", "baseline", "--scale", "short", *data(root), "--out", tmp_path / "out")
+    refused(said, "train: out of memory; choose a smaller --scale", status=1)
+
+
+def test_an_error_of_ours_is_one_line_and_its_traceback_is_asked_for(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: object, **named: object) -> None:
+        raise ValueError("shapes (3,)\nand (4,)")
+
+    monkeypatch.setattr(run, "model_of", broken)
+    command = ("train", "baseline", "--scale", "short", *data(root), "--out", tmp_path / "out")
+    refused(segmix(*command), "train: ValueError: shapes (3,) and (4,); --debug", status=1)
+    with pytest.raises(ValueError, match="shapes"):
+        segmix(*command, "--debug")
 
 
 REGISTERED = """

@@ -142,6 +142,21 @@ def test_an_attack_on_single_images(attack: str, networks: Networks, tmp_path: P
     assert (line["aim"], line["output"], line["access"]) == (None, "dominant", None)
 
 
+def test_generated_scenes_out_of_context_need_no_folder(networks: Networks) -> None:
+    document = segmix("evaluate", networks.full, "--dataset", "silhouettes-outofcontext", "--json").document()
+    assert document["images"] == SCALES["smoke"].silhouettes[1] // 2
+
+
+def test_without_a_folder_it_is_kept_beside_the_checkpoint(networks: Networks, tmp_path: Path) -> None:
+    network = tmp_path / "checkpoint.pt"
+    network.write_bytes(networks.full.read_bytes())
+    options = ("--attack", "sea", "--epsilon", 1, "--output", "dominant", "--split", "val")
+    command = ("attack", *networks.of(network), *options, "--images", 2, "--steps", 2)
+    (line,) = segmix(*command, "--json").document()["results"]
+    assert (line["epsilon"], line["images"], line["steps"]) == (1, 2, 2)
+    assert list((tmp_path / "attacks").rglob("*.npz"))
+
+
 def test_every_aim_is_measured_at_the_output_that_it_is_about(networks: Networks, tmp_path: Path) -> None:
     found = {}
     for aim in ("dominant", "final", "joint", "phantom"):

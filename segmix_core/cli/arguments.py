@@ -19,8 +19,18 @@ Answer = tuple[Any, str]
 """What a command returns: the JSON document of `--json`, and the text shown without it."""
 
 DATASETS = ("silhouettes", "silhouettes-saliency", "voc2012", "coco", "duts", "ecssd")
-SPLITS = {"voc2012": ("train_aug", "val"), "coco": ("trainval35k", "minival"), "duts": ("train", "test"),
-          "silhouettes-saliency": ("train", "test")}  # fmt: skip
+"""What networks learn from."""
+
+OUT_OF_CONTEXT = "silhouettes-outofcontext"
+"""Generated scenes that they are measured on."""
+
+SPLITS = {
+    "voc2012": ("train_aug", "val"),
+    "coco": ("trainval35k", "minival"),
+    "duts": ("train", "test"),
+    "silhouettes-saliency": ("train", "test"),
+    OUT_OF_CONTEXT: ("ordinary", "outofcontext"),
+}
 """Training and evaluation lists where they are not train and val."""
 
 
@@ -167,10 +177,10 @@ def sizes(text: str) -> tuple[float, ...]:
 
 def names(text: str) -> tuple[str, ...]:
     """Names, comma-separated."""
-    names = tuple(part.strip() for part in text.split(","))
-    if not all(names):
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts):
         raise argparse.ArgumentTypeError(f"'{text}' names nothing in a place between commas")
-    return names
+    return parts
 
 
 def integers(text: str) -> tuple[int, ...]:
@@ -202,37 +212,43 @@ def root_of(options: argparse.Namespace) -> Path:
     """The folder of a data set: as given, or of generated pictures of the scale."""
     if options.root is not None:
         return Path(options.root)
-    if options.dataset not in ("silhouettes", "silhouettes-saliency"):
-        raise InputError(f"dataset {options.dataset}", "no --root given", "say where the data set lies")
-    from segmix_core.data import generated_root, saliency_root
+    from segmix_core.data import generated_root, out_of_context_root, saliency_root
     from segmix_core.experiments import find_scale
 
+    generated = {
+        "silhouettes": generated_root,
+        "silhouettes-saliency": saliency_root,
+        OUT_OF_CONTEXT: out_of_context_root,
+    }
+    if options.dataset not in generated:
+        raise InputError(f"dataset {options.dataset}", "no --root given", "say where the data set lies")
     scale = "demo"
     if options.command in ("evaluate", "attack"):
         from segmix_core.models import read_checkpoint
 
         # On the pictures of the scale that the checkpoint was trained at.
         scale = read_checkpoint(options.checkpoint)["identity"]["scale"]["name"]
-    root_of = generated_root if options.dataset == "silhouettes" else saliency_root
-    return root_of(find_scale(scale))
+    return generated[options.dataset](find_scale(scale))
 
 
 def request_of(options: argparse.Namespace, experiment: str, seed: int) -> Request:
     """The training run that `training_options` ask for."""
-    from segmix_core import data
+    from segmix_core.data import SALIENCY, check_dataset
     from segmix_core.experiments import find_experiment, find_scale, nearest
     from segmix_core.models import native
     from segmix_core.models.encoder import BACKBONES
     from segmix_core.request import Request, check_device
 
     scale = find_scale(options.scale)
-    for what, name, known in (
-        ("dataset", options.dataset, data.DATASETS),
-        ("backbone", options.backbone or scale.backbone, BACKBONES),
-    ):
-        if name not in known:
-            raise nearest(what, name, known)
+    check_dataset(options.dataset)
+    if (options.backbone or scale.backbone) not in BACKBONES:
+        raise nearest("backbone", options.backbone or scale.backbone, BACKBONES)
     check_device(options.device)
+    start = getattr(options, "start", None)
+    if start is not None and options.pretrained not in (None, "none"):
+        raise InputError("--start", "has an encoder of its own", "leave --pretrained out")
+    if options.dataset in SALIENCY and options.categories:
+        raise InputError(options.dataset, "salient objects are of no category", "leave --categories out")
     if options.precision and not native(options.device, options.precision):
         note(
             f"{options.device} has no instructions for {options.precision} and imitates them,"
@@ -255,7 +271,7 @@ def request_of(options: argparse.Namespace, experiment: str, seed: int) -> Reque
         device=options.device,
         precision=options.precision,
         pretrained=options.pretrained,
-        start=getattr(options, "start", None),
+        start=start,
         mean_over=options.categories,
         workers=options.workers,
         chosen_encoder=options.backbone is not None,

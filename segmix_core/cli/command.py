@@ -29,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         return _fail(f"{options.command}: interrupted; {_how_to_go_on(options)}", 130)
+    except Exception as error:  # nobody is to read a traceback, but for who asks for it
+        if _is_memory(error):
+            return _fail(f"{options.command}: out of memory; choose a smaller --scale or another --device", 1)
+        return _fail(f"{options.command}: {type(error).__name__}: {error}; --debug shows where", 1)
 
 
 def parser() -> Parser:
@@ -51,6 +55,15 @@ def _answer(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # whoever read the answer has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(getattr(options, "status", 0))
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory ran out, that of a GPU or that of torch on a CPU (a plain RuntimeError) too."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:

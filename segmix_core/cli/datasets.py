@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmix_core.cli.arguments import (
+    OUT_OF_CONTEXT,
     Answer,
     Parser,
     as_text,
@@ -36,7 +37,7 @@ def add_to(commands: Any) -> None:
     stats = command(
         commands, "stats", _stats, "co-occurrence (Algorithm 1) and label statistics of a data set"
     )
-    data_options(stats, "voc2012")
+    data_options(stats, "voc2012", OUT_OF_CONTEXT)
     stats.add_argument("--split", help="train_aug of voc2012, train of most others, by default")
     stats.add_argument(
         "--write", action="store_true", help="update the committed table of VOC label statistics"
@@ -54,7 +55,7 @@ def add_to(commands: Any) -> None:
         help="scenes in VOC's layout; salient objects in DUT-S's and ECSSD's; scenes in unheard-of company",
     )
     make.add_argument("--out", type=Path, required=True, help="folder of the data set")
-    make.add_argument("--images", type=positive, default=1000, help="training images (1000)")
+    make.add_argument("--images", type=positive, help="training images (1000; outofcontext has none)")
     make.add_argument("--val", type=positive, default=400, help="validation images (400)")
     make.add_argument("--size", type=side, default=128, help="side in pixels (128)")
     seed_option(make)
@@ -66,14 +67,14 @@ def add_to(commands: Any) -> None:
     augment.add_argument("--root", type=Path, required=True, help="folder of VOC 2012")
     augment.add_argument("--sbd", type=Path, required=True, help="folder of SBD (benchmark_RELEASE)")
     check = command(data, "check", _data_check, "open and validate every file of a data set")
-    data_options(check, "voc2012", "sbd, outofcontext, unrel, uap")
+    data_options(check, "voc2012", OUT_OF_CONTEXT, "sbd", "outofcontext", "unrel", "uap")
     mask_option(check)
     perturbation_scale_option(check)
 
     subsets = command(
         commands, "subsets", _subsets, "the image lists of Tables 4 and 5 and Fig. 5, and their printed sizes"
     )
-    data_options(subsets, "voc2012")
+    data_options(subsets, "voc2012", OUT_OF_CONTEXT)
     evaluation_list(subsets)
     subsets.add_argument("--train-split", help="list whose co-occurrence counts for Fig. 5")
     subsets.add_argument("--out", type=Path, help="also write each list to this folder, which is made")
@@ -92,10 +93,9 @@ def _stats(options: argparse.Namespace) -> Answer:
         path = write_label_statistics(root, progress=Progress("label maps", "images"))
         print(f"wrote {path}", file=sys.stderr)
     split = options.split or lists_of(options)[0]
-    dataset = open_dataset(
-        options.dataset, root, split, need_images=False, progress=Progress("label maps", "images")
-    )
-    document = statistics(dataset)
+    progress = Progress("label maps", "images")
+    dataset = open_dataset(options.dataset, root, split, need_images=False, progress=progress)
+    document = statistics(dataset, progress=progress)
     names, counts = document["categories"], document["images_per_category"]
     lines = [
         f"{document['images']} images of {options.dataset}, split {split}",
@@ -104,7 +104,7 @@ def _stats(options: argparse.Namespace) -> Answer:
     ]
     lines += [f"  {name:<14}{count:>7}" for name, count in zip(names[1:], counts[1:], strict=True)]
     lines += ["", "pairs that occur together most often"]
-    lines += [f"  {first} + {second:<14}{count:>6}" for first, second, count in document["pairs"][:12]]
+    lines += [f"  {f'{first} + {second}':<28}{count:>6}" for first, second, count in document["pairs"][:12]]
     lines += ["", "images by number of categories"]
     lines += [f"  {number:>2}{count:>7}" for number, count in document["unique_categories"].items()]
     return document, "\n".join(lines)
@@ -115,10 +115,14 @@ def _data_make(options: argparse.Namespace) -> Answer:
 
     given = {"size": options.size, "seed": options.seed, "progress": Progress("silhouettes", "images")}
     if options.kind == "outofcontext":
+        if options.images is not None:
+            raise InputError(
+                "data make", "--images, where nothing is trained on", "say by --val how many on each list"
+            )
         made = silhouettes.make_out_of_context(options.out, images=options.val, **given)
     else:
         make = {"scenes": silhouettes.make, "saliency": silhouettes.make_saliency}[options.kind]
-        made = make(options.out, images=options.images, val=options.val, **given)
+        made = make(options.out, images=options.images or 1000, val=options.val, **given)
     document = {"images": made.images, "digest": made.digest}
     return document, f"{made.images} images in {options.out}, digest {made.digest}"
 
@@ -200,16 +204,15 @@ def _subsets(options: argparse.Namespace) -> Answer:
 
     root = root_of(options)
     split = options.split or lists_of(options)[1]
+    progress = Progress("label maps", "images")
     # A folder that cannot be made is refused before label maps are read.
     with nullcontext() if options.out is None else new_folder(options.out) as lists:
         training, dataset = (
-            open_dataset(
-                options.dataset, root, chosen, need_images=False, progress=Progress("label maps", "images")
-            )
+            open_dataset(options.dataset, root, chosen, need_images=False, progress=progress)
             for chosen in (options.train_split or lists_of(options)[0], split)
         )
-        cooccurrence_NN = cooccurrence_matrix(dataset_presence(training))
-        found = build_subsets(dataset, dataset_presence(dataset), cooccurrence_NN)
+        cooccurrence_NN = cooccurrence_matrix(dataset_presence(training, progress=progress))
+        found = build_subsets(dataset, dataset_presence(dataset, progress=progress), cooccurrence_NN)
         if lists is not None:
             for subset in found.values():
                 (lists / subset.name).parent.mkdir(exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmix_core.cli.arguments import (
+    OUT_OF_CONTEXT,
     Answer,
     as_text,
     backbone_option,
@@ -28,7 +29,7 @@ from segmix_core.cli.arguments import (
     sizes,
     training_options,
 )
-from segmix_core.cli.progress import Progress
+from segmix_core.cli.progress import Progress, note
 from segmix_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def add_to(commands: Any) -> None:
     pretrain.add_argument("--split", help="training list, as of train by default")
     pretrain.add_argument("--out", type=Path, required=True, help="a .safetensors file")
     pretrain.add_argument(
-        "--images", type=positive, default=12000, help="objects to generate (silhouettes: 12000)"
+        "--images", type=positive, help="objects to generate, where no folder is given (12000)"
     )
     pretrain.add_argument("--epochs", type=positive, default=12, help="passes over the images (12)")
     backbone_option(pretrain)
@@ -62,11 +63,13 @@ def add_to(commands: Any) -> None:
 
     evaluate = command(commands, "evaluate", _evaluate, "measure every output of a checkpoint")
     checkpoint_argument(evaluate)
-    data_options(evaluate, "silhouettes")
+    data_options(evaluate, "silhouettes", OUT_OF_CONTEXT)
     mask_option(evaluate)
     evaluation_list(evaluate)
     evaluate.add_argument(
-        "--protocol", choices=["crop", "full"], default="crop", help="the middle of an image, or all (crop)"
+        "--protocol",
+        choices=["crop", "full"],
+        help="the middle of an image, or all of it (crop; salient objects: full)",
     )
     evaluate.add_argument("--crop", type=positive, help="side in pixels; the scale's own by default")
     evaluate.add_argument("--categories", type=names, help="restrict the mean to these, comma-separated")
@@ -100,7 +103,7 @@ def add_to(commands: Any) -> None:
         default="dominant",
         help="what it aims at (dominant)",
     )
-    data_options(attack, "silhouettes")
+    data_options(attack, "silhouettes", OUT_OF_CONTEXT)
     evaluation_list(attack)
     attack.add_argument("--craft-split", help="list that universal perturbations are crafted on")
     attack.add_argument("--images", type=positive, help="attack so many, chosen by the seed; all by default")
@@ -115,7 +118,9 @@ def add_to(commands: Any) -> None:
     seed_option(attack)
     device_option(attack)
     attack.add_argument(
-        "--out", type=Path, required=True, help="folder of what is done, to go on from, and of perturbations"
+        "--out",
+        type=Path,
+        help="folder of what is done, to go on from, and of perturbations (attacks, beside the checkpoint)",
     )
 
     predict = command(commands, "predict", _predict, "label maps and overlays for photographs")
@@ -136,14 +141,19 @@ def _pretrain(options: argparse.Namespace) -> Answer:
     from segmix_core.experiments import find_scale
     from segmix_core.run import pretrain_encoder
 
+    generated = options.dataset == "silhouettes" and options.root is None
+    if not generated and options.images is not None:
+        raise InputError("pretrain", "--images, where a list of images is given", "leave one out")
+    if generated and options.split is not None:
+        raise InputError("pretrain", "--split, where objects are generated", "leave it out, or give --root")
     return as_text(
         pretrain_encoder(
             find_scale(options.scale),
             dataset=options.dataset,
             root=options.root,
             split=options.split or lists_of(options)[0],
-            out=options.out,
-            images=options.images,
+            out=options.out or options.checkpoint.with_name("attacks"),
+            images=options.images or 12000,
             epochs=options.epochs,
             backbone=options.backbone,
             seed=options.seed,
@@ -158,6 +168,8 @@ def _train(options: argparse.Namespace) -> Answer:
     from segmix_core.run import train_and_measure
 
     request = request_of(options, options.experiment, options.seed)
+    if options.resume and not (options.out / "checkpoint.pt").exists():
+        note(f"{options.out} holds no checkpoint: training begins")
     checkpoint, rows = train_and_measure(
         request,
         options.out,
@@ -181,8 +193,15 @@ def _train(options: argparse.Namespace) -> Answer:
 
 
 def _evaluate(options: argparse.Namespace) -> Answer:
+    from segmix_core.data import SALIENCY
     from segmix_core.measure import evaluate_checkpoint
 
+    if options.dataset in SALIENCY and (options.protocol == "crop" or options.crop or options.categories):
+        raise InputError(
+            options.dataset,
+            "salient objects are measured whole, and are of no category",
+            "leave --protocol crop, --crop and --categories out",
+        )
     if options.protocol == "full" and options.crop is not None:
         raise InputError("evaluate", "--crop, where protocol full takes each image whole", "leave one out")
     shown, controls = _perturbed(options)
@@ -191,7 +210,7 @@ def _evaluate(options: argparse.Namespace) -> Answer:
         dataset=options.dataset,
         root=root_of(options),
         split=options.split or lists_of(options)[1],
-        protocol=options.protocol,
+        protocol=options.protocol or "crop",
         crop=options.crop,
         mean_over=options.categories,
         device=options.device,
@@ -271,7 +290,7 @@ def _attack(options: argparse.Namespace) -> Answer:
             root=root_of(options),
             split=options.split or lists_of(options)[1],
             craft_split=options.craft_split or crafted_on,
-            out=options.out,
+            out=options.out or options.checkpoint.with_name("attacks"),
             images=options.images,
             steps=options.steps,
             crop=options.crop,
@@ -295,9 +314,14 @@ def _attack(options: argparse.Namespace) -> Answer:
 def _predict(options: argparse.Namespace) -> Answer:
     from segmix_core.measure import predict
 
-    files = [
-        str(path) for path in predict(options.checkpoint, options.images, options.out, device=options.device)
-    ]
+    written = predict(
+        options.checkpoint,
+        options.images,
+        options.out,
+        device=options.device,
+        progress=Progress("predict", "images"),
+    )
+    files = [str(path) for path in written]
     return {"files": files}, "\n".join(files)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segmix_core.cli.arguments import (
     DATASETS,
+    OUT_OF_CONTEXT,
     Answer,
     command,
     device_option,
@@ -64,7 +65,7 @@ def add_to(commands: Any) -> None:
     report.add_argument("table", help="table1, figure5, tables, ...")
     report.add_argument("--scale", help="rows of this scale alone")
     report.add_argument(
-        "--dataset", choices=(*DATASETS, "silhouettes-outofcontext"), help="rows trained or measured on it"
+        "--dataset", choices=(*DATASETS, OUT_OF_CONTEXT), help="rows trained or measured on it"
     )
     report.add_argument("--format", choices=["json", "markdown"], default="markdown", help="(markdown)")
     results_option(report)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segmix_core.data.coco import open_coco
+from segmix_core.data.context import CONTEXT
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.saliency import open_duts, open_ecssd
 from segmix_core.data.voc import open_voc
@@ -16,6 +17,16 @@ DATASETS = (*VOC_LAYOUT, "coco", *SALIENCY)
 """What can be opened with labels. The pictures of `context.open_context` have none."""
 
 GENERATED = Path(__file__).resolve().parents[2] / "data" / "generated"
+
+
+def check_dataset(name: str) -> None:
+    """Raise InputError for a name that is none of `DATASETS`."""
+    if name in CONTEXT:
+        raise InputError(
+            f"dataset {name}", "has no label maps", "look at it: segmix figure 4 --pictures ROOT"
+        )
+    if name not in DATASETS:
+        raise nearest("dataset", name, DATASETS)
 
 
 def open_dataset(
@@ -39,8 +50,7 @@ def open_dataset(
     Raises:
         InputError: an unknown name or list; a folder or file that is missing.
     """
-    if name not in DATASETS:
-        raise nearest("dataset", name, DATASETS)
+    check_dataset(name)
     if mask_threshold is not None and name not in SALIENCY:
         raise InputError(f"dataset {name}", "has no masks for --mask-threshold", "leave the option out")
     if pseudo is not None and name not in ("duts", "silhouettes-saliency"):

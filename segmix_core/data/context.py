@@ -20,7 +20,7 @@ from segmix_core.experiments import nearest
 
 ContextName = Literal["outofcontext", "unrel"]
 
-_NAMES: tuple[ContextName, ...] = ("outofcontext", "unrel")
+CONTEXT: tuple[ContextName, ...] = ("outofcontext", "unrel")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -52,8 +52,8 @@ def open_context(name: ContextName, root: Path) -> ImageFolder:
         InputError: no images there or in several folders, two that differ in their suffix alone, or a file
             that `dataset.open_picture` refuses.
     """
-    if name not in _NAMES:
-        raise nearest("dataset", name, _NAMES)
+    if name not in CONTEXT:
+        raise nearest("dataset", name, CONTEXT)
     folder = _image_folder(Path(root))
     paths = _images_in(folder)
     by_id: dict[str, Path] = {}
