@@ -212,13 +212,12 @@ class Target:
             self._shared[digest] = shared_fields(self.request, self.training, dataset, self.checkpoint)
         fields = self._shared[digest]
         kept = self._confusions(scores, dataset, stage) if per_image else None
-        reported = method.output() if stage == 2 else method.stage1().output()
         return [
             fields
             | {
                 "stage": stage,
                 "output": output,
-                "reported": stage == 2 and output == reported,
+                "reported": stage == 2 and output == method.output(),
                 "condition": condition,
                 "metrics": score.as_json(),
                 "per_image": kept,

@@ -138,7 +138,7 @@ def attacked(
     attack leaves no trace in running means or in the dropout of the step.
     """
 
-    def objective(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
+    def raised(image_BCHW: Tensor, label_BHW: Tensor, done: float) -> Judged:
         with autocast(plan.device, plan.precision):
             separation = model(image_BCHW)
         loss_B = cross_entropy_B(separation.dominant, label_BHW)
@@ -148,7 +148,7 @@ def attacked(
     start_BCHW = image_BCHW.add(torch.from_numpy(drawn).to(image_BCHW.device), alpha=1 / 255)
     model.eval()
     found_BCHW = pgd(
-        objective,
+        raised,
         image_BCHW,
         label_BHW,
         epsilon=ADVERSARIAL_EPSILON,
