@@ -41,7 +41,7 @@ from segmix_core.pairing_statistics import PAIRINGS, over_seeds
 from segmix_core.report import figures, measured, paired_difference, verdict
 from segmix_core.report.claims import NO_EVIDENCE
 from segmix_core.rng import stream
-from segmix_core.run import judge_claims
+from segmix_core.verdicts import judge_claims
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 presence = read_label_table().presence("train_aug")

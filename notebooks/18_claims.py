@@ -35,7 +35,7 @@ from segmix_core import chapter, results
 from segmix_core.experiments import METHODS, TABLES
 from segmix_core.report import figures
 from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, holds_as_printed, printed_value
-from segmix_core.run import judge_claims
+from segmix_core.verdicts import judge_claims
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 rows = results.read_all()

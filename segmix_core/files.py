@@ -1,9 +1,10 @@
-"""Files that are either wholly there or not there at all."""
+"""Files and folders that are either wholly there or not there at all."""
 
 import fcntl
 import hashlib
 import itertools
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -54,6 +55,31 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `out` if the block succeeds.
+
+    Raises:
+        InputError: `out` is there already, or cannot be written.
+    """
+    out = Path(out)
+    if out.exists():
+        raise InputError(out, "is there already", "choose another --out, or remove it")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as error:
+        raise InputError(
+            out.parent, f"cannot write here ({error.strerror})", "name another folder"
+        ) from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:

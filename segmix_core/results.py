@@ -240,6 +240,54 @@ def run_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in names)
 
 
+def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Append the rows that `path` does not hold yet.
+
+    Attacked rows are held against those of the same training run. With them go its rows of images as they
+    are, even where another network of the same kind and seed was measured before. The adaptive attacks on a
+    network tell of each other: where one row is missing, all are appended.
+    """
+    append(path, rows, missing=_missing)
+
+
+def _missing(held: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    present = {row_key(row) for row in held}
+    measured = {(row_key(row), run_of(row)) for row in held}
+    keyed = [(row, row_key(row), run_of(row)) for row in rows]
+    missing = [(row, run) for row, key, run in keyed if (key, run) not in measured]
+    attacked = {run for row, run in missing if row["condition"] is not None}
+    studied = {run for row, run in missing if _is_adaptive(row)}
+    return [
+        row
+        for row, key, run in keyed
+        if (_is_adaptive(row) and run in studied)
+        or ((key, run) not in measured and (key not in present or run in attacked))
+    ]
+
+
+def _is_adaptive(row: dict[str, Any]) -> bool:
+    return row["condition"] is not None and row["condition"]["kind"] == "adaptive"
+
+
+def row_key(row: dict[str, Any]) -> str:
+    """What makes two rows the same measurement."""
+    kept = (
+        "method_digest",
+        "scale_digest",
+        "dataset_digest",
+        "eval_digest",
+        "protocol",
+        "crop",
+        "seed",
+        "stage",
+        "output",
+        "mean_over",
+        "condition",
+    )
+    how = [row[name] for name in (*kept, "weights", "device", "precision")]
+    return json.dumps([*how, sorted(row["metrics"])], sort_keys=True)
+
+
 def read_all(where: Path = RESULTS) -> list[dict[str, Any]]:
     """The rows of a results file, or of every one of a folder, by file name; none where there is neither.
 

@@ -15,27 +15,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data import SALIENCY, open_dataset, saliency_root
 from segmix_core.data.dataset import SegmentationDataset
-from segmix_core.data.label_table import read_label_table
 from segmix_core.data.saliency import SaliencyDataset
-from segmix_core.data.silhouettes.folder import new_folder
-from segmix_core.data.transforms import center_crop
 from segmix_core.data.voc import lists_of, open_images
 from segmix_core.errors import InputError
 from segmix_core.evaluation.saliency import SALIENCY_METRICS
-from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, Scale, rows_to_measure
-from segmix_core.experiments.factors import Pairing
+from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, rows_to_measure
 from segmix_core.experiments.paper import Data
-from segmix_core.files import alone, file_digest, sweep, write_text
+from segmix_core.files import alone, file_digest, new_folder, sweep, write_text
 from segmix_core.measure import measure_run, predict, submit
-from segmix_core.pairing_statistics import over_seeds, published_epoch
-from segmix_core.report.claims import BIAS, EPOCH, NEVER_MEET, Judged, judge
 from segmix_core.request import (
     Request,
     batches_of,
@@ -49,9 +40,8 @@ from segmix_core.request import (
     precision_of,
     weights_of,
 )
-from segmix_core.rng import stream
 from segmix_core.subsets import build_subsets
-from segmix_core.training import Pretraining, begin_after_stage1, pretrain, train, write_encoder
+from segmix_core.training import begin_after_stage1, train
 
 CACHE = results.REPOSITORY / "data" / "cache"
 STAGE1_KEY = "stage1.key"
@@ -137,9 +127,9 @@ def train_and_measure(
             stopping=stopping,
         )
     rows = measure_run(request, folder, training, evaluations, progress=progress)
-    append_missing(folder / "rows.jsonl", rows)
+    results.append_missing(folder / "rows.jsonl", rows)
     if results_file is not None:
-        append_missing(results_file, rows)
+        results.append_missing(results_file, rows)
     return checkpoint, rows
 
 
@@ -306,71 +296,6 @@ def _rows_on(
     return found if digests == {row["eval_digest"] for row in found} else None
 
 
-def pretrain_encoder(
-    scale: Scale,
-    *,
-    dataset: str,
-    root: Path | None,
-    split: str,
-    out: Path,
-    images: int,
-    epochs: int,
-    backbone: str | None,
-    seed: int,
-    device: str,
-    report: Callable[[int, int, dict[str, float]], None] | None = None,
-) -> dict[str, Any]:
-    """Train an encoder on image-level categories and write it to `out`, with its making in the header.
-
-    From single generated objects (`silhouettes`), or from the categories that the label maps of a real data
-    set imply. A tenth of the images, 2,000 at most, is held out to measure accuracy.
-
-    Raises:
-        InputError: a data set that cannot be used, as one of salient objects, which are of no category.
-    """
-    check_device(device)
-    if dataset in SALIENCY:
-        raise InputError(f"dataset {dataset}", "has no categories to name", "take one that has, as voc2012")
-    backbone = backbone or scale.backbone
-    if dataset == "silhouettes" and root is None:
-        from segmix_core.data import silhouettes
-
-        size = scale.silhouettes[2]
-        pictures, labels = silhouettes.make_single_objects(images, size=size, seed=seed)
-        targets = np.eye(21, dtype=bool)[labels]
-        source = f"{images} single generated objects, {size} px, seed {seed}"
-    else:
-        if root is None:
-            raise InputError(f"dataset {dataset}", "no --root given", "say where the data set lies")
-        opened = open_dataset(dataset, root, split)
-        pairs = (opened.pair(index) for index in range(len(opened)))
-        pictures = np.stack([center_crop(image, label, scale.eval_crop)[0] for image, label in pairs])
-        targets = dataset_presence(opened)
-        shuffled = stream(seed, "pretrain", "held out").permutation(len(pictures))
-        pictures, targets = pictures[shuffled], targets[shuffled]
-        source = (
-            f"image-level categories of {dataset} {split}, {len(opened)} images, digest {opened.digest()}"
-        )
-    settings = Pretraining(backbone=backbone, epochs=epochs, seed=seed, device=device)
-    encoder, accuracy = pretrain(
-        settings,
-        pictures,
-        targets,
-        held_out=min(2000, len(pictures) // 10),
-        report=None if report is None else lambda step, steps, loss: report(step, steps, {"total": loss}),
-    )
-    made = {
-        "backbone": backbone,
-        "source": source,
-        "epochs": str(epochs),
-        "accuracy": f"{100 * accuracy:.1f}",
-        "version": segmix_core.__version__,
-        "commit": results.commit(),
-    }
-    write_encoder(encoder, out, made)
-    return made | {"weights": str(out), "accuracy": round(100 * accuracy, 2), "sha256": file_digest(out)}
-
-
 def with_pseudo_categories(
     request: Request, *, report: Report | None = None, seconds: float | None = None
 ) -> Request:
@@ -471,7 +396,7 @@ def run_tables(
                     ran.held.append(name)
                     continue
                 else:
-                    append_missing(path, cached_run(request, **how)[1])
+                    results.append_missing(path, cached_run(request, **how)[1])
                     ran.done.append(name)
             except OutOfTimeError:
                 ran.left.append(name)
@@ -637,71 +562,3 @@ def on_data(request: Request, data: Data) -> Request | None:
 
 def _has_test(root: Path | None) -> bool:
     return root is not None and "test" in lists_of(root)
-
-
-def judge_claims(rows: list[dict[str, Any]]) -> list[Judged]:
-    """The verdicts on the paper's claims, from rows and from the pairs that VOC's label statistics give.
-
-    Pairs are drawn over five seeds, a hundred batches of 16 images of train_aug each.
-    """
-    presence = read_label_table().presence("train_aug")
-    pairings: dict[str, Pairing] = {
-        "mixup": "random",
-        "sourcesep-cc": "clusters",
-        "sourcesep-cm": "cooccurrence",
-    }
-    pairs: dict[tuple[str, str], dict[int, float]] = {}
-    for experiment, pairing in pairings.items():
-        drawn = over_seeds(pairing, presence, 16, seeds=range(5), batches=100)
-        pairs[experiment, NEVER_MEET] = {seed: 100 * one.never_meet for seed, one in enumerate(drawn)}
-        pairs[experiment, BIAS] = {seed: 100 * one.bias for seed, one in enumerate(drawn)}
-        pairs[experiment, EPOCH] = {0: published_epoch(pairing, presence) / 1000}
-    return judge(rows, pairs=pairs)
-
-
-def append_missing(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Append the rows that `path` does not hold yet.
-
-    Attacked rows are held against those of the same training run. With them go its rows of images as they
-    are, even where another network of the same kind and seed was measured before. The adaptive attacks on a
-    network tell of each other: where one row is missing, all are appended.
-    """
-    results.append(path, rows, missing=_missing)
-
-
-def _missing(held: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    present = {row_key(row) for row in held}
-    measured = {(row_key(row), results.run_of(row)) for row in held}
-    keyed = [(row, row_key(row), results.run_of(row)) for row in rows]
-    missing = [(row, run) for row, key, run in keyed if (key, run) not in measured]
-    attacked = {run for row, run in missing if row["condition"] is not None}
-    studied = {run for row, run in missing if _is_adaptive(row)}
-    return [
-        row
-        for row, key, run in keyed
-        if (_is_adaptive(row) and run in studied)
-        or ((key, run) not in measured and (key not in present or run in attacked))
-    ]
-
-
-def _is_adaptive(row: dict[str, Any]) -> bool:
-    return row["condition"] is not None and row["condition"]["kind"] == "adaptive"
-
-
-def row_key(row: dict[str, Any]) -> str:
-    """What makes two rows the same measurement."""
-    kept = (
-        "method_digest",
-        "scale_digest",
-        "dataset_digest",
-        "eval_digest",
-        "protocol",
-        "crop",
-        "seed",
-        "stage",
-        "output",
-        "mean_over",
-        "condition",
-    )
-    how = [row[name] for name in (*kept, "weights", "device", "precision")]
-    return json.dumps([*how, sorted(row["metrics"])], sort_keys=True)

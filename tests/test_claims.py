@@ -28,7 +28,7 @@ from segmix_core.report.claims import (
     printed_value,
 )
 from segmix_core.report.tables import scale_in, told_apart
-from segmix_core.run import judge_claims
+from segmix_core.verdicts import judge_claims
 
 SEEDS = (0, 1, 2)
 

@@ -33,7 +33,6 @@ from segmix_core.report import (
     substitutions,
     verdict,
 )
-from segmix_core.run import append_missing
 
 CM = METHODS["sourcesep-cm"]
 
@@ -441,7 +440,7 @@ def test_what_several_add_at_once_is_there_once(tmp_path: Path) -> None:
 
     def add() -> None:
         together.wait()
-        append_missing(path, rows)
+        results.append_missing(path, rows)
 
     threads = [threading.Thread(target=add) for _ in range(8)]
     for thread in threads:

@@ -34,6 +34,7 @@ from segmix_core.experiments.scales import SMOKE
 from segmix_core.models import SourceSeparation
 from segmix_core.report.robustness import curves, drops
 from segmix_core.request import Request
+from segmix_core.results import row_key
 from segmix_core.rng import stream
 from segmix_core.robustness import adaptive, condition, protocol, study, target, universal
 from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
@@ -41,7 +42,7 @@ from segmix_core.robustness.condition import SOURCES, attack_digest
 from segmix_core.robustness.study import run_study
 from segmix_core.robustness.target import Clock, Target
 from segmix_core.robustness.universal import Shown, crafted, crafting, published, ways
-from segmix_core.run import OutOfTimeError, Ran, row_key
+from segmix_core.run import OutOfTimeError, Ran
 
 CROP = 32
 SEA = Adversary(epsilon=8.0, steps=3, losses=("masked-ce", "js"))

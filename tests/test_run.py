@@ -25,12 +25,11 @@ from segmix_core.experiments.scales import SCALES, SMOKE
 from segmix_core.measure import reported_output
 from segmix_core.report import measured
 from segmix_core.request import Request, batches_of, data_of
+from segmix_core.results import append_missing, row_key
 from segmix_core.rng import stream
 from segmix_core.run import (
     Ran,
-    append_missing,
     on_data,
-    row_key,
     run_tables,
     train_and_measure,
     training_runs,
@@ -248,8 +247,8 @@ def test_a_salient_run_leaves_rows_of_its_own_kind(salient: Path, tmp_path: Path
     assert not run.is_measured(request, before)
     older = tmp_path / "older.jsonl"
     results.append(older, before)
-    run.append_missing(older, rows)
-    run.append_missing(older, rows)
+    append_missing(older, rows)
+    append_missing(older, rows)
     (entry,) = measured(results.read(older), METHODS["sourcesep-cm"], metric="MAE_unscaled")
     assert entry["value"] == rows[2]["metrics"]["MAE_unscaled"]
     assert len(results.read(older)) == 2 * len(rows)

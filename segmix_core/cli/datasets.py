@@ -197,9 +197,8 @@ def _list_line(listed: Listed) -> str:
 def _subsets(options: argparse.Namespace) -> Answer:
     from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
     from segmix_core.data import open_dataset
-    from segmix_core.data.silhouettes.folder import new_folder
     from segmix_core.experiments import PRINTED_IMAGES
-    from segmix_core.files import write_text
+    from segmix_core.files import new_folder, write_text
     from segmix_core.subsets import build_subsets, describe_subsets, missing
 
     root = root_of(options)

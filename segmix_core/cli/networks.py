@@ -139,7 +139,7 @@ def add_to(commands: Any) -> None:
 
 def _pretrain(options: argparse.Namespace) -> Answer:
     from segmix_core.experiments import find_scale
-    from segmix_core.run import pretrain_encoder
+    from segmix_core.pretraining import pretrain_encoder
 
     generated = options.dataset == "silhouettes" and options.root is None
     if not generated and options.images is not None:

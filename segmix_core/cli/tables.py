@@ -226,7 +226,7 @@ def _report(options: argparse.Namespace) -> Answer:
 
 def _claims(options: argparse.Namespace) -> Answer:
     from segmix_core import results
-    from segmix_core.run import judge_claims
+    from segmix_core.verdicts import judge_claims
 
     judged = judge_claims(results.read_all(_results_of(options)))
     document = [

@@ -29,7 +29,7 @@ from segmix_core.robustness.condition import attack_digest, condition_of
 from segmix_core.robustness.protocol import adaptive_digest, adaptive_rows
 from segmix_core.robustness.target import Clock, Reporter, Target
 from segmix_core.robustness.universal import Shown, crafted, crafting, fittings, published, ways
-from segmix_core.run import OutOfTimeError, Ran, append_missing, asked_of, held_rows
+from segmix_core.run import OutOfTimeError, Ran, asked_of, held_rows
 
 
 def run_study(
@@ -83,7 +83,7 @@ def run_study(
                 except OutOfTimeError:
                     ran.left.append(label)
                     continue
-                append_missing(path, rows)
+                results.append_missing(path, rows)
                 ran.done.append(label)
     if "universal" in parts and perturbations is None:
         ran.left.append("published perturbations (need --perturbations)")

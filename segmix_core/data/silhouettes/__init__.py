@@ -18,7 +18,6 @@ from segmix_core.data.silhouettes.folder import (
     digest_of,
     ensured,
     make_folders,
-    new_folder,
     write_lists,
     write_scene,
     write_source,
@@ -27,6 +26,7 @@ from segmix_core.data.silhouettes.outofcontext import ensure_out_of_context, mak
 from segmix_core.data.silhouettes.saliency import ensure_saliency, make_saliency
 from segmix_core.data.silhouettes.scene import Instance, Scene, draw_scene
 from segmix_core.data.voc import VOC_CATEGORIES
+from segmix_core.files import new_folder
 from segmix_core.rng import stream
 
 __all__ = [

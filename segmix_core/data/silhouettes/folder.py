@@ -1,12 +1,9 @@
-"""A generated folder in VOC layout: written beside its place, and there when it is whole."""
+"""A generated folder in VOC layout."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -30,31 +27,6 @@ class Made:
 
     images: int
     digest: str  # of the label maps and images on all lists
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `out` if the block succeeds.
-
-    Raises:
-        InputError: `out` is there already, or cannot be written.
-    """
-    out = Path(out)
-    if out.exists():
-        raise InputError(out, "is there already", "choose another --out, or remove it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    except OSError as error:
-        raise InputError(
-            out.parent, f"cannot write here ({error.strerror})", "name another folder"
-        ) from error
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def ensured(folder: Path, name: str, make: Callable[[Path], Made]) -> Path:

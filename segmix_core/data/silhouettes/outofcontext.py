@@ -19,13 +19,13 @@ from segmix_core.data.silhouettes.folder import (
     digest_of,
     ensured,
     make_folders,
-    new_folder,
     write_lists,
     write_scene,
     write_source,
 )
 from segmix_core.data.silhouettes.scene import draw_scene
 from segmix_core.data.voc import VOC_CATEGORIES
+from segmix_core.files import new_folder
 from segmix_core.rng import stream
 
 LISTS = ("outofcontext", "ordinary")

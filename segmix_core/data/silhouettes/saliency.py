@@ -22,9 +22,10 @@ from PIL import Image
 
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.saliency import open_duts, open_ecssd
-from segmix_core.data.silhouettes.folder import Made, ensured, generator_digest, new_folder
+from segmix_core.data.silhouettes.folder import Made, ensured, generator_digest
 from segmix_core.data.silhouettes.scene import Scene, draw_scene
 from segmix_core.data.voc import voc_palette
+from segmix_core.files import new_folder
 from segmix_core.rng import stream
 
 SPREAD = 0.25  # standard deviation, in sides of the picture
