@@ -73,10 +73,9 @@ def spread_of_implementations(backbone: str) -> tuple[float, float]:
     return round(max(values) - min(values), 1), round(best - baseline, 1)
 
 
-def findings(table: LabelTable | None = None) -> tuple[Finding, ...]:
+def findings() -> tuple[Finding, ...]:
     """Every check of the printed numbers, those that agree included."""
-    table = table or read_label_table()
-    return (*_counts(table), *_same_configuration(), *_attacks(), *_sentences(), *_claims())
+    return (*_counts(read_label_table()), *_same_configuration(), *_attacks(), *_sentences(), *_claims())
 
 
 def _counts(table: LabelTable) -> Iterator[Finding]:

@@ -54,11 +54,11 @@ class Run:
         curve: list[dict[str, float]] = read_checkpoint(self.checkpoint)["progress"]["losses"]
         return curve
 
-    def score(self, stage: int, output: str, metric: str = "mIoU") -> float:
-        """A measured metric, percent, of an output after a stage, on the images as they are."""
+    def score(self, stage: int, output: str) -> float:
+        """mIoU, percent, of an output after a stage, on the images as they are."""
         wanted = (stage, output, None)
         row = next(row for row in self.rows if (row["stage"], row["output"], row["condition"]) == wanted)
-        return float(row["metrics"][metric])
+        return float(row["metrics"]["mIoU"])
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,7 @@ def measure_label_table(root: Path, *, progress: Callable[[int, int], None] | No
     return LabelTable(tuple(ids), tuple(letters[identifier] for identifier in ids), pixels)
 
 
-def write_label_statistics(
-    root: Path, *, path: Path = LABEL_TABLE, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Count the label maps under `root` and write the table. Returns where it lies."""
-    write_label_table(measure_label_table(root, progress=progress), path)
-    return path
+def write_label_statistics(root: Path, *, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Count the label maps under `root` and write the committed table. Returns where it lies."""
+    write_label_table(measure_label_table(root, progress=progress), LABEL_TABLE)
+    return LABEL_TABLE

@@ -90,13 +90,7 @@ def measure_run(
             },
             subsets={name: np.isin(evaluation.ids, subset.ids) for name, subset in subsets.items()},
         )
-        written = folder / results.PER_IMAGE / f"{evaluation.split}.npz"
-        save_confusions(written, confusions)
-        # Named after what it holds: files of many runs lie side by side.
-        kept = written.with_name(
-            f"{request.experiment.name.replace('/', '-')}-{request.seed}-{file_digest(written)[:12]}.npz"
-        )
-        written.rename(kept)
+        kept = keep_confusions(request, folder, confusions)
         shared = shared_fields(request, training, evaluation, folder / "checkpoint.pt")
         rows += [
             shared
@@ -105,12 +99,23 @@ def measure_run(
                 "output": output,
                 "reported": stage == max(checkpoints) and output == request.experiment.method.output(),
                 "metrics": score.as_json(),
-                "per_image": str(kept),
+                "per_image": kept,
                 "steps": read_checkpoint(checkpoints[stage])["progress"]["step"],
             }
             for (stage, output), score in scores.items()
         ]
     return rows
+
+
+def keep_confusions(request: Request, folder: Path, confusions: ImageConfusions) -> str:
+    """Write the matrices of single images to `folder`/per_image; the path, as rows name it.
+
+    The file is named after the run and what it holds: those of many runs lie side by side.
+    """
+    written = folder / results.PER_IMAGE / "written.npz"
+    save_confusions(written, confusions)
+    name = f"{request.experiment.name.replace('/', '-')}-{request.seed}-{file_digest(written)[:12]}.npz"
+    return str(written.rename(written.with_name(name)))
 
 
 def _measure_saliency(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segmix_core.cooccurrence import clusters, cooccurrence_matrix
-from segmix_core.experiments.factors import Pairing
+from segmix_core.experiments.factors import Cap, Pairing
 from segmix_core.mixing import MEMORY, choose_partners, cluster_pairs
 from segmix_core.rng import stream
 
@@ -30,7 +30,7 @@ class PairingStatistics:
     distinct: float  # phantoms in a batch
     busiest: float  # samples that the most used phantom of a batch serves
     categories: float  # in a phantom, background not counted
-    capped: float  # share of pairs with more than 3 categories, each image's own added (R4)
+    capped: float  # share of pairs beyond the cap: more than 3 categories, each image's own added (R4)
     capped_union: float  # the same for the union of their categories
     never_meet: float  # share of pairs no two of whose categories ever meet (and none is shared); an image
     # without a category meets nobody
@@ -59,7 +59,6 @@ def measure_pairing(
     *,
     rng: np.random.Generator,
     batches: int | None = None,
-    gamma: int = 3,
 ) -> PairingStatistics:
     """Pair whole images as training pairs their crops, batch after batch, in epochs.
 
@@ -94,7 +93,7 @@ def measure_pairing(
             phantom = pool[partner_B.numpy()]
         if pairing == "memory":
             recent = [dominant, *recent][:MEMORY]
-        found.append(_of_batch(presence, matrix_NN, dominant, phantom, gamma))
+        found.append(_of_batch(presence, matrix_NN, dominant, phantom))
         np.add.at(served_n, phantom, 1)
     means = {name: np.mean(np.stack([one[name] for one in found]), axis=0) for name in found[0]}
     share_N = means.pop("share_N")
@@ -103,7 +102,7 @@ def measure_pairing(
 
 
 def _of_batch(
-    presence: np.ndarray, matrix_NN: np.ndarray, dominant: np.ndarray, phantom: np.ndarray, gamma: int
+    presence: np.ndarray, matrix_NN: np.ndarray, dominant: np.ndarray, phantom: np.ndarray
 ) -> dict[str, np.ndarray]:
     first, second = presence[dominant][:, 1:], presence[phantom][:, 1:]
     _, served = np.unique(phantom, return_counts=True)
@@ -114,8 +113,8 @@ def _of_batch(
         "distinct": len(served),
         "busiest": served.max(),
         "categories": second.sum(1).mean(),
-        "capped": (total_B > gamma).mean(),
-        "capped_union": ((first | second).sum(1) * both_B > gamma).mean(),
+        "capped": (total_B > Cap.gamma).mean(),
+        "capped_union": ((first | second).sum(1) * both_B > Cap.gamma).mean(),
         "never_meet": (~meets & ~(first & second).any(1)).mean(),
         "share_N": presence[phantom].mean(0),
     }

@@ -273,7 +273,7 @@ def test_the_statistics_of_a_batch_are_counts_done_by_hand() -> None:
     presence = np.array([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 0, 1, 1, 1]], dtype=bool)
     matrix = np.zeros((5, 5), dtype=np.int64)
     matrix[1, 2] = matrix[2, 1] = 1
-    found = _of_batch(presence, matrix, np.arange(4), np.array([3, 3, 1, 2]), gamma=3)
+    found = _of_batch(presence, matrix, np.arange(4), np.array([3, 3, 1, 2]))
     shares = found.pop("share_N")
     assert {name: value.item() for name, value in found.items()} == {
         "distinct": 3,

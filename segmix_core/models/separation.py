@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
+from segmix_core.experiments.factors import Head
 from segmix_core.models.encoder import Encoder, load_encoder
 from segmix_core.models.precision import autocast
 from segmix_core.records import Separation
-
-Head = Literal["full", "full_relu", "no_ssh", "plain"]
 
 
 class _PooledNorm(nn.BatchNorm2d):

@@ -433,7 +433,7 @@ def _last_study(rows: Rows) -> Rows:
     return kept
 
 
-def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
+def corruptions(rows: Rows) -> list[Corrupted]:
     """Common corruptions on every method, one entry for each setting and list of images."""
     found = []
     for setting, among in settings_of(rows).items():
@@ -444,8 +444,8 @@ def corruptions(rows: Rows, *, metric: str = "mIoU") -> list[Corrupted]:
                 left: dict[tuple[str, int], Rows] = defaultdict(list)
                 for row in alike:
                     left[row["condition"]["name"], row["condition"]["severity"]].append(row)
-                clean = _by_seed(left.pop(("none", 0), []), metric)
-                values = {case: _by_seed(of, metric) for case, of in left.items()}
+                clean = _by_seed(left.pop(("none", 0), []), "mIoU")
+                values = {case: _by_seed(of, "mIoU") for case, of in left.items()}
                 if clean:
                     found.append(
                         Corrupted(

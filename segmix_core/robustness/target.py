@@ -21,9 +21,8 @@ from segmix_core.experiments.robustness import (
     Part,
     Study,
 )
-from segmix_core.files import file_digest
-from segmix_core.measure import shared_fields
-from segmix_core.metrics import ImageConfusions, save_confusions, sparse
+from segmix_core.measure import keep_confusions, shared_fields
+from segmix_core.metrics import ImageConfusions, sparse
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import Request, data_of
 from segmix_core.rng import stream
@@ -240,7 +239,4 @@ class Target:
                 f"stage{stage} {output}": sparse(score.per_image_nNN) for output, score in scores.items()
             },
         )
-        written = self.folder / results.PER_IMAGE / "attacked.npz"
-        save_confusions(written, confusions)
-        name = f"{self.name.replace('/', '-')}-{self.request.seed}-{file_digest(written)[:12]}.npz"
-        return str(written.rename(written.with_name(name)))
+        return keep_confusions(self.request, self.folder, confusions)

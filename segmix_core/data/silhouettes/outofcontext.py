@@ -32,6 +32,8 @@ LISTS = ("outofcontext", "ordinary")
 OFTEN = 3
 """Images in which an ordinary pair occurs together, at least."""
 
+_ROUNDS = 500
+
 
 def make_out_of_context(
     out: Path,
@@ -87,14 +89,14 @@ def companies(table: LabelTable) -> tuple[np.ndarray, np.ndarray]:
     return never_NN, often_NN
 
 
-def fit_shares(allowed_NN: np.ndarray, share_N: np.ndarray, *, rounds: int = 500) -> np.ndarray:
+def fit_shares(allowed_NN: np.ndarray, share_N: np.ndarray) -> np.ndarray:
     """How often to draw each allowed pair, so that each category has its share of all places.
 
     Symmetric iterative proportional fitting. Where the shares cannot be met, the nearest that the rounds
     reach. Returns float (N, N), symmetric, of sum 1.
     """
     weight_NN = allowed_NN.astype(np.float64)
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         held_N = weight_NN.sum(1)
         factor_N = np.sqrt(np.divide(share_N, held_N, out=np.zeros_like(held_N), where=held_N > 0))
         weight_NN = weight_NN * factor_N[:, None] * factor_N[None, :]

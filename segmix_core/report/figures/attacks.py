@@ -87,7 +87,7 @@ def _costs(drops: Sequence[Drop]) -> list[str]:
     return [f"{', '.join(names)}: {cost}" for cost, names in kinds.items() if cost != "published"]
 
 
-def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
+def epsilon_curves(curves: Sequence[Curve]) -> Figure:
     """What adaptive attacks leave over their size: a line for each method.
 
     Bands: 95 % intervals over images and seeds, where matrices of single images are at hand. A panel for each
@@ -115,7 +115,7 @@ def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure
         axis.minorticks_off()
         axis.set_ylim(bottom=0)
         axis.set_xlabel("epsilon (of 255)")
-        axis.set_ylabel(unit)
+        axis.set_ylabel("mIoU (%)")
         axis.set_title(title, fontsize=9)
         axis.plot([], [], ":", color="0.3", lw=1.2, label="random signs")
         axis.legend(fontsize=8, frameon=False, handlelength=3)
@@ -123,7 +123,7 @@ def epsilon_curves(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure
     return figure
 
 
-def aim_points(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
+def aim_points(curves: Sequence[Curve]) -> Figure:
     """What is left at one size, by what the attack aims at; each seed a dot, the mean a bar.
 
     A panel for each setting, in the order given.
@@ -151,7 +151,7 @@ def aim_points(curves: Sequence[Curve], *, unit: str = "mIoU (%)") -> Figure:
         axis.set_yticks(range(len(of)), names, fontsize=8.5)
         axis.set_ylim(len(of) - 0.5, -0.5)
         axis.set_xlim(left=0)
-        axis.set_xlabel(unit)
+        axis.set_xlabel("mIoU (%)")
         axis.set_title(title, fontsize=9)
         axis.grid(axis="x", alpha=0.3)
     return figure
@@ -207,9 +207,7 @@ def attack_matrix(found: Matrix) -> Figure:
     return figure
 
 
-def severity_curves(
-    found: Sequence[Corrupted], families: Mapping[str, tuple[str, ...]], *, unit: str = "mIoU (%)"
-) -> Figure:
+def severity_curves(found: Sequence[Corrupted], families: Mapping[str, tuple[str, ...]]) -> Figure:
     """What corruptions leave by severity: a panel for each family, a line for each method; 0 is clean.
 
     Settings stand below each other, in the order in which they come; above each what it is, the number of
@@ -233,7 +231,7 @@ def severity_curves(
         )
         shown = max(len(one.left) for one in found if (one.setting, one.images) == (setting, images))
         counted = f"n = {images} x {shown}, {seeds} seed{'s' * (seeds > 1)}"
-        line[0].set_ylabel(unit, fontsize=8.5)
+        line[0].set_ylabel("mIoU (%)", fontsize=8.5)
         for axis in line:
             axis.set_title(" ", fontsize=8.5)
         # In place of these titles, as wide as the row: a title of its own would widen its panel.

@@ -25,7 +25,7 @@ def cluster_order(matrix: np.ndarray) -> np.ndarray:
     return order
 
 
-def matrix_picture(matrix: np.ndarray, categories: Sequence[str], *, what: str = "images") -> Figure:
+def matrix_picture(matrix: np.ndarray, categories: Sequence[str]) -> Figure:
     """C_ss as a heat map on a logarithmic scale, its categories in `cluster_order`."""
     order = cluster_order(matrix)
     names = [categories[index] for index in order]
@@ -43,7 +43,7 @@ def matrix_picture(matrix: np.ndarray, categories: Sequence[str], *, what: str =
         yticklabels=names,
         square=True,
         linewidths=0.4,
-        cbar_kws={"label": f"{what} (log scale)", "shrink": 0.75},
+        cbar_kws={"label": "images (log scale)", "shrink": 0.75},
         ax=axis,
     )
     axis.tick_params(length=0, labelsize=8.5)

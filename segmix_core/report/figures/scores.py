@@ -59,7 +59,7 @@ def loss_curves(
     return figure
 
 
-def score_points(entries: Mapping[str, Mapping[str, Any]], *, unit: str = "mIoU (%)") -> Figure:
+def score_points(entries: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Each seed a dot, each method's mean a bar with its 95 % interval where there are two seeds or more."""
     figure, axis = plt.subplots(figsize=(6.4, 0.55 * len(entries) + 1.0))
     for line, (name, entry) in enumerate(entries.items()):
@@ -74,7 +74,7 @@ def score_points(entries: Mapping[str, Mapping[str, Any]], *, unit: str = "mIoU 
     low, high = axis.get_xlim()
     if high - low < 1:  # so that no difference of a hundredth fills the picture
         axis.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
-    axis.set_xlabel(unit)
+    axis.set_xlabel("mIoU (%)")
     axis.grid(axis="x", alpha=0.3)
     return figure
 
