@@ -123,6 +123,11 @@ def test_a_file_in_units_of_one_is_scaled_on_request(dtype: type, tmp_path: Path
     small = read_perturbation(path, scale="pixel")
     np.testing.assert_allclose(small.v_CHW.numpy() * 255, read.v_CHW.numpy(), rtol=1e-6)
     assert small.origin["scale"] == "pixel"
+    for scale, expected in (("unit", read), ("pixel", small)):
+        loaded = load_perturbation(str(path), scale=scale)
+        torch.testing.assert_close(loaded, expected.v_CHW, rtol=0, atol=0)
+    with pytest.raises(InputError, match="say which: scale"):
+        load_perturbation(path)
 
 
 @pytest.mark.parametrize("form", [".mat", ".npy", ".pth"])
