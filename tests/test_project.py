@@ -71,9 +71,13 @@ def room_of(path: Path) -> str:
 
 
 def imported_rooms(path: Path) -> set[str]:
-    """The rooms a module imports from, those inside functions and under TYPE_CHECKING left out."""
+    """The rooms a module imports from, at any depth; what is under TYPE_CHECKING is left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
     rooms = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.walk(tree):
         modules = []
         if isinstance(node, ast.ImportFrom) and node.module:
             modules = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
@@ -84,6 +88,15 @@ def imported_rooms(path: Path) -> set[str]:
             if parts[0] == "segmix_core" and len(parts) > 1 and parts[1] in ROOMS:
                 rooms.add(parts[1])
     return rooms
+
+
+def test_an_import_in_a_function_counts_and_one_for_types_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "if TYPE_CHECKING:\n    from segmix_core.run import Ran\nelse:\n    import segmix_core.rng\n"
+        "def f():\n    from segmix_core import attacks\n    def g():\n        import segmix_core.cli\n"
+    )
+    assert imported_rooms(path) == {"rng", "attacks", "cli"}
 
 
 MODULES = sorted(
