@@ -1,5 +1,6 @@
 """The chapters' pairs, and every page of the stored book in a real browser."""
 
+import ast
 import json
 import re
 import shutil
@@ -123,6 +124,25 @@ def test_every_figure_has_a_caption_a_name_and_words_for_those_who_cannot_see_it
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 def test_chapters_define_no_class(source: Path) -> None:
     assert not re.search(r"^\s*class \w", source.read_text(), re.MULTILINE)
+
+
+TRAINS = re.compile(r"\.step\(|\.zero_grad\(|\bDataLoader\b|\boptim\b|\b(SGD|Adam|AdamW)\b")
+"""What a training loop cannot do without; a gradient alone may be shown."""
+
+
+def code_of(path: Path) -> str:
+    """A module without its comments, which are the prose of a chapter."""
+    return ast.unparse(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_chapters_hold_no_training_loop(source: Path) -> None:
+    assert not TRAINS.findall(code_of(source))
+
+
+def test_a_training_loop_is_known_when_seen() -> None:
+    loop = code_of(publish.ROOT / "segmix_core" / "training" / "stages.py")
+    assert {match[0] for match in TRAINS.finditer(loop)} >= {".step(", ".zero_grad(", "optim"}
 
 
 def test_an_unknown_parameter_is_refused() -> None:
