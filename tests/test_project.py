@@ -52,18 +52,22 @@ ROOMS = (
     "publish",
 )
 LIGHT = (
+    "errors",
+    "files",
+    "rng",
+    "records",
     "metrics",
-    "subsets",
     "experiments",
     "data",
     "cooccurrence",
     "label_statistics",
+    "subsets",
     "results",
     "report",
+    "audit",
     "cli",
-    "rng",
-    "files",
 )
+"""Rooms no module of which imports torch before a function needs it."""
 
 
 def room_of(path: Path) -> str:
@@ -112,9 +116,27 @@ def test_a_room_imports_only_from_rooms_below_it(path: Path) -> None:
 
 
 def test_light_rooms_do_not_import_torch() -> None:
-    imports = "; ".join(f"import segmix_core.{room}" for room in LIGHT)
+    light = [path for path in MODULES if room_of(path) in LIGHT]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in light]
+    imports = "; ".join(f"import {name.removesuffix('.__init__')}" for name in names)
     check = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_statistics_and_reports_do_not_import_torch(root: Path) -> None:
+    check = (
+        "import sys; from segmix_core.cli import main\n"
+        "for command in ({commands}): assert main(command.split()) == 0\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    stats = f"stats --dataset voc2012 --root {root} --split train"
+    commands = f"{stats!r}, 'report table1', 'report table6', 'experiments'"
+    said = subprocess.run(
+        [sys.executable, "-c", check.format(commands=commands)], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert "24 images of voc2012, split train" in said.stdout
+    assert "Table 1" in said.stdout
 
 
 def test_help_is_quick_and_light() -> None:
