@@ -157,6 +157,33 @@ def test_a_failing_cell_is_named(tmp_path: Path) -> None:
         publish.execute(source, {})
 
 
+def test_a_stored_number_that_is_not_what_the_cell_gives_fails(tmp_path: Path) -> None:
+    for name, stored in {"kept": "6 times 7 is 42", "altered": "6 times 7 is 43"}.items():
+        ignored, checked = (
+            nbformat.v4.new_code_cell(
+                'print("6 times 7 is", 6 * 7)',
+                execution_count=1,
+                metadata={"tags": [tag]},
+                outputs=[nbformat.v4.new_output("stream", name="stdout", text=f"{text}\n")],
+            )
+            for tag, text in (("nbval-ignore-output", "another machine's"), ("nbval-check-output", stored))
+        )
+        kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        notebook = nbformat.v4.new_notebook(cells=[ignored, checked], metadata=kernel)
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    command = [sys.executable, "-m", "pytest", "-c", publish.ROOT / "pyproject.toml", "-rA", "--color=no"]
+    command += ["-p", "no:cacheprovider", "--nbval", tmp_path]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=publish.ROOT)
+    outcomes = re.findall(r"^(PASSED|FAILED) \S*?(\w+)\.ipynb::Cell (\d)", said.stdout, re.MULTILINE)
+    assert said.returncode == 1
+    assert sorted(outcomes) == [
+        ("FAILED", "altered", "1"),
+        ("PASSED", "altered", "0"),
+        ("PASSED", "kept", "0"),
+        ("PASSED", "kept", "1"),
+    ], said.stdout
+
+
 PLOT = """# %% tags=["parameters"]
 scale = "smoke"
 
