@@ -1,6 +1,7 @@
 """The rules of the house: import direction, what imports torch, and that the lists of packages agree."""
 
 import ast
+import re
 import subprocess
 import sys
 import time
@@ -160,6 +161,20 @@ def test_conda_installs_what_the_extras_name() -> None:
     pip = next(part["pip"] for part in conda["dependencies"] if isinstance(part, dict))
     assert sorted(pip) == sorted([*named, "--editable ."])
     assert f"python{project['requires-python']}" in conda["dependencies"]
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"), [((3, 10, 14), False), ((3, 11), True), ((3, 13, 9), True), ((3, 14, 0), False)]
+)
+def test_make_takes_the_pythons_that_the_project_names(version: tuple[int, ...], fits: bool) -> None:
+    assert 'requires-python = ">=3.11,<3.14"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (check,) = re.findall(r"\$\(PYTHON\) -c '(import sys; .*)'", makefile)
+    check = check.replace("import sys;", f"import sys; sys.version_info = {version};")
+    said = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert said.returncode == (0 if fits else 1)
+    told = "" if fits else "segmix needs Python 3.11 to 3.13: make PYTHON=python3.11 ...\n"
+    assert said.stderr == told
 
 
 def test_the_lock_file_names_no_index_and_every_dependency() -> None:
