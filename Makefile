@@ -1,4 +1,4 @@
-# make book and make test do all their own set-up on a fresh clone; Python >= 3.11, git and make are enough.
+# make book and make test do all their own set-up on a fresh clone; Python 3.11 to 3.13, git and make are enough.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +10,7 @@ export PYTHONHASHSEED ?= 0
 setup: .venv/.installed
 
 .venv/.installed: pyproject.toml requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "segmix needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "segmix needs Python 3.11 to 3.13: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock

@@ -114,6 +114,14 @@ def draw_to(
     """Draw a figure into a .png, .svg or .pdf file, which appears when it is whole; see `draw`.
 
     Below it stands, as in the rule, of which networks it is: data, scale and seeds.
+
+    Args:
+        path: the file; an older one is replaced.
+        number: 1 to 7.
+        request_for, seeds, how: see `draw`.
+
+    Raises:
+        InputError: another ending, or a folder that cannot be written to; see `draw`.
     """
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(path, "is no .png, .svg or .pdf file", "name --out so")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_cli import NUMBER, has_kind, segmix
 
 from segmix_core import bench
 from segmix_core.errors import InputError
@@ -40,6 +41,14 @@ def test_a_benchmark_returns_rows(name: str, monkeypatch: pytest.MonkeyPatch) ->
         assert row.median > 0
         assert math.isfinite(row.ratio)
         assert row.ratio > 0
+
+
+def test_the_command_gives_rows() -> None:
+    rows = segmix("bench", "clusters", "--json").document()
+    has_kind(rows, [{"name": str, "variant": str, "median": NUMBER, "ratio": NUMBER, "unit": str}])
+    assert {row["name"] for row in rows} == {"clusters"}
+    assert (rows[0]["ratio"], rows[0]["unit"]) == (1, "ms")
+    assert len({row["variant"] for row in rows}) == len(rows) > 1
 
 
 def test_a_ratio_pairs_the_times_of_one_round(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The chapters' pairs, and every page of the stored book in a real browser."""
 
+import ast
 import json
 import re
 import shutil
@@ -125,6 +126,25 @@ def test_chapters_define_no_class(source: Path) -> None:
     assert not re.search(r"^\s*class \w", source.read_text(), re.MULTILINE)
 
 
+TRAINS = re.compile(r"\.step\(|\.zero_grad\(|\bDataLoader\b|\boptim\b|\b(SGD|Adam|AdamW)\b")
+"""What a training loop cannot do without; a gradient alone may be shown."""
+
+
+def code_of(path: Path) -> str:
+    """A module without its comments, which are the prose of a chapter."""
+    return ast.unparse(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_chapters_hold_no_training_loop(source: Path) -> None:
+    assert not TRAINS.findall(code_of(source))
+
+
+def test_a_training_loop_is_known_when_seen() -> None:
+    loop = code_of(publish.ROOT / "segmix_core" / "training" / "stages.py")
+    assert {match[0] for match in TRAINS.finditer(loop)} >= {".step(", ".zero_grad(", "optim"}
+
+
 def test_an_unknown_parameter_is_refused() -> None:
     with pytest.raises(InputError, match="no parameter 'sacle'"):
         publish.execute(CHAPTERS[0], {"sacle": "demo"})
@@ -135,6 +155,33 @@ def test_a_failing_cell_is_named(tmp_path: Path) -> None:
     source.write_text('# %% tags=["parameters"]\nscale = "smoke"\n\n# %%\nraise ValueError("no such luck")\n')
     with pytest.raises(WorkError, match=r"09_fails\.py: ValueError: no such luck"):
         publish.execute(source, {})
+
+
+def test_a_stored_number_that_is_not_what_the_cell_gives_fails(tmp_path: Path) -> None:
+    for name, stored in {"kept": "6 times 7 is 42", "altered": "6 times 7 is 43"}.items():
+        ignored, checked = (
+            nbformat.v4.new_code_cell(
+                'print("6 times 7 is", 6 * 7)',
+                execution_count=1,
+                metadata={"tags": [tag]},
+                outputs=[nbformat.v4.new_output("stream", name="stdout", text=f"{text}\n")],
+            )
+            for tag, text in (("nbval-ignore-output", "another machine's"), ("nbval-check-output", stored))
+        )
+        kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        notebook = nbformat.v4.new_notebook(cells=[ignored, checked], metadata=kernel)
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    command = [sys.executable, "-m", "pytest", "-c", publish.ROOT / "pyproject.toml", "-rA", "--color=no"]
+    command += ["-p", "no:cacheprovider", "--nbval", tmp_path]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=publish.ROOT)
+    outcomes = re.findall(r"^(PASSED|FAILED) \S*?(\w+)\.ipynb::Cell (\d)", said.stdout, re.MULTILINE)
+    assert said.returncode == 1
+    assert sorted(outcomes) == [
+        ("FAILED", "altered", "1"),
+        ("PASSED", "altered", "0"),
+        ("PASSED", "kept", "0"),
+        ("PASSED", "kept", "1"),
+    ], said.stdout
 
 
 PLOT = """# %% tags=["parameters"]

@@ -37,6 +37,7 @@ from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, SCALES, Scale
 from segmix_core.experiments.scales import SMOKE
+from segmix_core.files import file_digest
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.training import stages
 
@@ -615,6 +616,49 @@ def test_every_kind_of_generated_data_is_made_and_checked(tmp_path: Path) -> Non
     broken = segmix("data", "check", "--dataset", "ecssd", "--root", tmp_path / "saliency", "--json")
     assert broken.status == 2
     assert len(json.loads(broken.out)["problems"]) == 1
+
+
+def test_masks_with_shades_and_a_folder_of_its_own_for_what_is_measured(tmp_path: Path) -> None:
+    made, elsewhere = tmp_path / "made", tmp_path / "elsewhere"
+    sizes = ("--images", 8, "--val", 4, "--size", 48)
+    segmix("data", "make", "silhouettes", "--kind", "saliency", "--out", made, *sizes)
+    (made / "ECSSD").rename(elsewhere)
+    (mask, *_) = sorted((elsewhere / "ground_truth_mask").iterdir())
+    shades = np.full((48, 48), 100, dtype=np.uint8)
+    shades[:20] = 200
+    Image.fromarray(shades).save(mask)
+
+    check = ("data", "check", "--dataset", "ecssd", "--root", elsewhere)
+    assert segmix(*check).status == 2
+    assert segmix(*check, "--mask-threshold", 150).status == 0
+    refused(segmix(*check, "--mask-threshold", 256), "--mask-threshold")
+
+    train = ("train", "baseline", "--scale", "smoke", "--dataset", "duts", "--root", made)
+    train = (*train, "--pretrained", "none", "--out", tmp_path / "out")
+    refused(segmix(*train), str(made), "has no folder images")
+    shaded = segmix(*train, "--eval-root", elsewhere)
+    assert (shaded.status, f"{mask.name}: " in shaded.err) == (2, True)
+    document = segmix(*train, "--eval-root", elsewhere, "--mask-threshold", 150, "--json").document()
+    row = document["rows"][-1]
+    assert (row["dataset"], row["eval_dataset"], row["eval_images"]) == ("duts", "ecssd", 4)
+
+    evaluate = ("evaluate", document["checkpoint"], "--dataset", "ecssd", "--root", elsewhere)
+    evaluate = (*evaluate, "--protocol", "full", "--json")
+    measured = {
+        shade: segmix(*evaluate, "--mask-threshold", shade).document()["outputs"]["dominant"]
+        for shade in (50, 150)
+    }
+    assert measured[150] == row["metrics"] != measured[50]
+
+
+def test_fine_tuning_starts_from_a_checkpoint(root: Path, trained: dict[str, Any], tmp_path: Path) -> None:
+    command = ("train", "sourcesep-cm", "--scale", "smoke", *data(root), "--start", trained["checkpoint"])
+    document = segmix(*command, "--out", tmp_path / "out", "--json").document()
+    start = {"name": "checkpoint.pt", "sha256": file_digest(Path(trained["checkpoint"]))}
+    for row in document["rows"]:
+        assert (row["stage"], row["steps"], row["weights"]) == (2, 2, start)
+    assert not (tmp_path / "out" / "stage1.pt").exists()
+    refused(segmix("train", "baseline", *command[2:], "--out", tmp_path / "other"), "another architecture")
 
 
 def test_subsets_of_vocs_val_alone_stand_beside_their_printed_sizes(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_cli import has_kind, segmix
 
 from segmix_core.data import download
 from segmix_core.data.catalog import CATALOG, Archive, Source
@@ -740,6 +741,22 @@ def test_a_mirror_is_an_argument_or_in_the_environment(
         "/a/unrel-dataset.tar.gz",
         "/b/unrel-dataset.tar.gz",
     ]
+
+
+def test_the_command_fetches_from_a_mirror(server: Server, tmp_path: Path, unrel: bytes) -> None:
+    command = ("data", "fetch", "unrel", "--root", tmp_path, "--mirror", f"{server.url}/at")
+    archive = server.files["at/unrel-dataset.tar.gz"] = server.files.pop("unrel-dataset.tar.gz")
+    document = segmix(*command, "--json").document()
+    recorded = {"name": str, "url": str, "sha256": str, "bytes": int}
+    has_kind(
+        document, {"files": int, "bytes": int, "problems": list, "recorded": [recorded], "fetched": [str]}
+    )
+    assert (document["files"], document["bytes"], document["problems"]) == (2, len(unrel) + 1, [])
+    assert document["recorded"][0]["sha256"] == hashlib.sha256(archive).hexdigest()
+    assert document["fetched"] == ["unrel-dataset.tar.gz"]
+    assert (tmp_path / "unrel/images/1.jpg").read_bytes() == unrel
+    assert [request["path"] for request in server.log] == ["/at/unrel-dataset.tar.gz"]
+    assert segmix(*command, "--json").document() == document | {"fetched": []}
 
 
 @pytest.mark.parametrize("form", ["{folder}", "{folder}/VOC2012test.tar"])

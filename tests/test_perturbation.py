@@ -12,6 +12,7 @@ import pytest
 import scipy.io
 import torch
 from safetensors.torch import save_file
+from test_cli import refused, segmix
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,9 +27,9 @@ from segmix_core.attacks import (
     read_perturbation,
     write_perturbation,
 )
-from segmix_core.data.check import check
 from segmix_core.errors import InputError
 from segmix_core.files import file_digest
+from segmix_core.robustness.check import check_perturbations
 
 HEIGHT, WIDTH = 4, 5
 
@@ -123,6 +124,11 @@ def test_a_file_in_units_of_one_is_scaled_on_request(dtype: type, tmp_path: Path
     small = read_perturbation(path, scale="pixel")
     np.testing.assert_allclose(small.v_CHW.numpy() * 255, read.v_CHW.numpy(), rtol=1e-6)
     assert small.origin["scale"] == "pixel"
+    for scale, expected in (("unit", read), ("pixel", small)):
+        loaded = load_perturbation(str(path), scale=scale)
+        torch.testing.assert_close(loaded, expected.v_CHW, rtol=0, atol=0)
+    with pytest.raises(InputError, match="say which: scale"):
+        load_perturbation(path)
 
 
 @pytest.mark.parametrize("form", [".mat", ".npy", ".pth"])
@@ -525,16 +531,20 @@ def test_the_published_arrays_in_units_of_one_open(real_data: Path) -> None:
 def test_check_is_told_the_scale_of_files_in_units_of_one(tmp_path: Path) -> None:
     v = np.full((1, 3, 8, 8), 10 / 255, dtype=np.float32)
     np.save(tmp_path / "a.npy", v)
-    (problem,) = check("uap", tmp_path).problems
+    (problem,) = check_perturbations(tmp_path).problems
     assert "may be on the scale 0..1 or 0..255" in problem.problem
-    assert check("uap", tmp_path, perturbation_scale="unit").problems == ()
-    with pytest.raises(InputError, match="has no perturbations for --perturbation-scale"):
-        check("voc2012", tmp_path, perturbation_scale="unit")
+    assert check_perturbations(tmp_path, scale="unit").problems == ()
+    command = ("data", "check", "--root", tmp_path, "--dataset")
+    assert segmix(*command, "uap").status == 2
+    assert segmix(*command, "uap", "--perturbation-scale", "unit").status == 0
+    refused(segmix(*command, "voc2012", "--perturbation-scale", "unit"), "has no perturbations")
+    refused(segmix(*command, "uap", "--mask-threshold", 3), "has no masks")
+    refused(segmix(*command, "upa"), "did you mean 'uap'?")
 
 
 def test_check_reads_every_perturbation_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no file of the form \.mat"):
-        check("uap", tmp_path)
+        check_perturbations(tmp_path)
     v = np.zeros((1, 3, 8, 8), dtype=np.float32)
     v[..., 0] = 10
     np.save(tmp_path / "a.npy", v)
@@ -542,6 +552,6 @@ def test_check_reads_every_perturbation_of_a_folder(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", v[0, 0])
     np.save(tmp_path / "c.npy", v * np.nan)
     (tmp_path / "readme.txt").write_text("no perturbation")
-    found = check("uap", tmp_path)
+    found = check_perturbations(tmp_path)
     assert found.files == 4
     assert [Path(one.path).name for one in found.problems] == ["ResNet-152.mat", "b.npy", "c.npy"]

@@ -1,6 +1,7 @@
 """The rules of the house: import direction, what imports torch, and that the lists of packages agree."""
 
 import ast
+import re
 import subprocess
 import sys
 import time
@@ -52,18 +53,22 @@ ROOMS = (
     "publish",
 )
 LIGHT = (
+    "errors",
+    "files",
+    "rng",
+    "records",
     "metrics",
-    "subsets",
     "experiments",
     "data",
     "cooccurrence",
     "label_statistics",
+    "subsets",
     "results",
     "report",
+    "audit",
     "cli",
-    "rng",
-    "files",
 )
+"""Rooms no module of which imports torch before a function needs it."""
 
 
 def room_of(path: Path) -> str:
@@ -71,9 +76,13 @@ def room_of(path: Path) -> str:
 
 
 def imported_rooms(path: Path) -> set[str]:
-    """The rooms a module imports from, those inside functions and under TYPE_CHECKING left out."""
+    """The rooms a module imports from, at any depth; what is under TYPE_CHECKING is left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
     rooms = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.walk(tree):
         modules = []
         if isinstance(node, ast.ImportFrom) and node.module:
             modules = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
@@ -84,6 +93,15 @@ def imported_rooms(path: Path) -> set[str]:
             if parts[0] == "segmix_core" and len(parts) > 1 and parts[1] in ROOMS:
                 rooms.add(parts[1])
     return rooms
+
+
+def test_an_import_in_a_function_counts_and_one_for_types_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "if TYPE_CHECKING:\n    from segmix_core.run import Ran\nelse:\n    import segmix_core.rng\n"
+        "def f():\n    from segmix_core import attacks\n    def g():\n        import segmix_core.cli\n"
+    )
+    assert imported_rooms(path) == {"rng", "attacks", "cli"}
 
 
 MODULES = sorted(
@@ -99,9 +117,27 @@ def test_a_room_imports_only_from_rooms_below_it(path: Path) -> None:
 
 
 def test_light_rooms_do_not_import_torch() -> None:
-    imports = "; ".join(f"import segmix_core.{room}" for room in LIGHT)
+    light = [path for path in MODULES if room_of(path) in LIGHT]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in light]
+    imports = "; ".join(f"import {name.removesuffix('.__init__')}" for name in names)
     check = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_statistics_and_reports_do_not_import_torch(root: Path) -> None:
+    check = (
+        "import sys; from segmix_core.cli import main\n"
+        "for command in ({commands}): assert main(command.split()) == 0\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    stats = f"stats --dataset voc2012 --root {root} --split train"
+    commands = f"{stats!r}, 'report table1', 'report table6', 'experiments'"
+    said = subprocess.run(
+        [sys.executable, "-c", check.format(commands=commands)], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert "24 images of voc2012, split train" in said.stdout
+    assert "Table 1" in said.stdout
 
 
 def test_help_is_quick_and_light() -> None:
@@ -125,6 +161,20 @@ def test_conda_installs_what_the_extras_name() -> None:
     pip = next(part["pip"] for part in conda["dependencies"] if isinstance(part, dict))
     assert sorted(pip) == sorted([*named, "--editable ."])
     assert f"python{project['requires-python']}" in conda["dependencies"]
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"), [((3, 10, 14), False), ((3, 11), True), ((3, 13, 9), True), ((3, 14, 0), False)]
+)
+def test_make_takes_the_pythons_that_the_project_names(version: tuple[int, ...], fits: bool) -> None:
+    assert 'requires-python = ">=3.11,<3.14"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (check,) = re.findall(r"\$\(PYTHON\) -c '(import sys; .*)'", makefile)
+    check = check.replace("import sys;", f"import sys; sys.version_info = {version};")
+    said = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert said.returncode == (0 if fits else 1)
+    told = "" if fits else "segmix needs Python 3.11 to 3.13: make PYTHON=python3.11 ...\n"
+    assert said.stderr == told
 
 
 def test_the_lock_file_names_no_index_and_every_dependency() -> None:

@@ -56,7 +56,16 @@ class Perturbation:
 
 
 def load_perturbation(path: Path | str, *, scale: Scale | None = None) -> Tensor:
-    """The tensor of `read_perturbation`: float32 (3, H, W), RGB, on the 0..255 scale."""
+    """The tensor of `read_perturbation`: float32 (3, H, W), RGB, on the 0..255 scale.
+
+    Args:
+        path: a .mat, .npy, .pth, .pt or .safetensors file.
+        scale: of the file: "pixel" is 0..255, "unit" is 0..1 and multiplied by 255. None takes 0..255 and,
+            but for what was crafted here, refuses values that are all within -1..1.
+
+    Raises:
+        InputError: see `read_perturbation`.
+    """
     return read_perturbation(Path(path), scale=scale).v_CHW
 
 
@@ -257,12 +266,15 @@ def apply_perturbation(image_BCHW: Tensor, v: Tensor, *, mode: Fit = "resize") -
     """Add a perturbation to every image of a batch and clip to what a pixel can be.
 
     Args:
-        image_BCHW: floats 0..1.
-        v: (3, H, W) on the 0..255 scale.
-        mode: see `fit`.
+        image_BCHW: floats 0..1, (B, 3, height, width).
+        v: float32 (3, H, W) of any size, RGB, on the 0..255 scale.
+        mode: how it is brought to height x width; see `fit`.
 
     Returns:
-        Floats 0..1, a new tensor.
+        Floats 0..1, a new tensor (B, 3, height, width).
+
+    Raises:
+        ValueError: an unknown mode.
     """
     height, width = image_BCHW.shape[-2:]
     fitted = fit(v.to(image_BCHW.device), height, width, mode=mode)

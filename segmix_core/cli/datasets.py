@@ -29,7 +29,7 @@ from segmix_core.cli.progress import Progress
 from segmix_core.errors import InputError
 
 if TYPE_CHECKING:
-    from segmix_core.data.dataset import Listed
+    from segmix_core.data.dataset import Checked, Listed
 
 
 def add_to(commands: Any) -> None:
@@ -152,15 +152,7 @@ def _data_augment(options: argparse.Namespace) -> Answer:
 
 
 def _data_check(options: argparse.Namespace) -> Answer:
-    from segmix_core.data.check import check
-
-    report = check(
-        options.dataset,
-        root_of(options),
-        mask_threshold=options.mask_threshold,
-        perturbation_scale=options.perturbation_scale,
-        progress=Progress("check", "files"),
-    )
+    report = _checked(options)
     problems = [{"path": str(item.path), "problem": item.problem} for item in report.problems]
     options.status = 2 if problems else 0
     lines = [f"{item['path']}: {item['problem']}" for item in problems]
@@ -176,6 +168,27 @@ def _data_check(options: argparse.Namespace) -> Answer:
         ],
     }
     return document, "\n".join(lines)
+
+
+def _checked(options: argparse.Namespace) -> Checked:
+    from segmix_core.data.check import CHECKED, check
+    from segmix_core.experiments import nearest
+
+    dataset, threshold, scale = options.dataset, options.mask_threshold, options.perturbation_scale
+    progress = Progress("check", "files")
+    if dataset == "uap":
+        from segmix_core.robustness.check import check_perturbations
+
+        if threshold is not None:
+            raise InputError("dataset uap", "has no masks for --mask-threshold", "leave the option out")
+        return check_perturbations(root_of(options), scale=scale, progress=progress)
+    if dataset not in CHECKED:
+        raise nearest("dataset", dataset, (*CHECKED, "uap"))
+    if scale is not None:
+        raise InputError(
+            f"dataset {dataset}", "has no perturbations for --perturbation-scale", "leave the option out"
+        )
+    return check(dataset, root_of(options), mask_threshold=threshold, progress=progress)
 
 
 def _list_line(listed: Listed) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -30,10 +29,9 @@ from segmix_core.data.sbd import check_sbd
 from segmix_core.data.voc import SPELLINGS, find_voc, id_of, lists_of, read_ids, read_split, year_folder
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
-from segmix_core.experiments.robustness import UNIVERSALS
 from segmix_core.records import IGNORE_INDEX
 
-CHECKED = (*VOC_LAYOUT, "coco", "sbd", *SALIENCY, "outofcontext", "unrel", "uap")
+CHECKED = (*VOC_LAYOUT, "coco", "sbd", *SALIENCY, "outofcontext", "unrel")
 """What `check` reads; VOC's test images are `voc2012`."""
 
 PUBLISHED = {
@@ -66,7 +64,6 @@ def check(
     root: Path,
     *,
     mask_threshold: int | None = None,
-    perturbation_scale: Literal["pixel", "unit"] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Read every file of a data set that `segmix data fetch` brings, or that is in the layout of one.
@@ -74,19 +71,15 @@ def check(
     In VOC's layout that is every list, image and label map, and the annotation and the instance map of each
     image where there are such folders; train and val lists must be disjoint. The list `test` has no label
     maps: PASCAL keeps them. How long each list is stands beside its published length; another length, or a
-    list that is not there, is no problem: parts of a data set have their use.
+    list that is not there, is no problem: parts of a data set have their use. Perturbations have a check of
+    their own (`segmix_core.robustness.check`).
 
     Args:
         mask_threshold: of DUT-S and ECSSD alone; see `saliency.read_mask`.
-        perturbation_scale: of universal perturbations alone; see `read_perturbation`.
 
     Raises:
         InputError: no such data set or folder, or no list in it. Everything else is a `Problem`.
     """
-    if perturbation_scale is not None and dataset != "uap":
-        raise InputError(
-            f"dataset {dataset}", "has no perturbations for --perturbation-scale", "leave the option out"
-        )
     if mask_threshold is not None and dataset not in SALIENCY:
         raise InputError(f"dataset {dataset}", "has no masks for --mask-threshold", "leave the option out")
     if dataset in SALIENCY:
@@ -97,8 +90,6 @@ def check(
         found = check_sbd(root, progress=progress)
     elif dataset in ("outofcontext", "unrel"):
         found = check_context(root, progress=progress)
-    elif dataset == "uap":
-        found = _check_perturbations(root, scale=perturbation_scale, progress=progress)
     elif dataset in VOC_LAYOUT:
         found = _check_voc(dataset, root, progress=progress)
     else:
@@ -196,25 +187,6 @@ def _without_labels(root: Path, split: str) -> list[Path]:
     if any((folder / "SegmentationClass" / f"{one}.png").is_file() for one in ids):
         return []
     return [folder / "JPEGImages" / f"{one}.jpg" for one in ids]
-
-
-def _check_perturbations(
-    root: Path, *, scale: Literal["pixel", "unit"] | None, progress: Callable[[int, int], None] | None
-) -> Checked:
-    """Read every universal perturbation of a folder; those of Table 6 have to be of their published size."""
-    from segmix_core.attacks import FORMS, read_perturbation  # which needs torch
-    from segmix_core.robustness.universal import published
-
-    of_table6 = {one.file: one for one in UNIVERSALS if one.file is not None}
-
-    def read(path: Path) -> object:
-        known = of_table6.get(path.name)
-        return read_perturbation(path, scale=scale) if known is None else published(root, known)
-
-    paths = sorted(path for path in root.iterdir() if path.suffix.lower() in FORMS) if root.is_dir() else []
-    if not paths:
-        raise InputError(root, f"holds no file of the form {', '.join(FORMS)}", "give the folder of them")
-    return check_files(paths, read, progress=progress)
 
 
 def _beside(

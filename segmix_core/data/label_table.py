@@ -36,7 +36,11 @@ class LabelTable:
     pixels: np.ndarray  # int64 (n, N + 1): category 0..N-1, then ignored pixels
 
     def on(self, split: str) -> np.ndarray:
-        """Which rows a list names: bool (n,). `trainval` is train and val together."""
+        """Which rows a list names: bool (n,). `trainval` is train and val together.
+
+        Raises:
+            InputError: no such list in the table.
+        """
         letters = "tv" if split == "trainval" else LISTS.get(split)
         if letters is None:
             raise InputError(

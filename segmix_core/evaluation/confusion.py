@@ -12,9 +12,14 @@ from segmix_core.records import IGNORE_INDEX
 class ConfusionMatrix:
     """Counts pixels by label (rows) and prediction (columns), exactly, over a whole data set.
 
+    The counts so far are `matrix`, int64 (N, N).
+
     Args:
         num_categories: N, background counted.
         ignore_index: the label, 0..255, of pixels that count nowhere.
+
+    Raises:
+        ValueError: `num_categories` is not in 1..255, or `ignore_index` not in 0..255.
     """
 
     def __init__(self, num_categories: int, *, ignore_index: int = IGNORE_INDEX) -> None:

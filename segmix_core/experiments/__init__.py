@@ -52,7 +52,11 @@ def find_scale(name: str) -> Scale:
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment of that name: a method, a defence, or a table's row such as `table1/sourcesep-cm`."""
+    """The experiment of that name: a method, a defence, or a table's row such as `table1/sourcesep-cm`.
+
+    Raises:
+        InputError: no such experiment; the nearest names are told.
+    """
     rows = {row.experiment.name: row.experiment for table in TABLES.values() for row in table}
     known = METHODS | DEFENCES | rows
     if name not in known:

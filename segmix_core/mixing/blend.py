@@ -26,7 +26,15 @@ def cap_delta(
 ) -> Tensor:
     """Set delta to `capped` where the pair holds more than `gamma` categories (Algorithm 2, lines 29 to 31).
 
-    With `literal`, as printed: once set, the value stays for every later sample of the batch (R1).
+    Args:
+        delta_B: weights of the dominant images, 0..1.
+        total_B: numbers of categories in the pairs, from `cooccurrence_partners`.
+        gamma: number of categories up to which delta is left as it is.
+        capped: delta beyond it, 0..1.
+        literal: as printed: once set, the value stays for every later sample of the batch (R1).
+
+    Returns:
+        (B,), of the type of `delta_B`, a new tensor.
     """
     beyond_B = total_B > gamma
     if literal:
@@ -61,8 +69,14 @@ def blend(batch: Batch, partner_B: Tensor, delta_B: Tensor, *, out: MixedBatch |
     carry more images than that: categorical clustering brings its phantoms along as a second half.
 
     Args:
+        batch: at least as many images as partners.
+        partner_B: integers (B,), the phantom of each dominant image as its place in the batch.
+        delta_B: (B,), weight of the dominant image, 0..1.
         out: an earlier blend of this size, whose image and phantom tensors are overwritten. Large tensors
             on the CPU take longer to get from the system than to fill.
+
+    Returns:
+        The blends, 0..1, and both label maps as they are; delta in the type of the images.
     """
     dominant_BCHW = batch.image_BCHW[: len(partner_B)]
     delta_B = delta_B.to(dominant_BCHW)
@@ -119,6 +133,13 @@ def paste(batch: Batch, partner_B: Tensor, boxes: list[tuple[int, int, int, int]
     """CutMix: the partner's box replaces the image's own pixels, and its labels with them (R15).
 
     The pasted label map is the `dominant` one and carries the whole weight (delta 1).
+
+    Args:
+        batch, partner_B: see `blend`.
+        boxes: (top, bottom, left, right) of each image in pixels, as of `draw_boxes`; empty ones are allowed.
+
+    Returns:
+        New images and dominant label maps; `phantom_BHW` is the partner's whole label map, delta 1.
     """
     image_BCHW = batch.image_BCHW[: len(partner_B)].clone()
     label_BHW = batch.label_BHW[: len(partner_B)].clone()

@@ -179,8 +179,16 @@ def choose_partners(
     """Partners within a batch by the name of a pairing, and the number of categories in each pair.
 
     Args:
-        pairing: any but `clusters`, which pairs images of the whole data set (`cluster_pairs`).
+        pairing: any but `none`, and `clusters`, which pairs images of the whole data set (`cluster_pairs`).
+        presence_BN, cooccurrence_NN, count: see `pair_scores`.
+        rng: draws partners, or breaks ties.
         pool_PN: for `memory`, the batch and what it remembers; see `assigned_partners`.
+
+    Returns:
+        partner_B, int64 indices into the batch (into the pool for `memory`), and total_B, int64.
+
+    Raises:
+        ValueError: `none`, `clusters` or an unknown pairing.
     """
     match pairing:
         case "random":

@@ -160,7 +160,24 @@ def crafted(
 ) -> Perturbation:
     """A perturbation crafted on the network of a checkpoint; from `folder` if it is there already.
 
-    Crafting that was stopped goes on where it was.
+    Crafting that was stopped goes on where it was. Beside the perturbation lies a picture of it.
+
+    Args:
+        checkpoint: of the network.
+        how: the attack, its size in pixels, epsilon on the 0..255 scale, length and seed.
+        images: of the training list, to craft on and to watch the fooling rate on.
+        folder: of crafted perturbations; a file's name tells attack, network, output, images and code apart.
+        output: "dominant" or "final": whose predictions are to change.
+        device: where it is crafted.
+        report: told what is done, of how much, and the best fooling rate so far in percent.
+
+    Returns:
+        v_CHW is (3, how.size, how.size), nowhere larger than `how.epsilon`.
+
+    Raises:
+        InputError: the checkpoint cannot be read, crafting on it diverges or changes nothing, the list has
+            too few images, or the folder cannot be written to.
+        KeyError: the network has no such output.
     """
     made_on = {"network": file_digest(checkpoint)[:16], "output": output}
     decides = [asdict(how), made_on, images.digest(), attack_digest("universal"), source_digest()]
