@@ -286,7 +286,7 @@ def test_the_statistics_of_a_batch_are_counts_done_by_hand() -> None:
     assert shares.tolist() == [1 / 2, 1 / 4, 3 / 4, 3 / 4, 1 / 2]
     # An image without any category is beyond no cap, in the statistics as in training.
     presence[0, 1:], presence[3, 1:] = False, True
-    found = _of_batch(presence, matrix, np.array([0, 2]), np.array([3, 3]), gamma=3)
+    found = _of_batch(presence, matrix, np.array([0, 2]), np.array([3, 3]))
     total_B = choose_partners("random", presence[[0, 3]], matrix, rng=np.random.default_rng(0))[1]
     assert total_B.tolist() == [0, 0]
     assert (found["capped"], found["capped_union"]) == (1 / 2, 1 / 2)

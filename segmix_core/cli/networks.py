@@ -152,7 +152,7 @@ def _pretrain(options: argparse.Namespace) -> Answer:
             dataset=options.dataset,
             root=options.root,
             split=options.split or lists_of(options)[0],
-            out=options.out or options.checkpoint.with_name("attacks"),
+            out=options.out,
             images=options.images or 12000,
             epochs=options.epochs,
             backbone=options.backbone,
