@@ -238,7 +238,11 @@ def _find_ecssd(
                 split="test",
                 threshold=threshold,
             )
-    raise InputError(root, "has no folder images", "give the folder that holds images and ground_truth_mask")
+    raise InputError(
+        root,
+        "has no folder images of ECSSD",
+        "give the folder that holds images and ground_truth_mask; to train and run, by --eval-root",
+    )
 
 
 def _part_folder(root: Path, part: str) -> Path | None:
