@@ -137,15 +137,23 @@ def tables(header, lines_of, *, methods=False):
 # ## The finding, first
 
 # %%
-decided, sentence = "not measured", "**Not measured yet**: no committed row was attacked adaptively."
-first = next(iter(groups.values()), {})
-if first.keys() >= {"baseline", "sourcesep-cm"}:
-    base, ours = first["baseline"], first["sourcesep-cm"]
+decided, said = "not measured", []
+for key, of in groups.items():
+    if not of.keys() >= {"baseline", "sourcesep-cm"}:
+        left = ", ".join(
+            f"{name} keeps {told(curve.by_aim['worst'])} of its {told(curve.by_epsilon[0.0])} % mIoU"
+            for name, curve in of.items()
+        )
+        said.append(
+            f"{where(key)}. **Not compared**: under the worst aim {left}; the others were not attacked."
+        )
+        continue
+    base, ours = of["baseline"], of["sourcesep-cm"]
     words, decided = attacked_difference(ours, base)
     broken = [curve.experiment for curve in (base, ours) if not curve.valid]
     untouched, _, _ = difference_of(ours.by_epsilon[0.0], base.by_epsilon[0.0])
     sentence = (
-        f"{where(next(iter(groups)))}. Under the worst aim the baseline keeps {told(base.by_aim['worst'])} of its "
+        f"{where(key)}. Under the worst aim the baseline keeps {told(base.by_aim['worst'])} of its "
         f"{told(base.by_epsilon[0.0])} % mIoU, CM {told(ours.by_aim['worst'])} of its {told(ours.by_epsilon[0.0])}. "
         f"CM minus baseline, in points: {words} attacked, {untouched} on the same images as they are. "
         + (
@@ -156,13 +164,12 @@ if first.keys() >= {"baseline", "sourcesep-cm"}:
             else f"Verdict of the rule (three seeds or more, both intervals away from zero): **{decided}**."
         )
     )
-    if "baseline+adversarial" in first:
-        gained, _ = attacked_difference(first["baseline+adversarial"], base)
+    if "baseline+adversarial" in of:
+        gained, _ = attacked_difference(of["baseline+adversarial"], base)
         sentence += f" Adversarial fine-tuning changes what the baseline keeps by {gained} points."
-elif first:
-    decided = "incomplete"
-    sentence = f"{where(next(iter(groups)))}. **Incomplete**: measured of {', '.join(first)} alone."
-Markdown(sentence)
+    said.append(sentence)
+    break  # the largest scale at which both were attacked
+Markdown("\n\n".join(said) or "**Not measured yet**: no committed row was attacked adaptively.")
 
 # %% [markdown]
 # ## Why a fixed perturbation cannot show robustness
