@@ -36,7 +36,7 @@ from IPython.display import Markdown
 
 from segmix_core import chapter, results
 from segmix_core.experiments import METHODS, TABLES
-from segmix_core.report import figures, measured, paired_difference, reading, verdict
+from segmix_core.report import compared, figures, measured, paired_difference, reading, verdict
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 PHOTOGRAPHS = results.RESULTS / "voc2012-mini.jsonl"  # whatever the chapter's own scale
@@ -68,8 +68,8 @@ entries = {name: entry for name in METHODS if (entry := read(name))}
 by_seed = {name: seeds_of(entry) for name, entry in entries.items()}
 
 
-def above_baseline(by_seed):
-    """What each method has more than the baseline, in words, a line each."""
+def above_baseline(by_seed, rows, where):
+    """What each method has more than the baseline in a setting, in words, a line each."""
     lines = []
     for name in METHODS:
         difference = paired_difference(by_seed.get(name, {}), by_seed["baseline"])
@@ -77,7 +77,8 @@ def above_baseline(by_seed):
             mean, half, pairs = difference
             spread = "no interval" if half is None else f"95 % interval ± {half:.2f}"
             number = f"{pairs} paired seed{'s' * (pairs > 1)}"
-            lines.append(f"* {name}: **{mean:+.2f}**, {spread}, {number}: **{verdict(difference)}**")
+            said = compared(rows, METHODS[name], METHODS["baseline"], where)
+            lines.append(f"* {name}: **{mean:+.2f}**, {spread}, {number}: **{said}**")
     return "\n".join(lines)
 
 
@@ -91,9 +92,10 @@ drawn_by_seed = {name: seeds_of(entry) for name, entry in on_drawn.items()}
 
 # %%
 Markdown(
-    "Points of mIoU above the baseline, and what the seeds alone say (three or more, interval over them away from zero).\n\n"
-    "On photographs, from random weights:\n\n" + above_baseline(by_seed) + "\n\n"
-    "On generated pictures, from an encoder trained on them:\n\n" + above_baseline(drawn_by_seed)
+    "Points of mIoU above the baseline, and the verdict: three seeds or more, their interval away from zero, and the bootstrap over seeds and images, too.\n\n"
+    "On photographs, from random weights:\n\n" + above_baseline(by_seed, rows, chosen) + "\n\n"
+    "On generated pictures, from an encoder trained on them:\n\n"
+    + above_baseline(drawn_by_seed, drawn, on_drawn["baseline"]["setting"])
 )
 
 # %% [markdown]

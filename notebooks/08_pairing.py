@@ -38,7 +38,7 @@ from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.experiments import MEASURED_ON, TABLES
 from segmix_core.mixing import assigned_partners, cooccurrence_partners, partners
 from segmix_core.pairing_statistics import PAIRINGS, over_seeds
-from segmix_core.report import figures, measured, paired_difference, verdict
+from segmix_core.report import compared, figures, measured, paired_difference
 from segmix_core.report.claims import NO_EVIDENCE
 from segmix_core.rng import stream
 from segmix_core.verdicts import judge_claims
@@ -239,8 +239,10 @@ for row in dict.fromkeys(
         difference = paired_difference(entry["by_seed"], same[0]["by_seed"]) if same else None
         half = None if difference is None else difference[1]
         told = "" if difference is None else f"{difference[0]:+.2f}" + (f" ± {half:.2f}" if half else "")
-        if entry["scale"] not in NO_EVIDENCE and verdict(difference) != "undecided":
-            decided.append(f"{row.row} ({entry['scale']}, {entry['dataset']}): {verdict(difference)}, {told}")
+        judged = entry["scale"] not in NO_EVIDENCE
+        said = compared(rows, row.experiment, reference, entry["setting"]) if judged else "not judged"
+        if said in ("higher", "lower"):
+            decided.append(f"{row.row} ({entry['scale']}, {entry['dataset']}): {said}, {told}")
         lines.append(
             [
                 row.row,
@@ -248,7 +250,7 @@ for row in dict.fromkeys(
                 f"{entry['value']:.2f}",
                 told,
                 0 if difference is None else difference[2],
-                "not judged" if entry["scale"] in NO_EVIDENCE else verdict(difference),
+                said,
             ]
         )
     if not entries:
@@ -256,7 +258,7 @@ for row in dict.fromkeys(
 
 # %%
 Markdown(
-    "Pairings that three seeds or more tell from Algorithm 2, by these seeds alone, points of mIoU with the 95 % interval: "
+    "Pairings that three seeds or more tell from Algorithm 2, by their images too, points of mIoU with the 95 % interval: "
     + ("; ".join(decided) or "**none so far**")
     + "."
 )

@@ -56,11 +56,11 @@ def pretrain_encoder(
         if root is None:
             raise InputError(f"dataset {dataset}", "no --root given", "say where the data set lies")
         opened = open_dataset(dataset, root, split)
-        pairs = (opened.pair(index) for index in range(len(opened)))
-        pictures = np.stack([center_crop(image, label, scale.eval_crop)[0] for image, label in pairs])
-        targets = dataset_presence(opened)
-        shuffled = stream(seed, "pretrain", "held out").permutation(len(pictures))
-        pictures, targets = pictures[shuffled], targets[shuffled]
+        shuffled = stream(seed, "pretrain", "held out").permutation(len(opened))
+        targets = dataset_presence(opened)[shuffled]
+        pictures = np.empty((len(opened), scale.eval_crop, scale.eval_crop, 3), dtype=np.uint8)
+        for place, index in enumerate(shuffled):
+            pictures[place] = center_crop(*opened.pair(int(index)), scale.eval_crop)[0]
         source = (
             f"image-level categories of {dataset} {split}, {len(opened)} images, digest {opened.digest()}"
         )

@@ -68,7 +68,7 @@ CONDITION: dict[str, type | tuple[type, ...]] = {
     "name": str,  # "uap-resnet152", "gd-uap-data", "uap on sourcesep-cm", "sea", "fog", ...
     "control": (str, type(None)),  # the noise in place of a universal perturbation; null: the thing itself
     "epsilon": (int, float, type(None)),  # of an attack, largest size on the 0..255 scale
-    "severity": (int, type(None)),  # of a corruption, 1..5
+    "severity": (int, type(None)),  # of a corruption, 1..5; 0: the same images as they are
     "aim": (str, type(None)),  # of an adaptive attack: what it raises the loss of, or "worst" of several
     "access": (str, type(None)),  # of an attack: made on this network ("white-box"), or "transfer"
     "how": str,  # how a perturbation was fitted to the image, or how an attack went, in words

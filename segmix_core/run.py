@@ -27,6 +27,7 @@ from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, ro
 from segmix_core.experiments.paper import Data
 from segmix_core.files import alone, file_digest, new_folder, sweep, write_text
 from segmix_core.measure import measure_run, predict, submit
+from segmix_core.report.tables import confusions_of
 from segmix_core.request import (
     Request,
     batches_of,
@@ -40,7 +41,7 @@ from segmix_core.request import (
     precision_of,
     weights_of,
 )
-from segmix_core.subsets import build_subsets
+from segmix_core.subsets import OBJECTS, OCCLUSION, build_subsets, missing
 from segmix_core.training import begin_after_stage1, train
 
 CACHE = results.REPOSITORY / "data" / "cache"
@@ -283,15 +284,21 @@ def _rows_on(
 ) -> list[dict[str, Any]] | None:
     """The rows of these very images, cut as the request asks; None where a list of them was not measured.
 
-    Rows of salient objects that were measured before a metric came up lack it, and do not count.
+    Rows of salient objects that were measured before a metric came up lack it, and do not count; nor do those
+    of before there were annotations that tell objects and their occlusion.
     """
     digests = {one.digest() for one in evaluations}
+    told = {one.digest(): {*OCCLUSION, *OBJECTS} - missing(one).keys() for one in evaluations}
     found = [
         row
         for row in rows
         if row["eval_digest"] in digests
         and row["crop"] in (request.eval_crop, None)
         and ("maxF" not in row["metrics"] or row["metrics"].keys() >= set(SALIENCY_METRICS))
+        and (
+            row["per_image"] is None
+            or confusions_of(row["per_image"]).subsets.keys() >= told[row["eval_digest"]]
+        )
     ]
     return found if digests == {row["eval_digest"] for row in found} else None
 
@@ -302,8 +309,8 @@ def with_pseudo_categories(
     """The request with pseudo-categories for generated salient objects, predicted on first use.
 
     As in section 4.5, they are what a segmenter says of the training images: here the baseline of the same
-    scale and seed on generated scenes, trained if it is not in the cache. Every method gets them, so that
-    all learn from the same data set; only those that pair by score use them.
+    scale on generated scenes, of seed 0 whatever that of the run, trained if it is not in the cache. Every
+    run gets them, so that all learn from the same data set; only those that pair by score use them.
     """
     if request.dataset != "silhouettes-saliency" or request.root is not None or request.pseudo is not None:
         return request
@@ -317,6 +324,7 @@ def with_pseudo_categories(
         eval_root=None,
         mask_threshold=None,
         start=None,
+        seed=0,
         mean_over=None,
     )
     checkpoint, _ = cached_run(segmenter, report=report, seconds=seconds)

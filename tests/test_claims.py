@@ -236,7 +236,7 @@ def test_pairs_are_counted_on_no_images() -> None:
         ("sourcesep-cm", NEVER_MEET): dict.fromkeys(SEEDS, 1.0),
     }
     pairs, gain = verdict_on(14, few, pairs=noise).findings
-    assert (pairs.fewest, pairs.holds) == (None, "yes")
+    assert (pairs.fewest, pairs.images, pairs.holds) == (None, None, "yes")
     assert (gain.fewest, gain.holds) == (IMAGES_NEEDED - 1, "undecided")
 
 
@@ -441,14 +441,14 @@ def test_images_that_disagree_leave_it_undecided(tmp_path: Path) -> None:
 
 def test_a_subset_and_a_category_are_what_the_bootstrap_counts(tmp_path: Path) -> None:
     """CM is better on horses beside a person, worse on all images: only the subset may be counted."""
-    images, beside = 40, 20
+    images, beside = 80, 60
     subsets = {}
     for thing in COMPANIONS:
         subsets[f"with-person/{thing}"] = np.arange(images) < beside
         subsets[f"alone/{thing}"] = np.arange(images) < 1  # one image decides nothing
     # Fewer for each category than are needed: of a mean over five, the images of all five count.
     for place, thing in enumerate(COMPANIONS):
-        subsets[f"with-person/{thing}"] = np.arange(images) // 4 == place
+        subsets[f"with-person/{thing}"] = np.arange(images) // 12 == place
     rows = []
     for name, right in (("sourcesep-cm", (90, 10)), ("baseline", (60, 80)), ("sourcesep-cc", (50, 50))):
         matrices = np.zeros((images, 6, 6), dtype=np.int64)
@@ -469,10 +469,39 @@ def test_a_subset_and_a_category_are_what_the_bootstrap_counts(tmp_path: Path) -
     beside_person, alone, _, _, change, _ = verdict_on(4, rows).findings
     assert beside_person.mean == pytest.approx(30)
     assert beside_person.images == pytest.approx((30, 30))
-    assert (beside_person.fewest, beside_person.holds) == (20, "yes")
+    assert (beside_person.fewest, beside_person.holds) == (60, "yes")
     assert (alone.fewest, alone.holds) == (1, "undecided")
+    assert alone.images == (-math.inf, math.inf)  # most draws hold no image of one of the lists
     assert (change.fewest, change.mean) == (1, pytest.approx(0))
     assert alone.mean == pytest.approx(30)
+
+
+def test_of_lists_within_each_other_the_smallest_counts(tmp_path: Path) -> None:
+    """Fig. 5: what is rare at 10 is rare at 50, so that a mean over both hangs on the few."""
+    images = 60
+    few = {50: 40, 40: 35, 30: 30, 20: 25, 10: 12}
+    subsets = {f"rare/{threshold}": np.arange(images) < number for threshold, number in few.items()}
+    rows = []
+    for name, right in (("sourcesep-cm", 90), ("sourcesep-cc", 80), ("baseline", 60)):
+        matrices = np.zeros((images, 2, 2), dtype=np.int64)
+        matrices[:, 1] = 100 - right, right
+        matrices[:, 0, 0] = 100
+        confusions = ImageConfusions(
+            ids=tuple(map(str, range(images))),
+            categories=("background", "cat"),
+            matrices={"stage2 dominant": sparse(matrices)},
+            subsets=subsets,
+        )
+        save_confusions(tmp_path / f"{name}.npz", confusions)
+        rows += rows_of(name, 1.0, 1.0, 1.0, per_image=str(tmp_path / f"{name}.npz"), eval_images=images)
+    rare = [one for one in verdict_on(5, rows).findings if "rare" in str(one.contrast.terms[0][1].subset)]
+    assert rare
+    assert {(one.fewest, one.holds) for one in rare} == {(12, "undecided")}
+    never = {
+        name: dict.fromkeys(SEEDS, value) for name, value in (("sourcesep-cc", 50.0), ("sourcesep-cm", 1.0))
+    }
+    pairs = verdict_on(14, rows, pairs={(name, NEVER_MEET): of for name, of in never.items()}).findings[0]
+    assert (pairs.images, pairs.holds) == (None, "yes")  # the matrices tell nothing of pairs
 
 
 @pytest.mark.parametrize(

@@ -660,6 +660,19 @@ def spoiled_header() -> bytes:
 
 
 @pytest.mark.parametrize(
+    "beside", ["unrel-dataset.tar.gz.part.json", ".fetched/unrel-unrel-dataset.tar.gz.json"]
+)
+def test_a_damaged_note_beside_a_download_is_named(server: Server, tmp_path: Path, beside: str) -> None:
+    server.files["unrel-dataset.tar.gz"] = tarred(("a.jpg", b"a"))
+    note = tmp_path / beside
+    note.parent.mkdir(exist_ok=True)
+    note.write_text("[]")
+    with pytest.raises(InputError, match="is damaged") as error:
+        fetch("unrel", tmp_path, server)
+    assert str(note) in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("name", "make"),
     [
         ("DUTS-TR.zip", spoiled_zip),

@@ -556,13 +556,12 @@ def test_the_bootstrap_of_a_mean_is_the_interval_of_a_mean() -> None:
     assert found == pytest.approx((2 * 200 / 3, 0, 200))
 
 
-def test_a_draw_without_any_image_of_a_subset_is_passed_over() -> None:
-    matrices = np.array([[[1, 0], [1, 1]]] * 3)
-    term = Term(
-        weight=1, matrices=[sparse(matrices)], counted_n=np.array([True, False, False]), categories=[1]
-    )
-    found = paired_bootstrap([term], rng=np.random.default_rng(0), draws=50)
-    assert found == pytest.approx((50, 50, 50))
+@pytest.mark.parametrize(("held", "low", "high"), [(1, -math.inf, math.inf), (8, 50, 50)])
+def test_where_draws_hold_no_image_of_a_subset_nothing_is_known(held: int, low: float, high: float) -> None:
+    """One image of twelve is missing from a third of the draws; one of eight hardly ever."""
+    matrices = np.array([[[1, 0], [1, 1]]] * 12)
+    term = Term(weight=1, matrices=[sparse(matrices)], counted_n=np.arange(12) < held, categories=[1])
+    assert paired_bootstrap([term], rng=np.random.default_rng(0), draws=500) == (50, low, high)
 
 
 def test_matrices_come_back_whole_by_stage_and_output(tmp_path: Path) -> None:
@@ -687,9 +686,34 @@ def test_prose_names_a_difference_only_of_one_setting(tmp_path: Path) -> None:
     own = "silhouettes_sketch_sourcesep_cm"
     assert (values[f"{own}_difference"], values[f"{own}_verdict"]) == ("+1.50 ± 1.24", "higher")
     assert "silhouettes_sketch_baseline_difference" not in values
+    # Of another start there are fewer seeds, and no baseline: its mean does not count.
+    other = [row(11.0, seed=0, weights={"name": "elsewhere"})]
+    results.append(tmp_path / "more" / "rows.jsonl", rows + other)
+    assert substitutions(tmp_path / "more") == values
+    results.append(tmp_path / "before" / "rows.jsonl", other + rows)
+    assert substitutions(tmp_path / "before") == values
     elsewhere = [row(50.0, seed=seed, eval_digest="0" * 16, **beside) for seed in gains]
     results.append(tmp_path / "other" / "rows.jsonl", rows[:3] + elsewhere)
     assert f"{own}_difference" not in substitutions(tmp_path / "other")
+
+
+def test_prose_and_claims_judge_by_the_images_too(tmp_path: Path) -> None:
+    """CM is better with every seed, by one image of two: without it, it is not."""
+    plain = METHODS["baseline"]
+    beside = {"experiment": "baseline", "method": asdict(plain.method), "method_digest": plain.digest()}
+    for right in ((1, 0), (0, 0)):
+        matrices = np.array([[[0, 0], [1 - one, one]] for one in right])
+        confusions = ImageConfusions(
+            ids=("a", "b"), categories=("background", "cat"), matrices={"stage2 dominant": sparse(matrices)}
+        )
+        save_confusions(tmp_path / f"{sum(right)}.npz", confusions)
+    rows = [row(60.0 + seed / 10, seed=seed, per_image=str(tmp_path / "1.npz")) for seed in range(3)]
+    rows += [row(50.0, seed=seed, per_image=str(tmp_path / "0.npz"), **beside) for seed in range(3)]
+    key = "silhouettes_sketch_sourcesep_cm_verdict"
+    results.append(tmp_path / "with" / "rows.jsonl", rows)
+    assert substitutions(tmp_path / "with")[key] == "undecided"
+    results.append(tmp_path / "without" / "rows.jsonl", [one | {"per_image": None} for one in rows])
+    assert substitutions(tmp_path / "without")[key] == "higher"
 
 
 def test_the_commit_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -363,6 +363,19 @@ def test_the_last_study_of_a_seed_counts() -> None:
     assert not curve_of(now + other + before).valid
 
 
+def test_seeds_that_were_attacked_longer_or_otherwise_are_no_part_of_a_mean() -> None:
+    longer = [
+        one | {"condition": one["condition"] | {"making": one["condition"]["making"] | {"steps": 100}}}
+        for one in studied(2)
+        if one["condition"]["making"].get("steps") != 60
+    ]
+    for rows in (studied(0) + studied(1) + longer, longer + studied(0) + studied(1)):
+        assert curve_of(rows) == curve_of(studied(0) + studied(1))
+    for rows in (studied(0) + longer, longer + studied(0)):
+        assert curve_of(rows) == curve_of(longer)
+        assert curve_of(rows).steps == 100
+
+
 def test_what_is_left_has_an_interval_over_images(tmp_path: Path) -> None:
     """Of twenty images ten are right, or all of them: the choice of images moves only the first."""
 
@@ -391,6 +404,8 @@ def test_what_is_left_has_an_interval_over_images(tmp_path: Path) -> None:
     # Without the matrices, with no seed in common, at a size that was not tried.
     assert curve_of(studied(0)).over_images(1.0) is None
     assert half.over_images(1.0, curve_of(of(10, 1))) is None
+    elsewhere = curve_of([one | {"eval_digest": "0" * 16} for one in of(20, 0)])
+    assert half.over_images(1.0, elsewhere) is None  # as many images, but others
     assert half.over_images(3.0) is None
 
 

@@ -24,6 +24,7 @@ from segmix_core.experiments import METHODS, TABLES, Row, Scale, find_experiment
 from segmix_core.experiments.scales import SCALES, SMOKE
 from segmix_core.measure import reported_output
 from segmix_core.report import measured
+from segmix_core.report.tables import confusions_of
 from segmix_core.request import Request, batches_of, data_of
 from segmix_core.results import append_missing, row_key
 from segmix_core.rng import stream
@@ -280,6 +281,8 @@ def test_generated_salient_objects_get_their_pseudo_categories_from_a_segmenter(
     for asked in of_salient_objects:
         assert run.with_pseudo_categories(replace(request, **asked)) == replace(whole, **asked)
     assert {path: path.stat().st_mtime_ns for path in whole.pseudo.iterdir()} == before
+    # Whatever the seed of a run, it learns from the same data: seeds may be averaged.
+    assert run.with_pseudo_categories(replace(request, seed=1)) == replace(whole, seed=1)
 
 
 def test_a_run_on_generated_scenes_is_measured_out_of_context_too(
@@ -366,6 +369,28 @@ def test_runs_with_one_stage_1_train_it_once_and_find_the_same(
     with pytest.raises(InputError, match="mean 'person'"):
         run.cached_run(ask(names[0], mean_over=("persn",)))
     assert sorted((tmp_path / "cache").iterdir()) == before
+
+
+def test_annotations_that_came_later_are_measured_without_training(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    voc = tmp_path / "VOC2012"
+    shutil.copytree(root, voc, ignore=shutil.ignore_patterns("Annotations", "SegmentationObject"))
+    request = replace(request_for("baseline", "voc2012"), root=voc, split="train")
+    _, before = run.cached_run(request)
+    assert run.is_measured(request, before)
+    (voc / "Annotations").mkdir()
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    marked = f"<object><name>cat</name><occluded>1</occluded><bndbox>{box}</bndbox></object>"
+    for one in (voc / "ImageSets" / "Segmentation" / "val.txt").read_text().split():
+        (voc / "Annotations" / f"{one}.xml").write_text(f"<annotation>{marked}</annotation>")
+    assert not run.is_measured(request, before)
+    asked: list[int] = []
+    _, after = run.cached_run(request, report=lambda step, steps, terms: asked.append(step))
+    assert asked == []
+    assert run.is_measured(request, after)
+    assert confusions_of(after[0]["per_image"]).subsets["occlusion/all"].all()
 
 
 def test_a_mended_label_of_evaluation_is_measured_again_without_training(

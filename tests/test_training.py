@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -658,6 +659,22 @@ def test_going_on_with_other_options_is_refused(
         go(root, stopped, **({"method": "baseline"} | changed), resume=True)
     one_line(error, stopped / "checkpoint.pt", f"belongs to another run: its {what}")
     assert (stopped / "checkpoint.pt").read_bytes() == before
+
+
+def test_going_on_with_another_device_is_refused_where_it_is_known(
+    root: Path, stopped: Path, tmp_path: Path
+) -> None:
+    content = read_checkpoint(stopped / "checkpoint.pt")
+    assert content["identity"]["device"] == "cpu"
+    folder = tmp_path / "run"
+    shutil.copytree(stopped, folder)
+    content["identity"]["device"] = "cuda"
+    torch.save(content, folder / "checkpoint.pt")
+    with pytest.raises(InputError, match="its device is cuda, not cpu"):
+        go(root, folder, method="baseline", resume=True)
+    del content["identity"]["device"]  # as in checkpoints of before
+    torch.save(content, folder / "checkpoint.pt")
+    go(root, folder, method="baseline", resume=True)
 
 
 @pytest.mark.parametrize("changed", [{"num_categories": 5}, {"head": "full"}, {"aspp_channels": 16}], ids=str)

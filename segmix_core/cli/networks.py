@@ -165,19 +165,21 @@ def _pretrain(options: argparse.Namespace) -> Answer:
 
 def _train(options: argparse.Namespace) -> Answer:
     from segmix_core import results
+    from segmix_core.files import alone
     from segmix_core.run import train_and_measure
 
     request = request_of(options, options.experiment, options.seed)
     if options.resume and not (options.out / "checkpoint.pt").exists():
         note(f"{options.out} holds no checkpoint: training begins")
-    checkpoint, rows = train_and_measure(
-        request,
-        options.out,
-        resume=options.resume,
-        report=Progress(f"{options.experiment} seed {options.seed}", "steps"),
-        progress=Progress("data", "images"),
-        results_file=options.results,
-    )
+    with alone(options.out):
+        checkpoint, rows = train_and_measure(
+            request,
+            options.out,
+            resume=options.resume,
+            report=Progress(f"{options.experiment} seed {options.seed}", "steps"),
+            progress=Progress("data", "images"),
+            results_file=options.results,
+        )
     lines = [
         f"{row['eval_split']:<14}stage {row['stage']} {row['output']:<9} {_scores(row['metrics'])}"
         f"{'  <- reported' * row['reported']}"

@@ -183,15 +183,16 @@ def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None
     without_pixels = 0
     for done, record in enumerate(records, start=1):
         image = _image_path(Path(root), record)
-        seen.add(image)
         try:
             without_pixels += sum(not mask.any() for _, mask in _masks(record))
         except InputError as error:
             problems.setdefault(Problem(error.where, error.what))
-        try:
-            _look(record, image)
-        except InputError as error:
-            problems.setdefault(Problem(error.where, error.what))
+        if image not in seen:  # some stand on two lists
+            seen.add(image)
+            try:
+                _look(record, image)
+            except InputError as error:
+                problems.setdefault(Problem(error.where, error.what))
         if progress is not None:
             progress(done, len(records))
     size = sum(path.stat().st_size for path in seen if path.is_file())

@@ -208,10 +208,14 @@ def _unpacked(root: Path, name: str, archive: Archive) -> dict[str, int] | None:
     path = _list_path(root, name, archive)
     if not path.is_file():
         return None
-    bytes_of: dict[str, int] = _read_json(path)["bytes_of"]
-    whole = all(
-        (root / file).is_file() and (root / file).stat().st_size == size for file, size in bytes_of.items()
-    )
+    try:
+        bytes_of: dict[str, int] = _read_json(path)["bytes_of"]
+        whole = all(
+            (root / file).is_file() and (root / file).stat().st_size == size
+            for file, size in bytes_of.items()
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(path, f"is damaged ({error})", "remove it to unpack anew") from error
     return bytes_of if whole else None
 
 
@@ -277,6 +281,8 @@ class _Part:
         self.total: int | None = None  # bytes of the whole file, where the server said
         self._beside = path.with_name(f"{path.name}.json")
         known = _read_json(self._beside) if self._beside.is_file() else {}
+        if not isinstance(known, dict):
+            raise InputError(self._beside, "is damaged (not an object)", "remove it to fetch anew")
         if known.get("url") == url:
             self.etag, self.modified, self.total = (known.get(key) for key in ("etag", "modified", "total"))
         else:

@@ -4,6 +4,7 @@ from segmix_core.report.statistics import Term, interval, paired_bootstrap, pair
 from segmix_core.report.tables import (
     as_markdown,
     collapsed,
+    compared,
     confusions_of,
     experiments_table,
     measured,
@@ -17,6 +18,7 @@ __all__ = [
     "Term",
     "as_markdown",
     "collapsed",
+    "compared",
     "confusions_of",
     "experiments_table",
     "interval",

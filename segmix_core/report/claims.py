@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -491,7 +492,7 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
         sum(weight * values[seed] for weight, values in zip(weights, by_seed, strict=True)) for seed in shared
     ]
     mean, half = interval(sums)
-    images = _bootstrap(contrast, rows, shared, draws)
+    images = None if _about_pairs(contrast) else _bootstrap(contrast, rows, shared, draws)
     fewest = None if _about_pairs(contrast) else _fewest(contrast, rows)
     holds = _holds(contrast, (mean, half, len(shared)), images)
     if fewest is not None and fewest < IMAGES_NEEDED:
@@ -520,11 +521,11 @@ def _fewest(contrast: Contrast, rows: Rows) -> int | None:
     """Images of the side of a sum that is measured on the fewest.
 
     Readings of one experiment and sign are one side: a mean over several subsets is a matter of all their
-    images.
+    images, unless one of them is part of another. Then it hangs on the smallest.
     """
     of_side: dict[tuple[str, bool], list[int]] = defaultdict(list)
     for side, ones in _sides(contrast).items():
-        counted: dict[str, np.ndarray] = {}
+        counted: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         for one in ones:
             for row in _rows_of(one, rows):
                 if one.subset is None:
@@ -532,10 +533,15 @@ def _fewest(contrast: Contrast, rows: Rows) -> int | None:
                 elif row["per_image"] is not None:
                     subsets = confusions_of(row["per_image"]).subsets
                     if one.subset in subsets:
-                        held = counted.get(row["per_image"])
-                        found = subsets[one.subset].astype(bool)
-                        counted[row["per_image"]] = found if held is None else held | found
-        of_side[side] += [int(held.sum()) for held in counted.values()]
+                        counted[row["per_image"]][one.subset] = subsets[one.subset].astype(bool)
+        for named in counted.values():
+            lists = [*named.values()]
+            nested = any(
+                few.any() and (many & ~few).any() and not (few & ~many).any()
+                for few, many in itertools.permutations(lists, 2)
+            )
+            whole = np.logical_or.reduce(lists)
+            of_side[side].append(min(int(held.sum()) for held in (lists if nested else [whole])))
     return min((number for numbers in of_side.values() for number in numbers if number), default=None)
 
 
@@ -582,12 +588,17 @@ def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
     """The first measurement with each seed, as in tables; the last of what was attacked again."""
     if one.metric in (NEVER_MEET, BIAS, EPOCH):
         return dict(pairs.get((one.experiment.name, one.metric), {}))
-    values: dict[int, float] = {}
+    return {seed: value for seed, (value, _) in _measurements(one, rows).items()}
+
+
+def _measurements(one: Reading, rows: Rows) -> dict[int, tuple[float, dict[str, Any]]]:
+    """By seed the value that counts, and the row it stands in."""
+    found: dict[int, tuple[float, dict[str, Any]]] = {}
     for row in _rows_of(one, rows):
         value = value_of(row, one.metric, one.subset)
-        if value is not None and (row["condition"] is not None or row["seed"] not in values):
-            values[row["seed"]] = value
-    return values
+        if value is not None and (row["condition"] is not None or row["seed"] not in found):
+            found[row["seed"]] = value, row
+    return found
 
 
 def _is_attack(contrast: Contrast, rows: Rows, seeds: list[int], pairs: Pairs, *, loser: float) -> bool:
@@ -670,10 +681,10 @@ def _bootstrap(contrast: Contrast, rows: Rows, seeds: list[int], draws: int) -> 
     """The interval over images and seeds of a sum of mIoU and IoU; None where matrices are not at hand."""
     terms = []
     for weight, one in contrast.terms:
-        first = {row["seed"]: row for row in reversed(_rows_of(one, rows)) if row["per_image"] is not None}
-        if not set(seeds) <= first.keys():
+        measured = _measurements(one, rows)
+        chosen = [measured[seed][1] for seed in seeds]
+        if any(row["per_image"] is None for row in chosen):
             return None
-        chosen = [first[seed] for seed in seeds]
         terms.append(term_of(chosen, weight=weight, metric=one.metric, subset=one.subset))
     # The same draws for all: a contrast that stands in two claims has one interval.
     _, low, high = paired_bootstrap(terms, rng=stream(0, "bootstrap"), draws=draws)

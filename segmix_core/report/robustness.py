@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,13 +105,15 @@ class Curve:
             than: a curve on the same images, what is left of which is taken away.
 
         Returns:
-            Its ends, per cent or points; None where matrices of single images are not at hand, or no seed is
-            shared.
+            Its ends, per cent or points; None where matrices of single images are not at hand, no seed is
+            shared, or the images are others.
         """
         curves = [self] if than is None else [self, than]
         shared = sorted(set.intersection(*(set(one.rows.get(epsilon, {})) for one in curves)))
         listed = [[one.rows[epsilon][seed] for seed in shared] for one in curves]
         if not shared or any(row["per_image"] is None for rows in listed for row in rows):
+            return None
+        if len({row["eval_digest"] for rows in listed for row in rows}) > 1:
             return None
         terms = [term_of(rows, weight=weight) for weight, rows in zip((1.0, -1.0), listed, strict=False)]
         rng = stream(0, "bootstrap", self.setting, self.experiment, f"{epsilon:g}")
@@ -330,6 +332,8 @@ def curves(rows: Rows, *, metric: str = "mIoU") -> list[Curve]:
 
 
 def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
+    """Of seeds that were attacked at other sizes, or longer, those that are most; of as many the longer."""
+
     def those(stage: int = 2, **wanted: Any) -> Rows:
         return [
             row
@@ -340,8 +344,11 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
 
     attacks = [row for row in those(access="white-box", control=None) if row["condition"]["epsilon"] > 0]
     worst = [row for row in attacks if row["condition"]["aim"] == "worst"]
-    at = worst[0]["condition"]["epsilon"]
-    steps = worst[0]["condition"]["making"]["steps"]
+    extents = Counter(map(_extent, worst))
+    at, steps = max(extents, key=lambda one: (extents[one], one[1]))
+    seeds = {row["seed"] for row in worst if _extent(row) == (at, steps)}
+    rows = [row for row in rows if row["seed"] in seeds]
+    attacks, worst = ([row for row in one if row["seed"] in seeds] for one in (attacks, worst))
     bounded = [
         row
         for row in attacks
@@ -416,6 +423,10 @@ def _passes(rows: Rows) -> int:
     if any(stage == 1 for stage, *_ in attacks):
         passes += [int(making["steps"]) for making in unbounded[:1]]
     return sum(passes)
+
+
+def _extent(row: dict[str, Any]) -> tuple[float, int]:
+    return row["condition"]["epsilon"], row["condition"]["making"]["steps"]
 
 
 def _last_study(rows: Rows) -> Rows:

@@ -16,6 +16,9 @@ from segmix_core.metrics import miou
 PAIRS_NEEDED = 3
 """Seeds below which nothing is called higher or lower."""
 
+UNDEFINED = 0.001
+"""Share of draws without a value beyond which a bootstrap tells nothing."""
+
 
 def interval(values: list[float]) -> tuple[float, float | None]:
     """Mean and half-width of its 95 % interval over seeds (Student's t); None for a single seed."""
@@ -55,7 +58,7 @@ def verdict(
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One mIoU of a weighted sum, of the same network for each seed."""
+    """One mIoU of a weighted sum, of one network for each seed."""
 
     weight: float
     matrices: Sequence[csr_array]  # for each seed those of single images, int (n, N * N)
@@ -74,7 +77,9 @@ def paired_bootstrap(
     images alone moves the sum.
 
     Returns:
-        The sum on the images and seeds as they are, and the 2.5 and 97.5 per cent quantiles.
+        The sum on the images and seeds as they are, and the 2.5 and 97.5 per cent quantiles of the draws for
+        which it is defined; -inf and inf where more than `UNDEFINED` are not, as of a subset so small that a
+        draw holds none of its images.
 
     Raises:
         ValueError: the terms do not have the same seeds and images.
@@ -98,5 +103,8 @@ def paired_bootstrap(
     observed = total(np.ones((1, images)), np.full((1, seeds), 1 / seeds))
     weight_Dn = rng.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
     share_DS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    low, high = np.nanquantile(total(weight_Dn, share_DS), (0.025, 0.975))
+    drawn_D = total(weight_Dn, share_DS)
+    if np.isnan(drawn_D).mean() > UNDEFINED:
+        return float(observed[0]), -math.inf, math.inf
+    low, high = np.nanquantile(drawn_D, (0.025, 0.975))
     return float(observed[0]), float(low), float(high)

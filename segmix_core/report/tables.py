@@ -25,7 +25,8 @@ from segmix_core.experiments import (
 )
 from segmix_core.experiments.paper import ENCODERS
 from segmix_core.metrics import ImageConfusions, aacc, load_confusions, miou
-from segmix_core.report.statistics import Term, interval, paired_difference, verdict
+from segmix_core.report.statistics import Term, interval, paired_bootstrap, paired_difference, verdict
+from segmix_core.rng import stream
 
 Rows = list[dict[str, Any]]
 PAPER = "paper"
@@ -160,6 +161,30 @@ def measured(
     return [_summary(group, metric, subset) for group in groups.values()]
 
 
+def compared(rows: Rows, first: Experiment, second: Experiment, where: str) -> str:
+    """The `verdict` on the mIoU of one experiment minus another's, by seeds and, with their matrices, images.
+
+    Args:
+        where: the setting, as entries of `measured` name it.
+    """
+    found = []
+    for experiment in (first, second):
+        of_seed: dict[int, dict[str, Any]] = {}
+        for row in reading(rows, experiment):
+            if _digest_of(setting(row)) == where and value_of(row, "mIoU") is not None:
+                of_seed.setdefault(row["seed"], row)
+        found.append(of_seed)
+    values = [{seed: value_of(row, "mIoU") or 0.0 for seed, row in of.items()} for of in found]
+    difference = paired_difference(values[0], values[1])
+    shared = sorted(found[0].keys() & found[1].keys())
+    chosen = [[of[seed] for seed in shared] for of in found]
+    if verdict(difference) == "undecided" or any(row["per_image"] is None for of in chosen for row in of):
+        return verdict(difference)
+    terms = [term_of(of, weight=weight) for weight, of in zip((1.0, -1.0), chosen, strict=True)]
+    _, low, high = paired_bootstrap(terms, rng=stream(0, "bootstrap"), draws=1000)
+    return verdict(difference, (low, high))
+
+
 def start_of(row: dict[str, Any]) -> str:
     """What the encoder of a row started from: "random", or the name of its weights."""
     return "random" if row["weights"] is None else str(row["weights"].get("name"))
@@ -252,7 +277,7 @@ def _summary(
         images = int(confusions_of(first["per_image"]).subsets[subset].sum())
     digits = 2 if "IoU" in metric else 4
     return {
-        "setting": hashlib.sha256(repr(setting(first)).encode()).hexdigest()[:12],
+        "setting": _digest_of(setting(first)),
         "scale": first["scale"],
         "dataset": first["eval_dataset"],
         "trained_on": first["dataset"],
@@ -275,6 +300,10 @@ def _summary(
         "devices": sorted({row["device"] for row in rows}),
         "commits": sorted({row["commit"] for row in rows}),
     }
+
+
+def _digest_of(words: tuple[str, ...]) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:12]
 
 
 def _without_making(condition: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -455,13 +484,16 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
     Keys are `<dataset>_<scale>_<experiment>` with "-" as "_", for the mean over seeds, and the same with
     `_seeds` for their number, `_images` for that of evaluation images, `_over` for that of the categories in
     the mean, `_protocol`; and, beside a baseline of the same setting, `_difference` (paired by seed, with its
-    95 % interval) and `_verdict`. Of a data set that is measured on two lists, in and out of context, the
+    95 % interval) and `_verdict` (`compared`). Of several settings under one key that with most seeds counts.
+    Of a data set that is measured on two lists, in and out of context, the
     first part is `<dataset>_<list>`.
     """
     rows = results.read_all(folder)
+    baseline = METHODS["baseline"]
+    baselines = {entry["setting"]: entry["by_seed"] for entry in measured(rows, baseline)}
     values: dict[str, str] = {}
-    baselines = {entry["setting"]: entry["by_seed"] for entry in measured(rows, METHODS["baseline"])}
     for experiment in {row.experiment.name: row.experiment for row in find_rows("tables")}.values():
+        by_key: dict[str, dict[str, Any]] = {}
         for entry in measured(rows, experiment):
             where = entry["dataset"]
             if where in MEASURED_ON["context"]:
@@ -469,6 +501,9 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
             key = f"{where}_{entry['scale']}_{experiment.name}"
             for sign in "-/+":
                 key = key.replace(sign, "_")
+            if key not in by_key or len(entry["seeds"]) > len(by_key[key]["seeds"]):
+                by_key[key] = entry
+        for key, entry in by_key.items():
             values[key] = f"{entry['value']:.1f}"
             values[f"{key}_seeds"] = str(len(entry["seeds"]))
             values[f"{key}_images"] = str(entry["images"])
@@ -479,5 +514,5 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
             if beside is not None and experiment.name != "baseline":
                 mean, half, _ = beside
                 values[f"{key}_difference"] = f"{mean:+.2f}" + ("" if half is None else f" ± {half:.2f}")
-                values[f"{key}_verdict"] = verdict(beside)
+                values[f"{key}_verdict"] = compared(rows, experiment, baseline, entry["setting"])
     return values

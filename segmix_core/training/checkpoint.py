@@ -47,6 +47,8 @@ def _write(path: Path, content: dict[str, Any]) -> None:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # what torch makes of a write that failed
+            if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
+                raise
             raise OSError(errno.EIO, "the disk is full or failing") from error
 
 
@@ -59,7 +61,8 @@ def restore(
         InputError: the file is damaged, or belongs to another run than `identity` names.
     """
     content = read_checkpoint(path)
-    differing = next(_differences(content["identity"], identity), None)
+    stored = {"device": identity.get("device")} | content["identity"]  # those of before do not name it
+    differing = next(_differences(stored, identity), None)
     if differing is not None:
         raise InputError(
             path,

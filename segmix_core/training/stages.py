@@ -69,8 +69,8 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """What must agree for a run to be resumed."""
         kept = ("method", "scale", "seed", "stage1_steps", "stage2_steps", "precision")
-        method = {"method": self.method.factors()}
-        stored: dict[str, Any] = _plain({key: asdict(self)[key] for key in kept} | method | self.data)
+        named = {"method": self.method.factors(), "device": torch.device(self.device).type}
+        stored: dict[str, Any] = _plain({key: asdict(self)[key] for key in kept} | named | self.data)
         return stored
 
 
