@@ -389,7 +389,7 @@ by_setting, too_few = {}, {}
 for one in judge(committed, numbers=(3, 4, 5)):
     for finding in one.findings:
         if all(term.subset is not None for _, term in finding.contrast.terms):
-            half, images = finding.half_width_95, finding.images
+            half = finding.half_width_95
             if finding.contrast.said and finding.fewest is not None and finding.fewest < IMAGES_NEEDED:
                 too_few.setdefault(one.setting, []).append(f"{finding.contrast.what} ({finding.fewest})")
             by_setting.setdefault(one.setting, []).append(
@@ -397,7 +397,7 @@ for one in judge(committed, numbers=(3, 4, 5)):
                     one.claim.number,
                     finding.contrast.what + ("" if finding.contrast.said else " (ours)"),
                     f"{finding.mean:+.2f}" + ("" if half is None else f" ± {half:.2f}"),
-                    "" if images is None else f"{images[0]:+.2f} to {images[1]:+.2f}",
+                    finding.over_images,
                     finding.seeds,
                     finding.holds,
                 ]

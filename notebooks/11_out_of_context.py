@@ -427,7 +427,7 @@ chapter.table(
             one.setting,
             f"{finding.mean:+.2f}"
             + ("" if finding.half_width_95 is None else f" ± {finding.half_width_95:.2f}"),
-            "" if finding.images is None else f"{finding.images[0]:+.2f} to {finding.images[1]:+.2f}",
+            finding.over_images,
             finding.seeds,
             finding.holds,
         ]

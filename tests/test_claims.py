@@ -472,6 +472,7 @@ def test_a_subset_and_a_category_are_what_the_bootstrap_counts(tmp_path: Path) -
     assert (beside_person.fewest, beside_person.holds) == (60, "yes")
     assert (alone.fewest, alone.holds) == (1, "undecided")
     assert alone.images == (-math.inf, math.inf)  # most draws hold no image of one of the lists
+    assert (beside_person.over_images, alone.over_images) == ("+30.00 to +30.00", "not known")
     assert (change.fewest, change.mean) == (1, pytest.approx(0))
     assert alone.mean == pytest.approx(30)
 

@@ -244,7 +244,7 @@ def _claims(options: argparse.Namespace) -> Answer:
                     "printed": finding.printed,
                     "mean": finding.mean,
                     "half_width_95": finding.half_width_95,
-                    "images_95": finding.images,
+                    "images_95": None if finding.over_images == "not known" else finding.images,
                     "fewest_images": finding.fewest,
                     "seeds": finding.seeds,
                     "holds": finding.holds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -90,10 +91,18 @@ class Finding:
     mean: float
     half_width_95: float | None  # over seeds
     seeds: int
-    images: tuple[float, float] | None  # 95 % bootstrap interval over images and seeds
+    images: tuple[float, float] | None  # 95 % bootstrap interval over images and seeds; -inf, inf: not known
     fewest: int | None  # images of the side of the sum that is measured on the fewest; of pairs, none
     holds: Holds
     is_attack: bool | None = None  # of perturbations: whether they take more than noise of their size
+
+    @property
+    def over_images(self) -> str:
+        """The interval over images and seeds in words; empty where matrices are not at hand."""
+        if self.images is None:
+            return ""
+        low, high = self.images
+        return f"{low:+.2f} to {high:+.2f}" if math.isfinite(low) else "not known"
 
 
 @dataclass(frozen=True)
