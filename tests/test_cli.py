@@ -331,7 +331,7 @@ def test_train(root: Path, trained: dict[str, Any]) -> None:
     assert trained.keys() == {"checkpoint", "rows"}
     folder = Path(trained["checkpoint"]).parent
     assert read_checkpoint(trained["checkpoint"])["progress"]["step"] == 6
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("[!.]*")) == [
         "checkpoint.pt",
         "per_image",
         "rows.jsonl",
@@ -1110,7 +1110,7 @@ def test_work_that_fails_is_one_line_and_exit_1(
     said = segmix(*command, tmp_path / "full")
     assert said.status == 1
     assert "No space left on device" in said.err
-    assert [path.name for path in (tmp_path / "full").iterdir()] == ["run.json"]
+    assert [path.name for path in (tmp_path / "full").glob("[!.]*")] == ["run.json"]
 
 
 def test_debug_shows_where_an_error_came_from() -> None:

@@ -1,6 +1,7 @@
 """Each sanity check passes where it should and fails where it should."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def broken_for_one(image_BCHW: Tensor) -> Tensor:
     [
         (None, True, "slopes differ by"),
         (rounded, False, "zero for 3 of 3 images"),
-        (turned, False, "slopes differ by 200.0 %"),
+        (turned, False, r"slopes differ by (199\.9|200\.0) %"),
         (exploded, False, "not finite for 3 of 3 images"),
         (broken_for_one, False, "zero for 2 of 3 images"),
     ],
@@ -136,7 +137,7 @@ def test_masked_gradients_are_found(spoil: object, holds: bool, told: str) -> No
     label = torch.randint(0, 3, (3, 12, 12), generator=seeded(1))
     check = finite_and_unmasked(Smooth(spoil), image, label, generator=seeded(2))
     assert check.holds == holds, check.detail
-    assert told in check.detail
+    assert re.search(told, check.detail)
 
 
 def test_images_that_are_broken_are_not_probed() -> None:
