@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -95,10 +95,13 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, *, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold `folder` for one process at a time; others wait until the block ends or its process dies.
 
     A folder that was made for a block that failed goes with it, if it holds nothing.
+
+    Args:
+        waiting: called where another process holds it.
 
     Raises:
         InputError: the folder cannot be made or written to.
@@ -116,7 +119,11 @@ def alone(folder: Path) -> Iterator[None]:
             raise InputError(
                 folder, f"cannot write here ({error.strerror})", "name another folder"
             ) from error
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle.fileno()), lock.stat()):
                 break

@@ -357,6 +357,17 @@ def test_missing_images_are_said_before_a_map_is_painted(tmp_path: Path) -> None
     assert not (tmp_path / "maps").exists()
 
 
+def test_each_list_is_held_to_the_size_of_its_images(tmp_path: Path) -> None:
+    root = write(tmp_path / "coco", content(), "minival2014")
+    assert check("coco", write(root, content(), "val2014")).problems == ()
+    other = content()
+    other["images"][1]["width"] += 1
+    other["annotations"] = []
+    (root / "annotations" / "instances_val2014.json").write_text(json.dumps(other))
+    (problem,) = check("coco", root).problems
+    assert problem.problem.startswith(f"is of {WIDTH}x{HEIGHT} pixels")
+
+
 def test_cut_json_and_missing_or_other_images_are_refused(tmp_path: Path) -> None:
     root = write(tmp_path / "coco", content())
     path = root / "annotations" / "instances_train2017.json"

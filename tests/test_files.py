@@ -82,8 +82,7 @@ def test_who_waits_for_a_folder_that_goes_makes_it_anew(tmp_path: Path) -> None:
     kept: list[bool] = []
 
     def second() -> None:
-        waiting.set()
-        with alone(folder):
+        with alone(folder, waiting=waiting.set):
             (folder / "work").write_text("done")
             kept.append((folder / ".lock").exists())
 
@@ -91,7 +90,7 @@ def test_who_waits_for_a_folder_that_goes_makes_it_anew(tmp_path: Path) -> None:
 
     def until_it_waits() -> None:
         other.start()
-        waiting.wait()
+        assert waiting.wait(timeout=10)
         time.sleep(0.1)
 
     with pytest.raises(ValueError, match="refused"):

@@ -679,13 +679,16 @@ def test_prose_names_a_difference_only_of_one_setting(tmp_path: Path) -> None:
     plain = METHODS["baseline"]
     beside = {"experiment": "baseline", "method": asdict(plain.method), "method_digest": plain.digest()}
     gains = {0: 1.0, 1: 1.5, 2: 2.0}
-    rows = [row(50.0 + gain, seed=seed) for seed, gain in gains.items()]
-    rows += [row(50.0, seed=seed, **beside) for seed in gains]
+    rows = [row(50.0 + gain, seed=seed, eval_images=20) for seed, gain in gains.items()]
+    rows += [row(50.0, seed=seed, eval_images=20, **beside) for seed in gains]
     results.append(tmp_path / "rows.jsonl", rows)
     values = substitutions(tmp_path)
     own = "silhouettes_sketch_sourcesep_cm"
     assert (values[f"{own}_difference"], values[f"{own}_verdict"]) == ("+1.50 ± 1.24", "higher")
     assert "silhouettes_sketch_baseline_difference" not in values
+    few = [one | {"eval_images": 19} for one in rows]
+    results.append(tmp_path / "few" / "rows.jsonl", few)
+    assert substitutions(tmp_path / "few")[f"{own}_verdict"] == "undecided"
     # Of another start there are fewer seeds, and no baseline: its mean does not count.
     other = [row(11.0, seed=0, weights={"name": "elsewhere"})]
     results.append(tmp_path / "more" / "rows.jsonl", rows + other)
@@ -698,17 +701,20 @@ def test_prose_names_a_difference_only_of_one_setting(tmp_path: Path) -> None:
 
 
 def test_prose_and_claims_judge_by_the_images_too(tmp_path: Path) -> None:
-    """CM is better with every seed, by one image of two: without it, it is not."""
+    """CM is better with every seed, by one image of twenty: without it, it is not."""
     plain = METHODS["baseline"]
     beside = {"experiment": "baseline", "method": asdict(plain.method), "method_digest": plain.digest()}
-    for right in ((1, 0), (0, 0)):
+    for right in (np.eye(20, dtype=int)[0], np.zeros(20, dtype=int)):
         matrices = np.array([[[0, 0], [1 - one, one]] for one in right])
         confusions = ImageConfusions(
-            ids=("a", "b"), categories=("background", "cat"), matrices={"stage2 dominant": sparse(matrices)}
+            ids=tuple(map(str, range(20))),
+            categories=("background", "cat"),
+            matrices={"stage2 dominant": sparse(matrices)},
         )
         save_confusions(tmp_path / f"{sum(right)}.npz", confusions)
-    rows = [row(60.0 + seed / 10, seed=seed, per_image=str(tmp_path / "1.npz")) for seed in range(3)]
-    rows += [row(50.0, seed=seed, per_image=str(tmp_path / "0.npz"), **beside) for seed in range(3)]
+    seeds = [{"seed": seed, "eval_images": 20} for seed in range(3)]
+    rows = [row(60.0 + one["seed"] / 10, per_image=str(tmp_path / "1.npz"), **one) for one in seeds]
+    rows += [row(50.0, per_image=str(tmp_path / "0.npz"), **one, **beside) for one in seeds]
     key = "silhouettes_sketch_sourcesep_cm_verdict"
     results.append(tmp_path / "with" / "rows.jsonl", rows)
     assert substitutions(tmp_path / "with")[key] == "undecided"

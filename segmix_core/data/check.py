@@ -12,7 +12,7 @@ import numpy as np
 from segmix_core.data import SALIENCY, VOC_LAYOUT, check_disjoint
 from segmix_core.data.annotations import read_annotation
 from segmix_core.data.coco import check_coco
-from segmix_core.data.context import check_context
+from segmix_core.data.context import CONTEXT, check_context
 from segmix_core.data.dataset import (
     Checked,
     Listed,
@@ -31,7 +31,7 @@ from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
 from segmix_core.records import IGNORE_INDEX
 
-CHECKED = (*VOC_LAYOUT, "coco", "sbd", *SALIENCY, "outofcontext", "unrel")
+CHECKED = (*VOC_LAYOUT, "coco", "sbd", *SALIENCY, *CONTEXT)
 """What `check` reads; VOC's test images are `voc2012`."""
 
 PUBLISHED = {
@@ -88,7 +88,7 @@ def check(
         found = check_coco(root, progress=progress)
     elif dataset == "sbd":
         found = check_sbd(root, progress=progress)
-    elif dataset in ("outofcontext", "unrel"):
+    elif dataset in CONTEXT:
         found = check_context(root, progress=progress)
     elif dataset in VOC_LAYOUT:
         found = _check_voc(dataset, root, progress=progress)

@@ -171,6 +171,7 @@ def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None
         raise InputError(root, "has no annotations/instances_*.json", "give the folder in COCO's layout")
     problems: dict[Problem, None] = {}
     seen: set[Path] = set(paths)
+    looked: set[tuple[Path, int, int]] = set()
     records: list[CocoImage] = []
     lists = []
     for path in paths:
@@ -187,8 +188,10 @@ def check_coco(root: Path, *, progress: Callable[[int, int], None] | None = None
             without_pixels += sum(not mask.any() for _, mask in _masks(record))
         except InputError as error:
             problems.setdefault(Problem(error.where, error.what))
-        if image not in seen:  # some stand on two lists
-            seen.add(image)
+        seen.add(image)
+        said = image, record.height, record.width
+        if said not in looked:  # some stand on two lists
+            looked.add(said)
             try:
                 _look(record, image)
             except InputError as error:

@@ -14,7 +14,7 @@ import numpy as np
 from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experiment, find_rows
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
 from segmix_core.experiments.robustness import TOLERANCE
-from segmix_core.report.statistics import interval, paired_bootstrap, verdict
+from segmix_core.report.statistics import IMAGES_NEEDED, interval, paired_bootstrap, verdict
 from segmix_core.report.tables import (
     Rows,
     confusions_of,
@@ -35,9 +35,6 @@ EPOCH = "images in an epoch"
 
 NEGLIGIBLE = 1.0
 """Points of mIoU: "no worse" holds where the interval lies above minus this, and not where it lies below."""
-
-IMAGES_NEEDED = 20
-"""Images below which nothing is called better: few of them are a draw of the lot."""
 
 NO_EVIDENCE = ("smoke", "demo")
 """Scales whose rows show that a command works, and are never judged."""

@@ -342,13 +342,12 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
             and all(row["condition"][key] == value for key, value in wanted.items())
         ]
 
-    attacks = [row for row in those(access="white-box", control=None) if row["condition"]["epsilon"] > 0]
-    worst = [row for row in attacks if row["condition"]["aim"] == "worst"]
-    extents = Counter(map(_extent, worst))
+    extents = Counter(map(_extent, those(aim="worst")))
     at, steps = max(extents, key=lambda one: (extents[one], one[1]))
-    seeds = {row["seed"] for row in worst if _extent(row) == (at, steps)}
+    seeds = {row["seed"] for row in those(aim="worst") if _extent(row) == (at, steps)}
     rows = [row for row in rows if row["seed"] in seeds]
-    attacks, worst = ([row for row in one if row["seed"] in seeds] for one in (attacks, worst))
+    attacks = [row for row in those(access="white-box", control=None) if row["condition"]["epsilon"] > 0]
+    worst = those(aim="worst")
     bounded = [
         row
         for row in attacks

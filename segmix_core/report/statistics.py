@@ -16,6 +16,9 @@ from segmix_core.metrics import miou
 PAIRS_NEEDED = 3
 """Seeds below which nothing is called higher or lower."""
 
+IMAGES_NEEDED = 20
+"""Images below which nothing is called better: few of them are a draw of the lot."""
+
 UNDEFINED = 0.001
 """Share of draws without a value beyond which a bootstrap tells nothing."""
 

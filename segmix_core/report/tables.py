@@ -25,7 +25,14 @@ from segmix_core.experiments import (
 )
 from segmix_core.experiments.paper import ENCODERS
 from segmix_core.metrics import ImageConfusions, aacc, load_confusions, miou
-from segmix_core.report.statistics import Term, interval, paired_bootstrap, paired_difference, verdict
+from segmix_core.report.statistics import (
+    IMAGES_NEEDED,
+    Term,
+    interval,
+    paired_bootstrap,
+    paired_difference,
+    verdict,
+)
 from segmix_core.rng import stream
 
 Rows = list[dict[str, Any]]
@@ -162,22 +169,26 @@ def measured(
 
 
 def compared(rows: Rows, first: Experiment, second: Experiment, where: str) -> str:
-    """The `verdict` on the mIoU of one experiment minus another's, by seeds and, with their matrices, images.
+    """The `verdict` on the mIoU of one experiment minus another's: the rule of claims, on one difference.
+
+    By seeds, by the bootstrap over images where their matrices are at hand, and on enough images.
 
     Args:
         where: the setting, as entries of `measured` name it.
     """
-    found = []
+    found: list[dict[int, tuple[float, dict[str, Any]]]] = []
     for experiment in (first, second):
-        of_seed: dict[int, dict[str, Any]] = {}
+        of_seed: dict[int, tuple[float, dict[str, Any]]] = {}
         for row in reading(rows, experiment):
-            if _digest_of(setting(row)) == where and value_of(row, "mIoU") is not None:
-                of_seed.setdefault(row["seed"], row)
+            value = value_of(row)
+            if value is not None and _digest_of(setting(row)) == where:
+                of_seed.setdefault(row["seed"], (value, row))
         found.append(of_seed)
-    values = [{seed: value_of(row, "mIoU") or 0.0 for seed, row in of.items()} for of in found]
-    difference = paired_difference(values[0], values[1])
+    difference = paired_difference(*({seed: value for seed, (value, _) in of.items()} for of in found))
     shared = sorted(found[0].keys() & found[1].keys())
-    chosen = [[of[seed] for seed in shared] for of in found]
+    chosen = [[of[seed][1] for seed in shared] for of in found]
+    if any(row["eval_images"] < IMAGES_NEEDED for of in chosen for row in of):
+        return "undecided"
     if verdict(difference) == "undecided" or any(row["per_image"] is None for of in chosen for row in of):
         return verdict(difference)
     terms = [term_of(of, weight=weight) for weight, of in zip((1.0, -1.0), chosen, strict=True)]
@@ -484,9 +495,9 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
     Keys are `<dataset>_<scale>_<experiment>` with "-" as "_", for the mean over seeds, and the same with
     `_seeds` for their number, `_images` for that of evaluation images, `_over` for that of the categories in
     the mean, `_protocol`; and, beside a baseline of the same setting, `_difference` (paired by seed, with its
-    95 % interval) and `_verdict` (`compared`). Of several settings under one key that with most seeds counts.
-    Of a data set that is measured on two lists, in and out of context, the
-    first part is `<dataset>_<list>`.
+    95 % interval) and `_verdict` (`compared`). Of a data set that is measured on two lists, in and out of
+    context, the first part is `<dataset>_<list>`. Of several settings under one key that with most seeds
+    counts.
     """
     rows = results.read_all(folder)
     baseline = METHODS["baseline"]
