@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -35,10 +37,10 @@ from IPython.display import Markdown
 
 from segmix_core import chapter, results
 from segmix_core.experiments import MEASURED_ON, METHODS, TABLES, find_experiment, paper
-from segmix_core.report import figures, measured, paired_difference, verdict
+from segmix_core.report import figures, measured, paired_difference
 from segmix_core.report.claims import NO_EVIDENCE, judge
 from segmix_core.report.statistics import PAIRS_NEEDED
-from segmix_core.report.tables import told_apart
+from segmix_core.report.tables import compared, told_apart
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 rows = results.read_all()
@@ -118,23 +120,25 @@ def picture_of(table):
 
 
 def told_from_first(table):
-    """Which rows three paired seeds or more tell from the table's first row, in each judged setting."""
+    """Which rows of enough seeds the rule of claims tells from the table's first row, in each judged setting."""
     lines = []
     for where in settings_of(table):
         found = {name: one[0] for name, one in measured_rows(table, where).items() if one}
-        reference, *others = dict.fromkeys(row.row for row in TABLES[table])
-        if reference not in found or found[reference]["scale"] in NO_EVIDENCE:
+        first, *others = {row.row: row for row in TABLES[table]}.values()
+        if first.row not in found or found[first.row]["scale"] in NO_EVIDENCE:
             continue
         said = {"higher": [], "lower": [], "undecided": []}
-        for name in (name for name in others if name in found):
-            difference = paired_difference(found[name]["by_seed"], found[reference]["by_seed"])
+        for row in (row for row in others if row.row in found):
+            difference = paired_difference(found[row.row]["by_seed"], found[first.row]["by_seed"])
             if difference is not None and difference[2] >= PAIRS_NEEDED:
-                said[verdict(difference)].append(f"{name} ({difference[0]:+.2f} ± {difference[1]:.2f})")
+                read_at = (row.output, first.output)
+                word = compared(rows, row.experiment, first.experiment, where, outputs=read_at)
+                said[word].append(f"{row.row} ({difference[0]:+.2f} ± {difference[1]:.2f})")
         if any(said.values()):
             words = "; ".join(f"{which}: {', '.join(names) or 'none'}" for which, names in said.items())
             lines.append(f"* **{NAMES[where]}**: {words}.")
     return Markdown(
-        f"Against *{TABLES[table][0].row}*, points over {PAIRS_NEEDED} paired seeds or more, by these seeds alone:\n\n"
+        f"Against *{TABLES[table][0].row}*, points over {PAIRS_NEEDED} paired seeds or more:\n\n"
         + ("\n".join(lines) or "* no row has as many seeds in a setting that is judged.")
     )
 
@@ -206,8 +210,8 @@ chapter.table(["table", "row", "what differs from SourceSep-CM"], lines)
 # ## The tables
 #
 # Columns are mIoU in per cent, in settings named after their data and scale; in brackets the number of seeds. Networks on `voc2012` start from random weights there, those on
-# `silhouettes` from an encoder that has learned single generated objects. "Higher" and "lower" below are told by three paired seeds or more alone; verdicts on claims also ask
-# the images ([fifteen claims](18_claims)). No interval is widened for the number of rows: of so many, some would be told apart by chance.
+# `silhouettes` from an encoder that has learned single generated objects. "Higher" and "lower" below are told by the rule that verdicts on claims follow, of
+# three paired seeds or more and of the images ([fifteen claims](18_claims)). No interval is widened for the number of rows: of so many, some would be told apart by chance.
 #
 # ## Table 8: the feature denoising stage
 #

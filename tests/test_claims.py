@@ -27,7 +27,7 @@ from segmix_core.report.claims import (
     judge,
     printed_value,
 )
-from segmix_core.report.tables import scale_in, told_apart
+from segmix_core.report.tables import compared, scale_in, told_apart
 from segmix_core.verdicts import judge_claims
 
 SEEDS = (0, 1, 2)
@@ -337,6 +337,20 @@ def test_noise_is_the_most_harmful_control(taken: tuple[float, ...], last: float
     found = verdict_on(7, rows)
     assert found.findings[0].mean == pytest.approx(2)
     assert found.verdict == expected
+
+
+def test_the_rule_of_claims_tells_two_outputs_of_one_network_apart() -> None:
+    cm = METHODS["sourcesep-cm"]
+    rows = rows_of("sourcesep-cm", 60.0, 60.1, 60.2)
+    rows += rows_of("sourcesep-cm", 50.0, 50.1, 50.3, output="final")
+    where = measured(rows, cm)[0]["setting"]
+
+    def told(*outputs: str | None) -> str:
+        return compared(rows, cm, cm, where, outputs=outputs)  # type: ignore[arg-type]
+
+    assert told(None, "final") == told("dominant", "final") == "higher"
+    assert told("final", None) == "lower"
+    assert told(None, "dominant") == "undecided"
 
 
 def test_of_several_measurements_the_first_counts_and_of_attacks_the_last() -> None:

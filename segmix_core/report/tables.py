@@ -168,18 +168,26 @@ def measured(
     return [_summary(group, metric, subset) for group in groups.values()]
 
 
-def compared(rows: Rows, first: Experiment, second: Experiment, where: str) -> str:
+def compared(
+    rows: Rows,
+    first: Experiment,
+    second: Experiment,
+    where: str,
+    *,
+    outputs: tuple[str | None, str | None] = (None, None),
+) -> str:
     """The `verdict` on the mIoU of one experiment minus another's: the rule of claims, on one difference.
 
     By seeds, by the bootstrap over images where their matrices are at hand, and on enough images.
 
     Args:
         where: the setting, as entries of `measured` name it.
+        outputs: at which each is read; None is the one it declares.
     """
     found: list[dict[int, tuple[float, dict[str, Any]]]] = []
-    for experiment in (first, second):
+    for experiment, output in zip((first, second), outputs, strict=True):
         of_seed: dict[int, tuple[float, dict[str, Any]]] = {}
-        for row in reading(rows, experiment):
+        for row in reading(rows, experiment, output=output):
             value = value_of(row)
             if value is not None and _digest_of(setting(row)) == where:
                 of_seed.setdefault(row["seed"], (value, row))
