@@ -28,7 +28,6 @@ device = "cpu"
 # %% tags=["remove-cell"]
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown
@@ -140,7 +139,7 @@ figures.loss_curves(
     ["dominant", "phantom", "final"],
     stage1_steps=setting.steps[0],
 )
-plt.show()
+setting.show("fig-stage1-losses")
 
 # %% [markdown]
 # ## What the two branches see
@@ -182,7 +181,7 @@ figures.panels(
     ["blend", "dominant", "S_t", "confidence", "phantom", "S_p", "confidence"],
     bar=("confidence", 1),
 )
-plt.show()
+setting.show("fig-separated")
 
 # %% [markdown]
 # The paper's Fig. 2 shows such confidence maps as an illustration. Whether each branch attends to its image they cannot show: a

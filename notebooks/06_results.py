@@ -58,7 +58,7 @@ Markdown(
 
 # %% mystnb={"figure": {"caption": "Fig. 1 of the paper, drawn from this page's runs: both ways of blending two images, and what the five methods say of an evaluation image. `segmix figure 1` draws it.", "name": "fig-overview"}, "image": {"alt": "A drawing: two clusters of images and a blend of one from each; a co-occurrence matrix, a batch with scores, and a blend of its best pair; below, an image, its labels and five predictions."}} tags=["nbval-ignore-output"]
 drawn = setting.figure(1)
-plt.show()
+setting.show("fig-overview")
 
 # %% tags=["nbval-ignore-output"]
 Markdown(f"Which images: {drawn.rule}.")
@@ -140,7 +140,7 @@ sheet = [
     for index in range(4)
 ]
 figures.panels(sheet, ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)])
-plt.show()
+setting.show("fig-demo-predictions")
 
 # %% [markdown]
 # ## What may be concluded, and what not

@@ -389,7 +389,7 @@ for index in range(3):
     predicted = [figures.label_picture(segmenter(run.checkpoint)(image)) for run in runs.values()]
     sheet.append([image, figures.label_picture(label), *predicted])
 figures.panels(sheet, ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)])
-plt.show()
+setting.show("fig-predicted-out")
 
 # %% [markdown]
 # ## Longer runs

@@ -155,7 +155,7 @@ sheet = [
     for index in range(4)
 ]
 figures.panels(sheet, ["image", "true categories", "pseudo-categories", "salient"])
-plt.show()
+setting.show("fig-salient")
 
 # %% [markdown]
 # ## F-beta, twice
@@ -290,7 +290,7 @@ figures.panels(
     ["dominant", "phantom", "blend", "dominant mask", "phantom mask"],
     [f"delta {mixed.delta_B[sample]:.2f}" for sample in range(3)],
 )
-plt.show()
+setting.show("fig-salient-pairs")
 
 # %% [markdown]
 # ## Table 7, printed beside measured
@@ -361,7 +361,7 @@ figures.panels(
     ["image", "mask", *(name.replace("sourcesep", "sep") for name in compared)],
     bar=("confidence that a pixel is salient", 1.0),
 )
-plt.show()
+setting.show("fig-saliency-maps")
 
 # %% [markdown]
 # ## Longer runs

@@ -60,6 +60,7 @@ from segmix_core.report.claims import judge
 from segmix_core.report.robustness import drops, matrix, printed_drops
 from segmix_core.report.tables import scale_in
 from segmix_core.rng import stream
+from segmix_core.robustness.adaptive import batch_of
 from segmix_core.robustness.universal import Shown, crafted, crafting, published
 from segmix_core.run import cached_run
 
@@ -105,6 +106,11 @@ for name in reversed(SCALES):
         groups[drop.setting, drop.images].append(drop)
     measured |= dict(sorted(groups.items(), key=lambda entry: -len(entry[1])))
 largest = next(iter(measured), None)
+
+
+def added(shown, image_BCHW, inside_BHW):
+    """Images with what is shown added to them, and not to their padding."""
+    return torch.where(inside_BHW[:, None], shown.perturb()(image_BCHW), image_BCHW)
 
 
 def table6(of):
@@ -225,10 +231,34 @@ figures.panels(
 plt.show()
 
 # %% [markdown]
+# At 513 pixels
+#
 # * `resize` makes every detail of the pattern 2.3 times as large: what was made to excite small filters may excite none.
 # * `tile` keeps the details, and puts seams where nobody made them.
 # * `center_pad` leaves most of the image untouched.
 #
+# Images of the small scales are smaller than the pattern, and there the three do something else:
+
+# %%
+met = {
+    (drop.crop, scale_in(key))
+    for key, of in measured.items()
+    for drop in of
+    if drop.perturbation in NAMES and drop.crop is not None and drop.crop < 224
+}
+smaller = {}
+for crop, of_scale in sorted(met):
+    smaller.setdefault(crop, []).append(f"`{of_scale}`")
+Markdown(
+    "\n".join(
+        f"* Rows at {' and '.join(names)} are of images of {crop} pixels. `resize` shrinks the pattern to {crop / 224:.0%} of its length, without smoothing; `tile` and `center_pad` "
+        f"show {crop} x {crop} pixels of it as they are, from its corner and from its middle. Nothing is tiled, and nothing is padded."
+        for crop, names in smaller.items()
+    )
+    or "No row of a published perturbation is of such images so far."
+)
+
+# %% [markdown]
 # ## Two ways to craft one
 #
 # **UAP** ({func}`segmix_core.attacks.uap.craft_uap`) visits image after image. Where fewer than the wanted share of pixels is changed yet, it adds the shortest step that takes the
@@ -294,7 +324,7 @@ sheets = figures.panels(
     sheet, ["itself", "signs, same size", "signs, same RMS", "shuffled"], list(perturbations)
 )
 sheets.set_size_inches(5.0, 1.2 * len(sheet) + 0.3)
-plt.show()
+setting.show("fig-crafted")
 
 # %% [markdown]
 # A control is made at the size of the image. Made at 224 pixels and resized afterwards, noise would lose a third of its RMS to averaging, and a smooth pattern
@@ -304,7 +334,7 @@ plt.show()
 
 # %% tags=["nbval-ignore-output"]
 number = min(48, len(evaluation))
-image_BCHW = setting.evaluation_batch(range(number)).image_BCHW
+image_BCHW, _, inside_BHW = batch_of(evaluation, range(number), setting.eval_crop, "cpu")
 networks = {name: (run.model, run.request.experiment.method.output()) for name, run in runs.items()}
 networks = {"surrogate (white-box)": (surrogate.model, request.experiment.method.output())} | networks
 with torch.inference_mode():
@@ -312,10 +342,10 @@ with torch.inference_mode():
 lines = []
 for name, perturbation in perturbations.items():
     for control in (None, *CONTROLS):
-        shown_BCHW = Shown(perturbation, control=control).perturb()(image_BCHW)
+        shown_BCHW = added(Shown(perturbation, control=control), image_BCHW, inside_BHW)
         with torch.inference_mode():
             rates = [
-                100 * float((segmented(model, shown_BCHW, output) != clean[of]).double().mean())
+                100 * float((segmented(model, shown_BCHW, output) != clean[of])[inside_BHW].double().mean())
                 for of, (model, output) in networks.items()
             ]
         lines.append([name, control or "**itself**", *(f"{rate:.1f}" for rate in rates)])
@@ -332,12 +362,12 @@ chapter.table([f"{number} images", "what is added", *networks], lines)
 
 # %% mystnb={"figure": {"caption": "Three images as they are and under GD-UAP without data, crafted on another baseline, and what each method says of them (this page's runs, one seed each).", "name": "fig-perturbed"}, "image": {"alt": "Six rows, each with an image, its labels and the predictions of five methods; every second row is perturbed."}} tags=["nbval-ignore-output"]
 several = np.flatnonzero(dataset_presence(evaluation)[:, 1:].sum(1) >= 2)[:3]
-chosen = setting.evaluation_batch(several.tolist())
+image_BCHW, label_BHW, inside_BHW = batch_of(evaluation, several.tolist(), setting.eval_crop, "cpu")
 sheet = []
-perturbed_BCHW = Shown(perturbations["gd-uap-none"]).perturb()(chosen.image_BCHW)
+perturbed_BCHW = added(Shown(perturbations["gd-uap-none"]), image_BCHW, inside_BHW)
 for sample in range(len(several)):
-    label = figures.label_picture(chosen.label_BHW[sample].numpy())
-    for shown_BCHW in (chosen.image_BCHW, perturbed_BCHW):
+    label = figures.label_picture(label_BHW[sample].numpy())
+    for shown_BCHW in (image_BCHW, perturbed_BCHW):
         with torch.inference_mode():
             found = [
                 segmented(model, shown_BCHW[sample, None], output)[0].numpy()
@@ -349,7 +379,7 @@ figures.panels(
     ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)],
     ["as it is", "perturbed"] * len(several),
 )
-plt.show()
+setting.show("fig-perturbed")
 
 # %% [markdown]
 # Three images can be found for any conclusion. They show what a perturbation does, not whom it hurts.
@@ -498,8 +528,12 @@ for key, of in measured.items():
             lost = f"{np.mean([one.lost[0] for one in these]):+.2f}"
             controlled = all(one.excess is not None for one in these)
             beyond = f"{np.mean([one.excess[0] for one in these]):+.2f}" if controlled else "–"
-            lines.append([said_of(key, of), name, mode, len(met), lost, beyond])
-header = ["setting", "perturbation", "fitted by", "methods", "points lost", "of them beyond noise"]
+            sides = " or ".join(sorted({str(one.crop) for one in these}))
+            lines.append([said_of(key, of), name, mode, sides, len(met), lost, beyond])
+header = [
+    *("setting", "perturbation", "fitted by", "to pixels", "methods", "points lost"),
+    "of them beyond noise",
+]
 chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
 # %% [markdown]
@@ -559,7 +593,8 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 #
 # * A universal perturbation is fixed before the network is seen. It bounds nothing: the next chapters attack each image with the network at hand.
 # * The paper does not name its GD-UAP files, nor the network that they were made on. What is crafted here carries the names of its settings, not its pixels.
-# * The published UAPs were made on classifiers of photographs at 224 pixels. To a small network on generated pictures they may be nothing but texture.
+# * The published UAPs were made on classifiers of photographs at 224 pixels. To a small network on generated pictures they may be nothing but texture; and
+#   resized, as Table 6's rows and claims 6 and 7 take them, they are shrunk below 224 pixels, and weaker than in a piece of their own size (the table on fitting).
 # * Below paper scale the networks are underfitted. How much they lose to noise alone stands beside each perturbation.
 #
 # ## Takeaways

@@ -349,7 +349,7 @@ for axis, what in zip(panes, ("cross-entropy", "right pixels (%)", "mean change 
     axis.set_xlabel("iteration")
 panes[1].legend(fontsize=7.5, frameon=False)
 figure.suptitle(f"epsilon {study.at:g} of 255, {STEPS} steps, {scale} scale, seed {seed}", fontsize=9)
-plt.show()
+setting.show("fig-apgd")
 
 # %% [markdown]
 # ## One image, attacked
@@ -375,7 +375,7 @@ for name in names:
         ]
     )
 figures.panels(sheet, ["attacked image", "perturbation", "labels", "before", "after"], names)
-plt.show()
+setting.show("fig-attacked-image")
 
 # %% tags=["nbval-ignore-output"]
 with torch.inference_mode():
@@ -500,10 +500,10 @@ chapter.table(
 #
 # | check | what it would catch |
 # |---|---|
-# | size 0 changes nothing | two different pipelines, one for clean and one for attacked images |
+# | size 0 changes nothing | an attack that leaves its ball, or changes images of its own accord |
 # | more epsilon never helps the defender | an attack that gets lost in a larger ball: a step or a schedule that does not fit |
 # | more steps never helps the defender | an attack that forgets the best it had |
-# | noise of the same size is weaker | gradients that point nowhere: the attack is not better than chance |
+# | noise of the same size is weaker, at the largest size by more than the tolerance | an attack that is not better than chance |
 # | an unbounded attack reaches zero | gradients that are masked: with every image allowed, something must be found |
 # | transfer is not stronger | the same: gradients borrowed from another network would be better than its own |
 # | gradients are finite and not masked | a loss that does not follow its gradient, by finite differences; a zero, an infinity |

@@ -19,8 +19,8 @@
 # what does not belong to the image. Does it say more of an attacked image than of a clean one, and what does silencing it change under attack?
 #
 # **Costs.** Nothing beyond the shared runs of [stage 1](04_stage1), and four short attacks on up to eight images: seconds at `smoke`, minutes of one
-# core at `demo`. At `mini` they are twenty times as much (five times the steps, four times the pixels): take a GPU, `device="cuda"`. The committed
-# rows are those of `segmix run universal adaptive`.
+# core at `demo`. At `mini` they are five times as much (five times the steps), on photographs twenty (four times the pixels, too): take a GPU, `device="cuda"`.
+# The committed rows are those of `segmix run universal adaptive`.
 
 # %% tags=["parameters"]
 scale = "smoke"
@@ -186,7 +186,9 @@ def ways(stage):
         "as it is": image_BCHW,
         "blended with another": 0.7 * image_BCHW + 0.3 * image_BCHW.roll(1, 0),
         "nothing but noise": torch.rand(image_BCHW.shape, generator=drawn(), device=device),
-        "random signs": sanity.noise(image_BCHW, EPSILON, drawn()),
+        "random signs": torch.where(
+            inside_BHW[:, None], sanity.noise(image_BCHW, EPSILON, drawn()), image_BCHW
+        ),
         "attacked": adaptive.attack(
             model,
             image_BCHW,
@@ -387,7 +389,7 @@ for axis, (stage, of) in zip(axes, loud.items(), strict=True):
     axis.grid(axis="x", alpha=0.3)
 axes[0].set_yticks(range(len(shown["stage 1"])), list(shown["stage 1"]))
 axes[0].set_ylim(len(shown["stage 1"]) - 0.5, -0.5)
-plt.show()
+setting.show("fig-loudness")
 
 # %% mystnb={"figure": {"caption": "One image, the first with an object, shown in six ways. For each network: what it is shown, the activity of the phantom branch, and what it reports.", "name": "fig-phantom-attacked"}, "image": {"alt": "Six rows of pictures: the image as shown, the phantom branch's activity and the predicted labels, before and after stage 2."}} tags=["nbval-ignore-output"]
 index = next((place for place in range(count) if (label_BHW[place] % 255 > 0).float().mean() > 0.05), 0)
@@ -415,7 +417,7 @@ figures.panels(
     [way.replace(" ", "\n", 1) for way in shown["stage 1"]],
     bar=("mean softplus of S_p", loudest),
 )
-plt.show()
+setting.show("fig-phantom-attacked")
 
 # %% [markdown]
 # ## Who carries the damage into S_ss

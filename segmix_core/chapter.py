@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown
+from IPython.display import Image, Markdown, display
 
+from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop
@@ -28,6 +31,9 @@ from segmix_core.training import TrainingBatches
 
 SHARED = tuple(METHODS)
 """The experiments that the chapters share; the book trains each of them once."""
+
+PICTURES = results.REPOSITORY / "book" / "_static" / "demo"
+"""Figures of a book at `demo` scale by their names, and `run.json`, which says of which commit."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,25 @@ class Chapter:
     def figure(self, number: int) -> Drawn:
         """A figure of the paper, drawn from this chapter's runs."""
         return draw(number, lambda name, seed: replace(self.request(name), seed=seed), (self.seed,))
+
+    def show(self, figure: str) -> None:
+        """Show what was drawn; in its place, where networks had seconds, the stored picture of a longer run.
+
+        Args:
+            figure: its name in the book.
+        """
+        stored = PICTURES / f"{figure}.png"
+        as_it_comes = (self.scale.name, self.dataset, self.root) == ("smoke", "silhouettes", None)
+        if not (as_it_comes and stored.is_file()):
+            plt.show()
+            return
+        plt.close("all")
+        run = json.loads((PICTURES / "run.json").read_text(encoding="utf-8"))
+        words = (
+            f"*A stored picture, of a run at `{run['scale']}` scale (commit `{run['commit']}`), as `make "
+            "book` draws it: after the few steps of this page there is nothing to see.*"
+        )
+        display(Markdown(words), Image(stored.read_bytes()))  # type: ignore[no-untyped-call]
 
     def salient_run(self, experiment: str) -> Run:
         """The same, trained and measured on generated salient objects (Table 7), whatever the data set."""

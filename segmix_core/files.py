@@ -1,5 +1,6 @@
 """Files and folders that are either wholly there or not there at all."""
 
+import ast
 import fcntl
 import hashlib
 import itertools
@@ -150,3 +151,18 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def code_digest(path: Path) -> str:
+    """SHA-256 of what a Python source does: without docstrings, lines of comment and empty lines."""
+    text = path.read_text(encoding="utf-8")
+    words: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str):
+            words |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    kept = [
+        line.rstrip()
+        for number, line in enumerate(text.splitlines(), 1)
+        if number not in words and line.strip() and not line.lstrip().startswith("#")
+    ]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 `python -m segmix_core.publish build --scale demo` writes `_build/html`; `stored` sets the notebooks as they
 are committed, without executing; `pair` executes chapters at their defaults and stores them beside their
-scripts.
+scripts, in which `pictures` of the book at `demo` stand where the defaults train too little to be seen.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ast
 import base64
 import hashlib
 import io
+import json
 import os
 import platform
 import re
@@ -36,7 +37,7 @@ from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 from segmix_core import results
-from segmix_core.chapter import shared_requests
+from segmix_core.chapter import PICTURES, shared_requests
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import find_scale, nearest
 from segmix_core.files import file_digest, replacing, write_text
@@ -60,7 +61,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermil
 
 WHAT_A_SCALE_SAYS = {
     "smoke": "seconds of training from random weights. What this page trains, if anything, shows that the "
-    "code runs, and says nothing of the method",
+    "code runs, and says nothing of the method; pictures that need more are stored ones, and say so",
     "demo": "minutes of two cores, a small network, generated pictures. What this page trains, if anything, "
     "shows that each part works; it is no evidence for or against the paper",
     "mini": "a small network and a few thousand steps. It is not the paper's setting",
@@ -155,6 +156,8 @@ def _stripped(notebook: NotebookNode) -> NotebookNode:
 def _smaller(png: str) -> str:
     """A figure in 256 colours of its own, base64 in and out: a third of the bytes, the same to the eye."""
     with Image.open(io.BytesIO(base64.b64decode(png))) as figure:
+        if figure.mode == "P":  # a stored one
+            return png
         packed = io.BytesIO()
         figure.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
@@ -185,6 +188,31 @@ def picture_of(notebook: NotebookNode, figure: str) -> bytes:
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     )
+
+
+def keep_pictures() -> None:
+    """Store those figures of a book at `demo` that chapters show at `smoke`, where networks learn nothing.
+
+    Raises:
+        InputError: no such book was built here.
+    """
+    staging = BUILD / "staging" / "demo"
+    provenance = staging / "book" / "provenance.md"
+    if not provenance.is_file():
+        raise InputError(staging, "there is no book at demo scale", "run 'make book'")
+    for source in chapters():
+        notebook = nbformat.read(staging / "notebooks" / f"{source.stem}.ipynb", as_version=4)
+        for figure in shown_figures(source):
+            with replacing(PICTURES / f"{figure}.png") as temporary:
+                temporary.write_bytes(picture_of(notebook, figure))
+    commit = re.search(r"^\| commit \| (\S+) \|$", provenance.read_text(encoding="utf-8"), re.MULTILINE)
+    assert commit
+    write_text(PICTURES / "run.json", json.dumps({"scale": "demo", "commit": commit[1]}) + "\n")
+
+
+def shown_figures(source: Path) -> list[str]:
+    """The figures of a chapter that `Chapter.show` shows, by name."""
+    return re.findall(r'^setting\.show\("([\w-]+)"\)$', source.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def check_pairs(names: Sequence[str] = ()) -> None:
@@ -419,7 +447,7 @@ def _set_pages(staging: Path, provenance: str, out: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the three commands. Exit status 0 done, 1 the work failed, 2 bad input."""
+    """Run one of the four commands. Exit status 0 done, 1 the work failed, 2 bad input."""
     parser = argparse.ArgumentParser(
         prog="segmix_core.publish", description=__doc__.splitlines()[0] if __doc__ else ""
     )
@@ -431,9 +459,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     pairing = commands.add_parser("pair", help="store chapters with their smoke outputs")
     pairing.add_argument("chapters", nargs="*", help="such as 04_stage1; all of them by default")
     pairing.add_argument("--check", action="store_true", help="execute nothing; fail where a pair differs")
+    commands.add_parser("pictures", help="keep what chapters show of the book that was built at demo")
     options = parser.parse_args(argv)
     try:
-        if options.command == "pair":
+        if options.command == "pictures":
+            keep_pictures()
+        elif options.command == "pair":
             (check_pairs if options.check else pair)(options.chapters)
         else:
             print(build(options.scale) if options.command == "build" else stored(options.out))

@@ -25,7 +25,7 @@ from segmix_core.errors import InputError
 from segmix_core.evaluation.saliency import SALIENCY_METRICS
 from segmix_core.experiments import METHODS, SCALES, Experiment, Method, Row, rows_to_measure
 from segmix_core.experiments.paper import Data
-from segmix_core.files import alone, file_digest, new_folder, sweep, write_text
+from segmix_core.files import alone, code_digest, new_folder, sweep, write_text
 from segmix_core.measure import measure_run, predict, submit
 from segmix_core.report.tables import confusions_of
 from segmix_core.request import (
@@ -239,7 +239,7 @@ def source_digest() -> str:
     files += sorted(path for room in rooms for path in (package / room).rglob("*.py"))
     aside = {package / f"{name}.py" for name in _ASIDE}
     files = [path for path in files if path not in aside]
-    return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()
+    return hashlib.sha256("".join(code_digest(path) for path in files).encode()).hexdigest()
 
 
 def cached_run(

@@ -11,14 +11,15 @@ from segmix_core.report.robustness import Curve
 mpl.use("agg")
 
 LARGE = Curve(
-    setting="mini scale, somewhere", experiment="baseline", images=50, steps=100, passes=900, at=1.0,
+    setting="mini scale, somewhere", experiment="baseline", images=50, steps=100,
+    precision="fp32", passes=900, at=1.0,
     by_epsilon={0.0: {0: 40.0, 1: 44.0}, 1.0: {0: 20.0, 1: 22.0}}, noise={1.0: {0: 39.0, 1: 43.0}},
     by_aim={"dominant": {0: 21.0, 1: 23.0}, "worst": {0: 20.0, 1: 22.0}}, longer={}, transfer={},
     unbounded={}, stage1={}, failed=(),
 )  # fmt: skip
 BROKEN = replace(LARGE, experiment="sourcesep-cm", failed=("noise of the same size is weaker",))
 SMALL = replace(
-    LARGE, setting="demo scale, elsewhere", images=24, steps=20, passes=70,
+    LARGE, setting="demo scale, elsewhere", images=24, steps=20, precision="bf16", passes=70,
     by_epsilon={0.0: {0: 30.0}, 1.0: {0: 9.0}}, noise={}, by_aim={"worst": {0: 9.0}},
 )  # fmt: skip
 
@@ -29,7 +30,10 @@ def test_each_setting_has_its_panel_and_no_curve_of_another() -> None:
         "mini scale, somewhere\nn = 50 images, 100 steps a loss, 2 seeds; "
         "the whole study up to 900 passes an image"
     )
-    assert small.get_title().startswith("demo scale, elsewhere\nn = 24 images, 20 steps a loss, 1 seed; ")
+    assert small.get_title() == (
+        "demo scale, elsewhere\nn = 24 images, 20 steps a loss, 1 seed; "
+        "the whole study up to 70 passes an image, searched in bf16"
+    )
     drawn = {str(line.get_label()): line for line in large.get_lines()}
     assert list(drawn["baseline"].get_ydata()) == [42.0, 21.0]
     assert drawn["baseline"].get_linestyle() == "-"

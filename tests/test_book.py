@@ -18,7 +18,7 @@ import nbformat
 import pytest
 import yaml
 
-from segmix_core import publish
+from segmix_core import chapter, publish
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import SCALES
 from segmix_core.files import file_digest
@@ -192,6 +192,12 @@ import matplotlib.pyplot as plt
 
 plt.plot([0, 1])
 """
+SHOWN = """
+from segmix_core import chapter
+
+setting = chapter.begin(scale="demo", dataset="silhouettes", root=None, seed=0, device="cpu")
+setting.show("fig-line")
+"""
 
 
 def test_a_figure_is_stored_whatever_backend_is_around(tmp_path: Path, monkeypatch: Any) -> None:
@@ -230,10 +236,83 @@ def test_equations_bear_the_papers_numbers(book: Path) -> None:
 
 @pytest.mark.parametrize("kept", publish.README_PICTURES, ids=lambda kept: kept.stem)
 def test_the_readme_shows_the_figure_of_the_chapter(kept: Path) -> None:
-    chapter, figure = publish.README_PICTURES[kept]
-    notebook = nbformat.read(publish.CHAPTERS / f"{chapter}.ipynb", as_version=4)
+    name, figure = publish.README_PICTURES[kept]
+    notebook = nbformat.read(publish.CHAPTERS / f"{name}.ipynb", as_version=4)
     assert kept.read_bytes() == publish.picture_of(notebook, figure), "run 'make notebooks'"
     assert str(kept.relative_to(publish.ROOT)) in (publish.ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_what_needs_a_trained_network_is_shown_of_a_longer_run(source: Path) -> None:
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    for figure in publish.shown_figures(source):
+        stored = publish.PICTURES / f"{figure}.png"
+        assert stored.read_bytes() == publish.picture_of(notebook, figure), "run 'make notebooks'"
+    shown = sum("A stored picture" in str(output.get("data", {})) for output in outputs(notebook))
+    assert shown == len(publish.shown_figures(source))
+
+
+def test_no_picture_is_stored_that_no_page_shows() -> None:
+    shown = [f"{figure}.png" for source in CHAPTERS for figure in publish.shown_figures(source)]
+    assert len(shown) > 10
+    assert sorted(path.name for path in publish.PICTURES.iterdir()) == sorted([*shown, "run.json"])
+    run = json.loads((publish.PICTURES / "run.json").read_text())
+    assert run["scale"] == "demo"
+    assert re.fullmatch("[0-9a-f]{12}", run["commit"])
+
+
+def test_pictures_are_those_of_the_book_that_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "09_plots.py"
+    source.write_text(PLOT + SHOWN)
+    monkeypatch.setattr(publish, "BUILD", tmp_path / "_build")
+    monkeypatch.setattr(publish, "PICTURES", tmp_path / "kept")
+    monkeypatch.setattr(publish, "chapters", lambda: [source])
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(InputError, match="run 'make book'"):
+        publish.keep_pictures()
+    monkeypatch.setattr(publish.results, "commit", lambda: "0123456789ab")
+    executed = publish.execute(source, {})
+    staging = tmp_path / "_build" / "staging" / "demo"
+    for name, text in (
+        ("notebooks/09_plots.ipynb", nbformat.writes(executed)),
+        ("book/provenance.md", publish._provenance("demo", [], [], 1.0)),
+    ):
+        (staging / name).parent.mkdir(parents=True)
+        (staging / name).write_text(text)
+    publish.keep_pictures()
+    assert (tmp_path / "kept" / "fig-line.png").read_bytes() == publish.picture_of(executed, "fig-line")
+    assert json.loads((tmp_path / "kept" / "run.json").read_text()) == {
+        "scale": "demo",
+        "commit": "0123456789ab",
+    }
+
+
+@pytest.mark.parametrize(("scale", "stored"), [("smoke", True), ("demo", False)])
+def test_a_stored_picture_stands_in_for_seconds_of_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: str, stored: bool
+) -> None:
+    (tmp_path / "fig-line.png").write_bytes(b"a picture")
+    (tmp_path / "run.json").write_text(json.dumps({"scale": "demo", "commit": "0123456789ab"}))
+    monkeypatch.setattr(chapter, "PICTURES", tmp_path)
+    shown: list[Any] = []
+    monkeypatch.setattr(chapter, "display", lambda *what: shown.extend(what))
+    monkeypatch.setattr(chapter.plt, "show", lambda: shown.append("what was drawn"))
+
+    def show(**given: Any) -> None:
+        setting = {"scale": scale, "dataset": "silhouettes", "root": None, "seed": 0, "device": "cpu"} | given
+        shown.clear()
+        chapter.begin(**setting).show("fig-line")
+
+    show()
+    if stored:
+        assert "`demo` scale (commit `0123456789ab`)" in shown[0].data
+        assert shown[1].data == b"a picture"
+    else:
+        assert shown == ["what was drawn"]
+    show(dataset="voc2012", root=str(tmp_path))
+    assert shown == ["what was drawn"]  # of somebody's own images
 
 
 def test_the_provenance_names_what_every_chapter_was_set_from(book: Path) -> None:

@@ -19,8 +19,9 @@ from test_robustness import SHORT, TINY
 from segmix_core import results, run
 from segmix_core.attacks.sanity import Check
 from segmix_core.cli.progress import Progress
+from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.experiments import METHODS, SCALES, TABLES
-from segmix_core.experiments.robustness import PARTS, STUDIES, SURROGATE, UNIVERSALS
+from segmix_core.experiments.robustness import PARTS, STUDIES, SURROGATE, TOLERANCE, UNIVERSALS
 from segmix_core.models import SourceSeparation, read_checkpoint
 from segmix_core.robustness import adaptive, checkpoint
 from segmix_core.robustness.universal import CRAFTED
@@ -184,13 +185,14 @@ def test_a_crafted_perturbation_is_what_evaluate_reads(
     document = said.document()
     crafted = LINE | {"control": str | None, "making": dict}
     has_kind(document, DOCUMENT | {"results": [crafted]})
-    lines = document["results"]
+    clean, *lines = document["results"]
+    assert (clean["epsilon"], clean["control"], clean["access"], clean["making"]) == (0, None, None, {})
     assert [line["control"] for line in lines] == [
         None, "signs of the same size", "signs of the same RMS", "shuffled",
     ]  # fmt: skip
     assert {(line["attack"], line["epsilon"], line["steps"]) for line in lines} == {(attack, 10, steps)}
     least = min(line["mIoU"] for line in lines[1:])  # as reports compare them
-    assert lines[0]["valid"] == (lines[0]["mIoU"] < least)
+    assert lines[0]["valid"] == (lines[0]["mIoU"] + TOLERANCE < least)
     assert all(line["valid"] and not line["checks"] for line in lines[1:])  # noise is nobody's attack
     unit = "images" if attack == "uap" else "steps"
     total = 4 if attack == "uap" else steps
@@ -214,11 +216,23 @@ def test_a_crafted_perturbation_is_what_evaluate_reads(
     assert segmix(*command, "--json").document() == document  # from the folder
 
 
+def test_where_no_image_holds_a_category_pixels_tell(networks: Networks, tmp_path: Path) -> None:
+    masks = (networks.root / "SegmentationClass").glob("val_*.png")
+    held = {int(number) for mask in masks for number in np.unique(np.array(Image.open(mask)))}
+    absent = next(name for number, name in enumerate(VOC_CATEGORIES) if number not in held)
+    options = ("--attack", "gd-uap-none", "--categories", absent, "--json")
+    clean, attacked, *noise = segmix(*networks.attack(tmp_path, *options)).document()["results"]
+    assert (clean["mIoU"], clean["aAcc"]) == (None, 100)
+    told = "aAcc" if None in [line["mIoU"] for line in (attacked, *noise)] else "mIoU"
+    assert attacked["valid"] == (attacked[told] + TOLERANCE < min(line[told] for line in noise))
+    assert list(attacked["checks"]) == ["noise of the same size is weaker"]
+
+
 def test_a_check_that_fails_is_said(
     networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "noise of the same size is weaker"
-    monkeypatch.setattr(checkpoint, "noise_is_weaker", lambda *given: Check(name, False, "made up"))
+    monkeypatch.setattr(checkpoint, "noise_is_weaker", lambda *given, **by: Check(name, False, "made up"))
     command = networks.attack(tmp_path, "--attack", "apgd", "--epsilon", 8)
     (line,) = segmix(*command, "--json").document()["results"]
     assert (line["valid"], line["failed"], line["checks"][name]) == (False, [name], "made up")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from segmix_core.errors import InputError
-from segmix_core.files import alone, replacing, sweep
+from segmix_core.files import alone, code_digest, replacing, sweep
 
 KILLED = """
 import os, signal, sys
@@ -104,3 +104,35 @@ def test_who_waits_for_a_folder_that_goes_makes_it_anew(tmp_path: Path) -> None:
 def test_a_folder_that_can_never_be_made_is_refused() -> None:
     with pytest.raises(InputError, match="cannot write here"), alone(Path("/proc/segmix/run")):
         pass
+
+
+SOURCE = '''"""What it is about."""
+
+import math
+
+# a remark
+
+
+def area(radius: float) -> float:
+    """Of a circle."""
+    return math.pi * radius**2
+'''
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (("Of a circle", "Of a disc\n\n    Raises:\n        Nothing."), True),
+        (("# a remark\n", ""), True),
+        (("import math\n", "import math\n\n\n"), True),
+        (("radius**2", "radius**3"), False),
+        (("radius: float", "radius: int"), False),
+        (("math.pi * radius**2", '"a text"'), False),
+    ],
+)
+def test_code_is_known_by_what_it_does(tmp_path: Path, change: tuple[str, str], same: bool) -> None:
+    for name, text in (("before", SOURCE), ("after", SOURCE.replace(*change))):
+        (tmp_path / f"{name}.py").write_text(text)
+    assert (tmp_path / "before.py").read_text() != (tmp_path / "after.py").read_text()
+    before, after = (code_digest(tmp_path / f"{name}.py") for name in ("before", "after"))
+    assert (before == after) == same

@@ -157,6 +157,7 @@ BAD_ARRAYS: list[tuple[str, np.ndarray, dict[str, Any], str]] = [
     ("NaN", spoilt(np.nan), {}, "not finite"),
     ("inf", spoilt(-np.inf), {}, "not finite"),
     ("zero", 0 * pattern(), {}, "zero everywhere"),
+    ("next to nothing", np.full((3, 4, 5), 1e-300), {"scale": "pixel"}, "zero everywhere"),
     ("empty", np.zeros((3, 0, 4), np.float32), {}, "with pixels in it"),
     ("beyond 255", spoilt(-255.5), {}, r"255\.5, beyond 255"),
     ("beyond any float32", spoilt(0).astype(np.float64) + 1e300, {}, "beyond 255"),

@@ -30,6 +30,7 @@ DROP = Drop(
     access="transfer",
     epsilon=10.0,
     images=50,
+    crop=128,
     clean={0: 60.0, 1: 62.0, 2: 61.0},
     attacked={0: 50.0, 1: 51.0, 2: 49.0},
     controls={"shuffled": {0: 53.0, 1: 53.0, 2: 53.0}, "signs": {0: 58.0, 1: 52.0, 2: 58.0}},

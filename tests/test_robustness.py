@@ -946,9 +946,24 @@ def test_what_cannot_be_studied_is_found_before_the_work(
 def test_every_source_of_attacks_belongs_to_one_kind() -> None:
     package = Path(segmix_core.__file__).parent
     sources = {f"attacks/{path.stem}" for path in (package / "attacks").glob("*.py")} - {"attacks/__init__"}
-    sources |= {"corruptions", "robustness/adaptive", "robustness/universal"}
+    sources |= {"corruptions", "robustness/adaptive", "robustness/protocol", "robustness/universal"}
     assert sorted(name for names in SOURCES.values() for name in names) == sorted(sources)
     assert len({attack_digest(kind) for kind in SOURCES}) == len(SOURCES) == len(set(KINDS.values()))
+
+
+def test_code_that_found_the_same_is_no_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the sources change again."""
+    now = {kind: attack_digest(kind)[:12] for kind in SOURCES}
+    assert set(condition.FOUND_THE_SAME.values()) <= set(now.values()), "say whether it still holds"
+    for said, same in condition.FOUND_THE_SAME.items():
+        for kind, digest in now.items():
+            assert condition.is_of_this_code(said, kind, "0" * 12) == (digest == same)
+            assert not condition.is_of_this_code("another", kind, "0" * 12)
+            assert condition.is_of_this_code(None, kind, "0" * 12)  # of before it was noted
+    monkeypatch.setattr(condition, "attack_digest", lambda kind: "changed since")
+    assert not any(
+        condition.is_of_this_code(said, kind, "0" * 12) for said in condition.FOUND_THE_SAME for kind in now
+    )
 
 
 def test_a_perturbation_belongs_to_the_code_of_attacks_and_of_networks(
@@ -958,7 +973,7 @@ def test_a_perturbation_belongs_to_the_code_of_attacks_and_of_networks(
     checkpoint.write_text("weights")
     monkeypatch.setattr(universal, "load_model", lambda path: torch.nn.Identity())
     monkeypatch.setattr(universal, "craft_gd_uap", lambda *given, **named: rough(8).scaled_to(10.0))
-    for digest in ("attack_digest", "source_digest"):
+    for digest in ("attack_digest", "source_digest", "device_name"):
         for code in ("before", "now", "before"):
             monkeypatch.setattr(universal, digest, lambda *kind, code=code: code)
             crafted(checkpoint, GDUAP(size=8), images, tmp_path / digest, output="dominant")

@@ -19,12 +19,11 @@ from segmix_core.report.robustness import (
     corruptions,
     curves,
     drops,
-    losses,
-    losses_as_markdown,
     matrix,
     printed_drops,
     settings_of,
 )
+from segmix_core.report.robustness_tables import losses, losses_as_markdown, report_parts
 
 SIGNS = "signs of the same size"
 
@@ -110,7 +109,7 @@ def test_table_6_is_told_as_points_lost_beside_noise() -> None:
     assert weak["retained"] == pytest.approx((50 + 80) / 2)
     assert (weak["noise"], weak["attack"], weak["seeds"]) == ({SIGNS: 46.5}, False, [0, 1])
     assert weak["printed_lost"] == pytest.approx(16.8)
-    text = losses_as_markdown([weak]).splitlines()
+    text = losses_as_markdown("Table 6 as points lost", [weak]).splitlines()
     cells = [cell.strip() for cell in text[-1].strip("|").split("|")]
     assert cells[:6] == ["baseline", "uap-resnet152", "resize", "16.8", "55.00", "35.00"]
     assert cells[6:9] == [f"20.00 ± {weak['half_width_95']:.2f}", "65.0", "46.50"]
@@ -118,8 +117,10 @@ def test_table_6_is_told_as_points_lost_beside_noise() -> None:
     stronger = [one | {"metrics": {"mIoU": 55.0}} for one in signs]
     assert losses(rows + stronger)[0]["attack"] is True
     assert losses(rows)[0]["attack"] is None
-    assert losses(rows, scale="paper") == losses(rows, dataset="coco") == []
-    assert losses(rows, scale=rows[0]["scale"], dataset=rows[0]["dataset"]) == losses(rows)
+    for other in ({"scale": "paper"}, {"dataset": "coco"}):
+        assert report_parts(["universal"], rows, **other)[0] == {"losses": []}
+    these = {"scale": rows[0]["scale"], "dataset": rows[0]["dataset"]}
+    assert report_parts(["universal"], rows, **these)[0] == {"losses": losses(rows)}
 
 
 def two_seeds() -> list[Any]:
@@ -332,10 +333,52 @@ def test_a_curve_is_of_the_worst_aim_at_every_size() -> None:
     assert curve.valid
 
 
+def test_the_report_of_attacks_names_what_does_not_hold() -> None:
+    broken = [one | {"experiment": "baseline"} for one in studied(0, failed=("transfer is not stronger",))]
+    document, text = report_parts(["adaptive"], [*studied(0), *studied(1), *broken])
+    shaky, sound = document["attacks"]
+    assert (shaky["experiment"], shaky["valid"], shaky["failed"]) == (
+        "baseline", False, ["transfer is not stronger"],
+    )  # fmt: skip
+    assert (sound["experiment"], sound["valid"], sound["seeds"]) == ("sourcesep-cm", True, [0, 1])
+    assert sound["left"] == {"0": 60.5, "1": 28.5, "4": 11.5}
+    assert sound["noise"] == {"1": 58.5, "4": 50.5}
+    assert sound["by_aim"] == {"dominant": 41.5, "joint": 31.5, "worst": 28.5}
+    assert (sound["transfer"], sound["unbounded"], sound["longer"]) == (52.5, 1.0, {"20": 31.5, "60": 29.5})
+    *_, of_shaky, of_sound = text.splitlines()
+    assert "**INVALID, does not hold: transfer is not stronger**" in of_shaky
+    assert of_sound.startswith(
+        "| sourcesep-cm | 60.50 | 28.50 | 11.50 | 1 58.50; 4 50.50 | at 1: dominant 41.50;"
+    )
+    assert "| hold |" in of_sound
+
+
+def test_the_report_of_corruptions_is_a_mean_over_severities() -> None:
+    rows = [corrupted("none", 0, 60.0), *(corrupted("fog", severity, 60.0 - severity) for severity in (1, 2))]
+    rows.append(corrupted("snow", 1, 40.5))
+    document, text = report_parts(["corruptions"], rows)
+    (found,) = document["corruptions"]
+    assert (found["clean"], found["by_corruption"]) == (60, {"fog": 58.5, "snow": 40.5})
+    assert found["left"] == round((59 + 58 + 40.5) / 3, 2)
+    assert (
+        "fog 58.50; snow 40.50" in text.splitlines()[-1] or "snow 40.50; fog 58.50" in text.splitlines()[-1]
+    )
+
+
+def test_a_report_of_the_study_has_every_part() -> None:
+    document, text = report_parts(["universal", "adaptive", "corruptions", "matrix"], [])
+    assert document == {"losses": [], "attacks": [], "corruptions": [], "crossed": []}
+    assert text.count("not measured yet") == 4
+    made = [row(60.0, None, "baseline"), row(50.0, uap(name="uap on mixup"), "baseline")]
+    assert [one["perturbation"] for one in report_parts(["matrix"], made)[0]["crossed"]] == ["uap on mixup"]
+    assert report_parts(["universal"], made)[0] == {"losses": []}
+
+
 def test_each_seed_has_a_worst_aim_of_its_own() -> None:
     curve = curve_of([*studied(0, "joint"), *studied(1, "dominant")])
     assert curve.by_epsilon == {0.0: {0: 60, 1: 61}, 1.0: {0: 28, 1: 29}, 4.0: {0: 11, 1: 12}}
     assert curve.by_aim["joint"] == {0: 31, 1: 42}
+    assert curve.passes == curve_of(studied(0)).passes  # of one network
     assert curve.longer == {20: {0: 31, 1: 32}, 60: {0: 29, 1: 30}}
 
 

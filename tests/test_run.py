@@ -540,7 +540,7 @@ def test_a_run_stays_in_the_cache_when_what_fetches_or_packs_changes(monkeypatch
         seen.append(f"{path.parent.name}/{path.name}")
         return "0"
 
-    monkeypatch.setattr(run, "file_digest", note)
+    monkeypatch.setattr(run, "code_digest", note)
     run.source_digest.__wrapped__()
     assert len(set(seen)) == len(seen)
     for name in ("data/download.py", "data/check.py", "data/catalog.py", "evaluation/submission.py"):

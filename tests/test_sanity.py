@@ -68,6 +68,12 @@ def test_noise_must_be_weaker() -> None:
     assert noise_is_weaker(0.0, 0.0).holds
     for attacked, random in ((70.0, 20.0), (70.0, 70.0), (NAN, 70.0), (20.0, NAN)):
         assert not noise_is_weaker(attacked, random).holds
+    # What leads by a little is the worst of many draws.
+    assert not noise_is_weaker(69.6, 70.0, by=0.5).holds
+    ahead = noise_is_weaker(69.4, 70.0, by=0.5)
+    assert ahead.holds
+    assert ahead.detail == "69.4 attacked, 70 with noise; by more than 0.5 asked"
+    assert noise_is_weaker(0.0, 0.0, by=0.5).holds
 
 
 def test_an_unbounded_attack_must_reach_zero() -> None:

@@ -28,6 +28,7 @@ CONTROLS: tuple[Control, ...] = get_args(Control)
 
 FORMS = (".mat", ".npy", ".pth", ".pt", ".safetensors")
 _KEY = "perturbation"  # of the tensor in a file of ours
+_NOTHING = 1e-6  # a largest value that is none on any scale
 _SLACK = 1e-3  # of 255: rounding that a stated epsilon forgives
 
 
@@ -107,7 +108,7 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
     if not np.isfinite(found).all():
         raise InputError(path, "holds values that are not finite", "restore the file")
     size = float(np.abs(found).max(initial=0))
-    if size == 0:
+    if size < _NOTHING:
         raise InputError(path, "is zero everywhere", "restore the file")
     if scale is None and not stated and size <= 1:
         raise InputError(

@@ -62,7 +62,7 @@ def add_to(commands: Any) -> None:
     run.add_argument("--out", type=Path, help="results file; data/results/<dataset>-<scale>.jsonl by default")
 
     report = command(commands, "report", _report, "printed beside measured")
-    report.add_argument("table", help="table1, figure5, tables, ...")
+    report.add_argument("table", help="table1, figure5, tables, robustness, ...")
     report.add_argument("--scale", help="rows of this scale alone")
     report.add_argument(
         "--dataset", choices=(*DATASETS, OUT_OF_CONTEXT), help="rows trained or measured on it"
@@ -211,16 +211,24 @@ def _results_of(options: argparse.Namespace) -> Path:
 def _report(options: argparse.Namespace) -> Answer:
     from segmix_core import results
     from segmix_core.experiments import find_scale
+    from segmix_core.experiments.robustness import PARTS, find_parts
     from segmix_core.report import as_markdown, report_rows
-    from segmix_core.report.robustness import losses, losses_as_markdown
+    from segmix_core.report.robustness_tables import report_parts
 
     scale = None if options.scale is None else find_scale(options.scale).name
     where = _results_of(options)
+    if options.table in (*PARTS, "robustness"):
+        parts = find_parts(options.table)
+        document, text = report_parts(parts, results.read_all(where), scale=scale, dataset=options.dataset)
+        return document, json.dumps(document) if options.format == "json" else text
     document = {"rows": report_rows(options.table, scale=scale, dataset=options.dataset, where=where)}
     text = as_markdown(document["rows"])
     if any(row.get("table") == 6 for row in document["rows"]):
-        document["losses"] = losses(results.read_all(where), scale=scale, dataset=options.dataset)
-        text += f"\n\n{losses_as_markdown(document['losses'])}"
+        found, said = report_parts(
+            ["universal"], results.read_all(where), scale=scale, dataset=options.dataset
+        )
+        document |= found
+        text += f"\n\n{said}"
     return document, json.dumps(document) if options.format == "json" else text
 
 

@@ -29,6 +29,7 @@ class Drop:
     access: str  # "transfer" or "white-box"
     epsilon: float
     images: int
+    crop: int | None  # pixels, side of the images that it was fitted to; None: whole images
     clean: BySeed
     attacked: BySeed
     controls: dict[str, BySeed]  # noise in its place: what is left under it
@@ -79,6 +80,7 @@ class Curve:
     experiment: str
     images: int
     steps: int
+    precision: str  # of the search; what it found is judged in float32
     passes: int  # forward and backward, for each image at most: of all attacks of one network's study
     at: float  # epsilon at which aims, transfer and longer attacks are compared
     # At `at` the worst aim of each image, elsewhere the aim that was worst there; 0 is the image as it is.
@@ -220,6 +222,7 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2, output: str | Non
                     access=access,
                     epsilon=epsilon,
                     images=itself[0]["eval_images"],
+                    crop=crop,
                     clean=_by_seed(clean, metric),
                     attacked=_by_seed(itself, metric),
                     controls={control: _by_seed(of, metric) for control, of in controls.items()},
@@ -249,74 +252,6 @@ def printed_drops() -> dict[tuple[str, str], tuple[float, float]]:
         for (name, perturbation), attacked in printed.items()
         if perturbation is not None and attacked is not None and (clean := printed[name, None]) is not None
     }
-
-
-def losses(rows: Rows, *, scale: str | None = None, dataset: str | None = None) -> list[dict[str, Any]]:
-    """Table 6 as what is lost: each of its perturbations on each method, beside noise in its place.
-
-    Args:
-        scale, dataset: only these; a data set that networks were trained or measured on.
-
-    Returns:
-        For each: `clean`, `left` and `lost` (mIoU, per cent and points, means over `seeds`), `retained` (per
-        cent; None where a clean value is 0), `noise` (what each control leaves), `attack` (as
-        `Drop.is_attack`), and `printed_lost`.
-    """
-    among = [
-        row
-        for row in rows
-        if scale in (None, row["scale"]) and dataset in (None, row["dataset"], row["eval_dataset"])
-    ]
-    printed = {key: round(clean - left, 2) for key, (clean, left) in printed_drops().items()}
-
-    def mean(values: BySeed, seeds: list[int]) -> float:
-        return round(float(np.mean([values[seed] for seed in seeds])), 2)
-
-    return [
-        {
-            "experiment": one.experiment,
-            "perturbation": one.perturbation,
-            "fit": one.fit,
-            "access": one.access,
-            "printed_lost": printed.get((one.experiment, one.perturbation)),
-            "clean": mean(one.clean, one.seeds),
-            "left": mean(one.attacked, one.seeds),
-            "lost": round(one.lost[0], 2),
-            "half_width_95": None if one.lost[1] is None else round(one.lost[1], 2),
-            "retained": None if np.isnan(one.retained) else round(one.retained, 1),
-            "noise": {control: mean(of, one.seeds) for control, of in one.controls.items()},
-            "attack": one.is_attack,
-            "setting": one.setting,
-            "seeds": one.seeds,
-            "images": one.images,
-        }
-        for one in drops(among)
-        if " on " not in one.perturbation
-    ]
-
-
-def losses_as_markdown(found: list[dict[str, Any]]) -> str:
-    """What `losses` returns, as a table."""
-    controls = list(dict.fromkeys(control for one in found for control in one["noise"]))
-    header = [
-        *("method", "perturbation", "fit", "printed: lost", "clean", "left", "lost", "retained (%)"),
-        *(f"left under {control}" for control in controls),
-        *("takes more than noise", "setting", "seeds", "n"),
-    ]
-    lines = ["Table 6 as points lost", "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    for one in found:
-        spread = "" if one["half_width_95"] is None else f" ± {one['half_width_95']:.2f}"
-        cells = [
-            *(one["experiment"], one["perturbation"], one["fit"]),
-            "" if one["printed_lost"] is None else f"{one['printed_lost']:.1f}",
-            *(f"{one[name]:.2f}" for name in ("clean", "left")),
-            *(f"{one['lost']:.2f}{spread}", "–" if one["retained"] is None else f"{one['retained']:.1f}"),
-            *(f"{one['noise'][name]:.2f}" if name in one["noise"] else "" for name in controls),
-            {True: "yes", False: "**no: it is no attack**", None: "not known"}[one["attack"]],
-            *(one["setting"], str(len(one["seeds"])), str(one["images"])),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def curves(rows: Rows, *, metric: str = "mIoU") -> list[Curve]:
@@ -380,6 +315,9 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         experiment=name,
         images=rows[0]["eval_images"],
         steps=steps,
+        precision=" and ".join(
+            sorted({row["condition"]["making"].get("precision", "fp32") for row in bounded})
+        ),
         passes=_passes(rows),
         at=at,
         by_epsilon={epsilon: _by_seed(of, metric) for epsilon, of in counted.items()},
@@ -406,7 +344,14 @@ def _aim_and_size(row: dict[str, Any]) -> tuple[str | None, float]:
 
 
 def _passes(rows: Rows) -> int:
-    """Passes for each image of every attack on one network; those of the worst aim are those of its parts.
+    """Passes for each image of every attack on the network that took most of them."""
+    return max(
+        _passes_on([row for row in rows if row["seed"] == seed]) for seed in {row["seed"] for row in rows}
+    )
+
+
+def _passes_on(rows: Rows) -> int:
+    """Those of every attack on one network; those of the worst aim are those of its parts.
 
     The unbounded attack after stage 1 serves a check alone, and has no row.
     """

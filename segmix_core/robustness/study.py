@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from segmix_core.experiments.robustness import (
 )
 from segmix_core.files import alone
 from segmix_core.request import Request
-from segmix_core.robustness.condition import attack_digest, condition_of
+from segmix_core.robustness.condition import attack_digest, condition_of, is_of_this_code
 from segmix_core.robustness.protocol import adaptive_digest, adaptive_rows
 from segmix_core.robustness.target import Clock, Reporter, Target
 from segmix_core.robustness.universal import Shown, crafted, crafting, fittings, published, ways
@@ -116,7 +117,7 @@ def _is_held(target: Target, part: Part, rows: list[dict[str, Any]], perturbatio
 
     def holds(said: list[dict[str, Any]], wanted: dict[str, Any]) -> bool:
         last = next((one for one in said if wanted.items() <= one.items()), None)
-        return last is not None and last["making"].get("code", code) == code
+        return last is not None and is_of_this_code(last["making"].get("code"), KINDS[part], code)
 
     whole = list(_whole(target, part, perturbations))
     return any(all(holds(said, wanted) for wanted in whole) for said in said_by_run.values())
@@ -241,7 +242,9 @@ def _corruptions(target: Target, perturbations: Path | None) -> Iterator[dict[st
     """Every corruption of the benchmark at every severity, and the same images as they are (severity 0)."""
     dataset = target.shown_in("corruptions")
     for name, severity, corruption in _corrupted():
-        condition = condition_of("corruption", name, severity=severity, how="imagecorruptions-imaug")
+        library = "imagecorruptions-imaug"
+        making = {"library": f"{library} {version(library)}"}
+        condition = condition_of("corruption", name, severity=severity, how=library, making=making)
 
         def work(
             corruption: Corruption | None = corruption, condition: dict[str, Any] = condition

@@ -32,6 +32,7 @@ from segmix_core.experiments import nearest
 from segmix_core.experiments.robustness import Study, Universal
 from segmix_core.files import alone, file_digest, replacing
 from segmix_core.models import load_model
+from segmix_core.request import device_name
 from segmix_core.rng import stream
 from segmix_core.robustness.condition import attack_digest
 from segmix_core.run import source_digest
@@ -166,7 +167,8 @@ def crafted(
         checkpoint: of the network.
         how: the attack, its size in pixels, epsilon on the 0..255 scale, length and seed.
         images: of the training list, to craft on and to watch the fooling rate on.
-        folder: of crafted perturbations; a file's name tells attack, network, output, images and code apart.
+        folder: of crafted perturbations; a file's name tells attack, network, output, images, device and
+            code apart.
         output: "dominant" or "final": whose predictions are to change.
         device: where it is crafted.
         report: told what is done, of how much, and the best fooling rate so far in percent.
@@ -180,7 +182,8 @@ def crafted(
         KeyError: the network has no such output.
     """
     made_on = {"network": file_digest(checkpoint)[:16], "output": output}
-    decides = [asdict(how), made_on, images.digest(), attack_digest("universal"), source_digest()]
+    code = attack_digest("universal"), source_digest()
+    decides = [asdict(how), made_on, images.digest(), device_name(device), code]
     identity = json.dumps(decides, sort_keys=True)
     stem = f"{how.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     path = folder / f"{stem}.safetensors"

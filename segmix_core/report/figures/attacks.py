@@ -166,6 +166,8 @@ def _by_setting(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
     for (setting, images, steps), among in groups.items():
         seeds = number_of_seeds({len(values) for curve in among for values in curve.by_epsilon.values()})
         cost = f"the whole study up to {max(curve.passes for curve in among)} passes an image"
+        precision = {curve.precision for curve in among} - {"fp32"}
+        cost += f", searched in {' and '.join(sorted(precision))}" if precision else ""
         titled[f"{setting}\nn = {images} images, {steps} steps a loss, {seeds}; {cost}"] = among
     return titled
 

@@ -1,0 +1,194 @@
+"""The study of robustness in tables, each of its parts for `segmix report`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from segmix_core.corruptions import CORRUPTIONS
+from segmix_core.experiments.robustness import Part
+from segmix_core.report.robustness import BySeed, Corrupted, Curve, corruptions, curves, drops, printed_drops
+from segmix_core.report.tables import Rows
+
+
+def report_parts(
+    parts: Sequence[Part], rows: Rows, *, scale: str | None = None, dataset: str | None = None
+) -> tuple[dict[str, Any], str]:
+    """Parts of the study, from rows: a document and the same as text.
+
+    Args:
+        scale, dataset: only these; a data set that networks were trained or measured on.
+
+    Returns:
+        Of "universal" `losses`, of "adaptive" `attacks`, of "corruptions" `corruptions`, of "matrix"
+        `crossed`: the perturbations that were crafted on each method, as `losses`.
+    """
+    among = [
+        row
+        for row in rows
+        if scale in (None, row["scale"]) and dataset in (None, row["dataset"], row["eval_dataset"])
+    ]
+    document: dict[str, Any] = {}
+    texts = []
+    if "universal" in parts:
+        document["losses"] = losses(among)
+        texts.append(losses_as_markdown("Table 6 as points lost", document["losses"]))
+    if "adaptive" in parts:
+        document["attacks"] = [_attack(curve) for curve in curves(among)]
+        texts.append(_attacks_as_markdown(document["attacks"]))
+    if "corruptions" in parts:
+        document["corruptions"] = [_corrupted(one) for one in corruptions(among)]
+        texts.append(_corruptions_as_markdown(document["corruptions"]))
+    if "matrix" in parts:
+        document["crossed"] = losses(among, crossed=True)
+        texts.append(losses_as_markdown("Who attacks whom", document["crossed"]))
+    return document, "\n\n".join(texts)
+
+
+def losses(rows: Rows, *, crossed: bool = False) -> list[dict[str, Any]]:
+    """Table 6 as what is lost: each of its perturbations on each method, beside noise in its place.
+
+    Args:
+        crossed: those that were crafted on each method instead ("uap on mixup").
+
+    Returns:
+        For each: `clean`, `left` and `lost` (mIoU, per cent and points, means over `seeds`), `retained` (per
+        cent; None where a clean value is 0), `noise` (what each control leaves), `attack` (as
+        `Drop.is_attack`), and `printed_lost`.
+    """
+    printed = {key: round(clean - left, 2) for key, (clean, left) in printed_drops().items()}
+    return [
+        {
+            "experiment": one.experiment,
+            "perturbation": one.perturbation,
+            "fit": one.fit,
+            "access": one.access,
+            "printed_lost": printed.get((one.experiment, one.perturbation)),
+            "clean": _mean(one.clean, one.seeds),
+            "left": _mean(one.attacked, one.seeds),
+            "lost": round(one.lost[0], 2),
+            "half_width_95": None if one.lost[1] is None else round(one.lost[1], 2),
+            "retained": None if np.isnan(one.retained) else round(one.retained, 1),
+            "noise": {control: _mean(of, one.seeds) for control, of in one.controls.items()},
+            "attack": one.is_attack,
+            "setting": one.setting,
+            "seeds": one.seeds,
+            "images": one.images,
+        }
+        for one in drops(rows)
+        if (" on " in one.perturbation) == crossed
+    ]
+
+
+def losses_as_markdown(title: str, found: list[dict[str, Any]]) -> str:
+    """What `losses` returns, as a table."""
+    controls = list(dict.fromkeys(control for one in found for control in one["noise"]))
+    header = [
+        *("method", "perturbation", "fit", "printed: lost", "clean", "left", "lost", "retained (%)"),
+        *(f"left under {control}" for control in controls),
+        *("takes more than noise", "setting", "seeds", "n"),
+    ]
+    lines = []
+    for one in found:
+        spread = "" if one["half_width_95"] is None else f" ± {one['half_width_95']:.2f}"
+        cells = [
+            *(one["experiment"], one["perturbation"], one["fit"]),
+            "" if one["printed_lost"] is None else f"{one['printed_lost']:.1f}",
+            *(f"{one[name]:.2f}" for name in ("clean", "left")),
+            *(f"{one['lost']:.2f}{spread}", "–" if one["retained"] is None else f"{one['retained']:.1f}"),
+            *(f"{one['noise'][name]:.2f}" if name in one["noise"] else "" for name in controls),
+            {True: "yes", False: "**no: it is no attack**", None: "not known"}[one["attack"]],
+            *(one["setting"], str(len(one["seeds"])), str(one["images"])),
+        ]
+        lines.append(cells)
+    return _table(title, header, lines)
+
+
+def _attack(curve: Curve) -> dict[str, Any]:
+    """Means over the seeds, mIoU in per cent, sizes of 255."""
+    seeds = sorted(curve.by_epsilon[curve.at])
+    return {
+        "experiment": curve.experiment,
+        "setting": curve.setting,
+        "images": curve.images,
+        "seeds": seeds,
+        "steps": curve.steps,
+        "precision": curve.precision,
+        "passes": curve.passes,
+        "left": {f"{size:g}": _mean(of, list(of)) for size, of in curve.by_epsilon.items()},
+        "noise": {f"{size:g}": _mean(of, list(of)) for size, of in curve.noise.items()},
+        "at": curve.at,
+        "by_aim": {aim: _mean(of, list(of)) for aim, of in curve.by_aim.items()},
+        "longer": {str(steps): _mean(of, list(of)) for steps, of in curve.longer.items()},
+        "transfer": _mean(curve.transfer, list(curve.transfer)),
+        "unbounded": _mean(curve.unbounded, list(curve.unbounded)),
+        "stage1": {aim: _mean(of, list(of)) for aim, of in curve.stage1.items()},
+        "valid": curve.valid,
+        "failed": list(curve.failed),
+    }
+
+
+def _attacks_as_markdown(found: list[dict[str, Any]]) -> str:
+    sizes = sorted({size for one in found for size in one["left"]}, key=float)
+    header = [
+        *("method", *(f"left at {size}" for size in sizes), "noise at the same", "by aim", "transfer"),
+        *("stage 1", "sanity checks", "setting", "seeds", "n", "steps a loss"),
+    ]
+    lines = [
+        [
+            one["experiment"],
+            *(f"{one['left'][size]:.2f}" if size in one["left"] else "–" for size in sizes),
+            _listed(one["noise"]),
+            f"at {one['at']:g}: {_listed(one['by_aim'])}",
+            "–" if one["transfer"] is None else f"{one['transfer']:.2f}",
+            _listed(one["stage1"]),
+            "hold" if one["valid"] else f"**INVALID, does not hold: {', '.join(one['failed'])}**",
+            *(one["setting"], str(len(one["seeds"])), str(one["images"]), str(one["steps"])),
+        ]
+        for one in found
+    ]
+    return _table("Adaptive attacks: mIoU that is left, by size (of 255)", header, lines)
+
+
+def _corrupted(one: Corrupted) -> dict[str, Any]:
+    """Means over the seeds and the severities, mIoU in per cent."""
+    by_name = {name: one.mean((name,)) for name in CORRUPTIONS}
+    whole = one.mean(tuple(CORRUPTIONS))
+    return {
+        "experiment": one.experiment,
+        "setting": one.setting,
+        "images": one.images,
+        "seeds": sorted(whole),
+        "clean": _mean(one.clean, list(one.clean)),
+        "left": _mean(whole, list(whole)),
+        "by_corruption": {name: _mean(of, list(of)) for name, of in by_name.items() if of},
+    }
+
+
+def _corruptions_as_markdown(found: list[dict[str, Any]]) -> str:
+    header = ["method", "clean", "left, mean over all", "left by corruption", "setting", "seeds", "n"]
+    lines = [
+        [
+            *(one["experiment"], f"{one['clean']:.2f}", f"{one['left']:.2f}", _listed(one["by_corruption"])),
+            *(one["setting"], str(len(one["seeds"])), str(one["images"])),
+        ]
+        for one in found
+    ]
+    return _table("Common corruptions: mIoU that is left, mean over severities", header, lines)
+
+
+def _listed(values: dict[str, float | None]) -> str:
+    return "; ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None) or "–"
+
+
+def _mean(values: BySeed, seeds: list[int]) -> float | None:
+    return round(float(np.mean([values[seed] for seed in seeds])), 2) if seeds else None
+
+
+def _table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    if not lines:
+        return f"{title}\n\nnot measured yet"
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join([title, "", *(f"| {' | '.join(cells)} |" for cells in rows)])
