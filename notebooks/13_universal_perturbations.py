@@ -97,6 +97,7 @@ printed = printed_drops()
 printed_lost = {key: clean - attacked for key, (clean, attacked) in printed.items()}
 PRINTED = list(dict.fromkeys(name for _, name in printed))
 GD_UAP = [name for name in PRINTED if name.startswith("gd-uap")]
+PUBLISHED = [one.name for one in UNIVERSALS if one.file is not None]
 NAMES = [universal.name for universal in UNIVERSALS]
 SLACK = 1e-6  # of a point: printed numbers have one digit
 measured = {}
@@ -241,10 +242,10 @@ plt.show()
 
 # %%
 met = {
-    (drop.crop, scale_in(key))
+    (drop.crop, scale_in(key[0]))
     for key, of in measured.items()
     for drop in of
-    if drop.perturbation in NAMES and drop.crop is not None and drop.crop < 224
+    if drop.perturbation in PUBLISHED and drop.crop is not None and drop.crop < 224
 }
 smaller = {}
 for crop, of_scale in sorted(met):

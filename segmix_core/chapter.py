@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ SHARED = tuple(METHODS)
 """The experiments that the chapters share; the book trains each of them once."""
 
 PICTURES = results.REPOSITORY / "book" / "_static" / "demo"
-"""Figures of a book at `demo` scale by their names, and `run.json`, which says of which commit."""
+"""Figures of a book at `demo` scale by their names, each with a line below that says so."""
 
 
 @dataclass(frozen=True)
@@ -123,18 +122,13 @@ class Chapter:
         Args:
             figure: its name in the book.
         """
-        stored = PICTURES / f"{figure}.png"
+        picture = PICTURES / f"{figure}.png"
         as_it_comes = (self.scale.name, self.dataset, self.root) == ("smoke", "silhouettes", None)
-        if not (as_it_comes and stored.is_file()):
+        if not (as_it_comes and picture.is_file()):
             plt.show()
             return
         plt.close("all")
-        run = json.loads((PICTURES / "run.json").read_text(encoding="utf-8"))
-        words = (
-            f"*A stored picture, of a run at `{run['scale']}` scale (commit `{run['commit']}`), as `make "
-            "book` draws it: after the few steps of this page there is nothing to see.*"
-        )
-        display(Markdown(words), Image(stored.read_bytes()))  # type: ignore[no-untyped-call]
+        display(Image(picture.read_bytes()))  # type: ignore[no-untyped-call]
 
     def salient_run(self, experiment: str) -> Run:
         """The same, trained and measured on generated salient objects (Table 7), whatever the data set."""

@@ -12,7 +12,6 @@ import ast
 import base64
 import hashlib
 import io
-import json
 import os
 import platform
 import re
@@ -32,9 +31,11 @@ import jupytext
 import nbformat
 import papermill
 import yaml
+from matplotlib import font_manager
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from segmix_core import results
 from segmix_core.chapter import PICTURES, shared_requests
@@ -200,14 +201,32 @@ def keep_pictures() -> None:
     provenance = staging / "book" / "provenance.md"
     if not provenance.is_file():
         raise InputError(staging, "there is no book at demo scale", "run 'make book'")
+    commit = re.search(r"^\| commit \| (\S+) \|$", provenance.read_text(encoding="utf-8"), re.MULTILINE)
+    assert commit
+    note = f"a stored picture: a run at demo scale, as make book draws it (commit {commit[1]})"
     for source in chapters():
         notebook = nbformat.read(staging / "notebooks" / f"{source.stem}.ipynb", as_version=4)
         for figure in shown_figures(source):
             with replacing(PICTURES / f"{figure}.png") as temporary:
-                temporary.write_bytes(picture_of(notebook, figure))
-    commit = re.search(r"^\| commit \| (\S+) \|$", provenance.read_text(encoding="utf-8"), re.MULTILINE)
-    assert commit
-    write_text(PICTURES / "run.json", json.dumps({"scale": "demo", "commit": commit[1]}) + "\n")
+                temporary.write_bytes(_noted(picture_of(notebook, figure), note))
+
+
+def _noted(png: bytes, note: str) -> bytes:
+    """A picture with a line of text below it, which its file says as well."""
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 13)
+    left, top, right, bottom = font.getbbox(note)
+    margin = 8
+    with Image.open(io.BytesIO(png)) as figure:
+        width = max(figure.width, round(right - left) + 2 * margin)
+        height = figure.height + round(bottom - top) + 2 * margin
+        noted = Image.new("RGB", (width, height), "white")
+        noted.paste(figure.convert("RGB"), ((width - figure.width) // 2, 0))
+    place = (width - (right - left)) / 2 - left, noted.height - margin - bottom
+    ImageDraw.Draw(noted).text(place, note, font=font, fill="#555555")
+    said, packed = PngInfo(), io.BytesIO()
+    said.add_text("Description", note)
+    noted.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True, pnginfo=said)
+    return packed.getvalue()
 
 
 def shown_figures(source: Path) -> list[str]:

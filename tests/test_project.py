@@ -131,7 +131,7 @@ def test_statistics_and_reports_do_not_import_torch(root: Path) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     stats = f"stats --dataset voc2012 --root {root} --split train"
-    commands = f"{stats!r}, 'report table1', 'report table6', 'experiments'"
+    commands = f"{stats!r}, 'report table1', 'report table6', 'report robustness', 'experiments'"
     said = subprocess.run(
         [sys.executable, "-c", check.format(commands=commands)], capture_output=True, text=True, check=False
     )

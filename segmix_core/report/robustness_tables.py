@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from segmix_core.corruptions import CORRUPTIONS
 from segmix_core.experiments.robustness import Part
 from segmix_core.report.robustness import BySeed, Corrupted, Curve, corruptions, curves, drops, printed_drops
 from segmix_core.report.tables import Rows
@@ -154,8 +153,9 @@ def _attacks_as_markdown(found: list[dict[str, Any]]) -> str:
 
 def _corrupted(one: Corrupted) -> dict[str, Any]:
     """Means over the seeds and the severities, mIoU in per cent."""
-    by_name = {name: one.mean((name,)) for name in CORRUPTIONS}
-    whole = one.mean(tuple(CORRUPTIONS))
+    names = tuple(dict.fromkeys(name for name, _ in one.left))
+    by_name = {name: one.mean((name,)) for name in names}
+    whole = one.mean(names)
     return {
         "experiment": one.experiment,
         "setting": one.setting,
