@@ -69,12 +69,12 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
     """Attack the network of a checkpoint at each size; what was done before is taken from `asked.out`.
 
     Returns:
-        `results`: for each size, and for a universal perturbation each of its controls and the images as
-        they are, mIoU and aAcc of `output`, and the sanity checks. `output` is what is attacked ("dominant"
-        or "final"); of another `aim` it is the one that the method reports (R12). A line is not `valid` where
-        an attack left more right than a smaller one, was not ahead of noise of its size (at the largest size,
-        and of universal perturbations: by more than `TOLERANCE`), changed something at size 0, or had
-        gradients that are masked.
+        `results`: for each size, and for a universal perturbation each of its controls, mIoU and aAcc of
+        `output`, and the sanity checks. `output` is what is attacked ("dominant" or "final"); of another
+        `aim` it is the one that the method reports (R12). A line is not `valid` where an attack left more
+        right than a smaller one, was not ahead of noise of its size (at the largest size, and of universal
+        perturbations: by more than `TOLERANCE`), changed something at size 0, or had gradients that are
+        masked.
 
     Raises:
         InputError: an unknown attack; a head without what is aimed at; a bad checkpoint or data set; a folder
@@ -230,9 +230,8 @@ def _universal(
         clean = seen(None, "as they are")
     if clean["aAcc"] is None:
         raise InputError(asked.root, "no image has a labelled pixel", "choose a list with labels")
-    lines = [
-        _line(asked, measured, 0.0, len(dataset), clean, [], steps=None) | {"control": None, "making": {}}
-    ]
+    as_they_are = {"clean_mIoU": clean["mIoU"], "clean_aAcc": clean["aAcc"]}
+    lines: list[dict[str, Any]] = []
     for epsilon in sorted(set(asked.epsilons)):
         how = crafting(asked.attack, size=crop, epsilon=epsilon, steps=asked.steps, seed=asked.seed)
         perturbation = crafted(
@@ -258,7 +257,7 @@ def _universal(
             )
             if way.control:  # noise looks at no network
                 line["access"] = None
-            lines.append(line | {"control": way.control, "making": perturbation.origin})
+            lines.append(line | {"control": way.control, "making": perturbation.origin} | as_they_are)
     return lines
 
 
