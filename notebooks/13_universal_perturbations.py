@@ -325,7 +325,7 @@ sheets = figures.panels(
     sheet, ["itself", "signs, same size", "signs, same RMS", "shuffled"], list(perturbations)
 )
 sheets.set_size_inches(5.0, 1.2 * len(sheet) + 0.3)
-setting.show("fig-crafted")
+plt.show()
 
 # %% [markdown]
 # A control is made at the size of the image. Made at 224 pixels and resized afterwards, noise would lose a third of its RMS to averaging, and a smooth pattern

@@ -277,7 +277,7 @@ for shown_BCHW in (image_BCHW[:1], one["baseline"].image_BCHW):
         row.append(figures.confidence_picture((push / push.max().clamp(min=1e-12)).cpu().numpy()))
     sheet.append(row)
 figures.panels(sheet, ["labels", "wrong", *LOSSES], ["as it is", "attacked"])
-setting.show("fig-pushed")
+plt.show()
 
 # %% [markdown]
 # ## APGD: a step that halves where it stops paying

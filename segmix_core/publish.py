@@ -225,7 +225,7 @@ def _noted(png: bytes, note: str) -> bytes:
     ImageDraw.Draw(noted).text(place, note, font=font, fill="#555555")
     said, packed = PngInfo(), io.BytesIO()
     said.add_text("Description", note)
-    noted.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True, pnginfo=said)
+    noted.quantize(128, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True, pnginfo=said)
     return packed.getvalue()
 
 

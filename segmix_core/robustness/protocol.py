@@ -21,7 +21,7 @@ from segmix_core.attacks.sanity import (
 )
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.experiments.robustness import SURROGATE, TOLERANCE, Study
-from segmix_core.files import file_digest, replacing
+from segmix_core.files import file_digest
 from segmix_core.models import SourceSeparation
 from segmix_core.request import precision_of
 from segmix_core.robustness.adaptive import (
@@ -60,8 +60,10 @@ def adaptive_rows(target: Target) -> Iterator[dict[str, Any]]:
     dataset = target.shown_in("adaptive")
     path = target.folder / f"adaptive-{adaptive_digest(target, dataset)}.jsonl"
     if not path.exists():
-        with replacing(path) as temporary:
-            results.append(temporary, list(_attacks(target, dataset)))
+        part = path.with_suffix(".part")  # of a process that was killed as it wrote, if it is there
+        part.unlink(missing_ok=True)
+        results.append(part, list(_attacks(target, dataset)))
+        part.rename(path)
     yield from results.read(path)
 
 
