@@ -138,10 +138,10 @@ def _attacks_as_markdown(found: list[dict[str, Any]]) -> str:
     lines = [
         [
             one["experiment"],
-            *(f"{one['left'][size]:.2f}" if size in one["left"] else "–" for size in sizes),
+            *(_shown(one["left"].get(size)) for size in sizes),
             _listed(one["noise"]),
             f"at {one['at']:g}: {_listed(one['by_aim'])}",
-            "–" if one["transfer"] is None else f"{one['transfer']:.2f}",
+            _shown(one["transfer"]),
             _listed(one["stage1"]),
             "hold" if one["valid"] else f"**INVALID, does not hold: {', '.join(one['failed'])}**",
             *(one["setting"], str(len(one["seeds"])), str(one["images"]), str(one["steps"])),
@@ -171,7 +171,7 @@ def _corruptions_as_markdown(found: list[dict[str, Any]]) -> str:
     header = ["method", "clean", "left, mean over all", "left by corruption", "setting", "seeds", "n"]
     lines = [
         [
-            *(one["experiment"], f"{one['clean']:.2f}", f"{one['left']:.2f}", _listed(one["by_corruption"])),
+            *(one["experiment"], _shown(one["clean"]), _shown(one["left"]), _listed(one["by_corruption"])),
             *(one["setting"], str(len(one["seeds"])), str(one["images"])),
         ]
         for one in found
@@ -181,6 +181,10 @@ def _corruptions_as_markdown(found: list[dict[str, Any]]) -> str:
 
 def _listed(values: dict[str, float | None]) -> str:
     return "; ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None) or "–"
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _mean(values: BySeed, seeds: list[int]) -> float | None:
