@@ -50,8 +50,8 @@ setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, devi
 # ## The finding, first
 #
 # Algorithm 2 looks for the partner inside the batch and takes the best. On VOC's real label statistics that makes *hubs*: one
-# image serves many. A pair is *beyond the cap* if it holds more than $\gamma = 3$ categories, those of either image added;
-# the paper gives no value, 3 is this project's choice.
+# image serves many. Pairs with many categories are treated apart: where the categories of both images add up to more than $\gamma = 3$, the pair is *beyond the cap*, and its weight delta is
+# fixed (below). The paper gives no value for $\gamma$; 3 is this project's choice. (200 random batches; [chapter 8](08_pairing) counts a whole epoch.)
 
 # %%
 voc = read_label_table().presence("train_aug")
@@ -88,8 +88,8 @@ Markdown(
 
 # %% [markdown]
 # The paper sets out to *reduce* the bias towards frequent categories (section 3.1). Its pairing rule, read as in R2 (never the image
-# itself; where no score is positive, a random other), raises it. What that does to the results is a question for measurements, not for
-# this page.
+# itself; where no score is positive, a random other), raises it. [Pairing, examined](08_pairing) measures the bias, and compares networks trained
+# with other pairings.
 #
 # ## Eq. 1
 #
@@ -97,8 +97,8 @@ Markdown(
 #
 # $$I_{ss} = \delta\, I_a + (1 - \delta)\, I_b .$$ (eq-blend)
 #
-# {func}`segmix_core.mixing.blend` is that line. Drawing and applying are kept apart: whoever draws takes a random stream and
-# returns numbers, whoever applies is pure.
+# {func}`segmix_core.mixing.blend` is that line. Drawing and applying are kept apart: the functions that draw take a random stream and
+# return numbers; those that apply them use no randomness.
 
 # %%
 chapter.source(mixing.blend)

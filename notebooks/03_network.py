@@ -68,6 +68,9 @@ def cost(of, **options):
 
 # %% [markdown]
 # ## The finding, first
+#
+# *ASPP* is DeepLabv3's pyramid of dilated convolutions. The *source separation module* (SSM) is two branches, each with an ASPP and a classifier, one for the dominant and one for the phantom image.
+# The *source separation head* (SSH) joins their outputs.
 
 # %% tags=["nbval-check-output"]
 variants = {

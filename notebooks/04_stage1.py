@@ -47,8 +47,8 @@ runs = {name: setting.run(name) for name in ("sourcesep-cm", "sourcesep-cc", "ba
 # ## The finding, first
 #
 # Held-out images are blended at fixed weights with random partners, so that every method is asked the same question. A branch
-# is right where it names the category of *its* image. Longer runs: [results](06_results), [photographs](07_photographs),
-# [ablations](09_ablations).
+# is right where it names the category of *its* image. Longer runs ([five methods](07_photographs),
+# [ablations](09_ablations)) are measured on plain images alone: how well blends are taken apart is measured on this page only.
 
 # %% tags=["nbval-ignore-output"]
 count = min(64, len(setting.data[1]))
@@ -144,7 +144,7 @@ setting.show("fig-stage1-losses")
 # %% [markdown]
 # ## What the two branches see
 
-# %% mystnb={"figure": {"caption": "Blends of held-out images (delta 0.6) taken apart by the CM network after stage 1: predictions and confidence, the largest softmax probability, of both branches. Samples: the first four of the list that hold something in the centre.", "name": "fig-separated"}, "image": {"alt": "Four rows: a blended scene, its two label maps, the predictions of the dominant and the phantom branch, and their confidence maps."}}
+# %% mystnb={"figure": {"caption": "Blends of held-out images (delta 0.6) taken apart by the CM network after stage 1: predictions and confidence, the largest softmax probability, of both branches. Samples: the first four of the list on which objects cover more than a twentieth of the picture.", "name": "fig-separated"}, "image": {"alt": "Four rows: a blended scene, its two label maps, the predictions of the dominant and the phantom branch, and their confidence maps."}}
 shown = [index for index in range(count) if (held_out.label_BHW[index] % 255 > 0).float().mean() > 0.05][:4]
 mixed = blend(held_out, partner_B, torch.full((count,), 0.6))
 with torch.inference_mode():

@@ -44,7 +44,8 @@ separating = names[:2]
 # %% [markdown]
 # ## The finding, first
 #
-# Longer runs: [results](06_results), [photographs](07_photographs), [ablations](09_ablations).
+# Stage 2 is the paper's *feature denoising* (DN): plain images, and a penalty $l_{PPA}$ on the activity of the phantom branch. Longer runs: [five methods](07_photographs), and
+# [Table 8](09_ablations), whose row "without l_PPA" tells what the penalty adds to plain fine-tuning.
 
 # %% tags=["nbval-ignore-output"]
 count = min(64, len(setting.data[1]))
@@ -97,7 +98,7 @@ for name, run in runs.items():
             lines.append([name, output, f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}"])
 chapter.table(["method", "output", "mIoU after stage 1", "after stage 2", "change"], lines)
 
-# %% mystnb={"figure": {"caption": "The paper's Fig. 2, drawn from this page's run of CM: the two stages of training. `segmix figure 2` draws it.", "name": "fig-stages"}, "image": {"alt": "A drawing: a blend goes through a shared encoder, two pyramids and the source separation head, each output with its loss; below, a plain image goes through the same encoder and pyramids, and the phantom branch is penalised."}} tags=["nbval-ignore-output"]
+# %% mystnb={"figure": {"caption": "The paper's Fig. 2, drawn from a run of CM: the two stages of training. `segmix figure 2` draws it.", "name": "fig-stages"}, "image": {"alt": "A drawing: a blend goes through a shared encoder, two pyramids and the source separation head, each output with its loss; below, a plain image goes through the same encoder and pyramids, and the phantom branch is penalised."}} tags=["nbval-ignore-output"]
 drawn = setting.figure(2)
 setting.show("fig-stages")
 
@@ -105,7 +106,7 @@ setting.show("fig-stages")
 Markdown(f"Which images: {drawn.rule}.")
 
 # %% [markdown]
-# Two things to look for in the second table. The baseline gets the same number of fine-tuning steps at the same lower rate: whatever
+# Two things to look for in the table of mIoU above. The baseline gets the same number of fine-tuning steps at the same lower rate: whatever
 # *it* gains has nothing to do with the phantom. And `final` reads a branch that was told to be silent, through an SSH that stage 2
 # does not train: it has to be expected to fall, which is why stage 2 is read at `dominant` (R12).
 #
@@ -176,7 +177,7 @@ setting.show("fig-silenced")
 #
 # ## Takeaways
 #
-# * Stage 2 is ordinary fine-tuning plus a penalty on positive phantom logits; where there is none it is zero, and so is its gradient.
+# * Stage 2 is ordinary fine-tuning plus a penalty on positive phantom logits; where no logit is positive, the penalty and its gradient are zero.
 # * `final` belongs to stage 1, `dominant` to stage 2.
 #
 # ## Exercises

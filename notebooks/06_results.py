@@ -56,7 +56,7 @@ Markdown(
     "**No ranking follows from one seed**: a verdict needs three seeds and a paired interval."
 )
 
-# %% mystnb={"figure": {"caption": "Fig. 1 of the paper, drawn from this page's runs: both ways of blending two images, and what the five methods say of an evaluation image. `segmix figure 1` draws it.", "name": "fig-overview"}, "image": {"alt": "A drawing: two clusters of images and a blend of one from each; a co-occurrence matrix, a batch with scores, and a blend of its best pair; below, an image, its labels and five predictions."}} tags=["nbval-ignore-output"]
+# %% mystnb={"figure": {"caption": "Fig. 1 of the paper, drawn from runs of one seed: both ways of blending two images, and what the five methods say of an evaluation image. `segmix figure 1` draws it.", "name": "fig-overview"}, "image": {"alt": "A drawing: two clusters of images and a blend of one from each; a co-occurrence matrix, a batch with scores, and a blend of its best pair; below, an image, its labels and five predictions."}} tags=["nbval-ignore-output"]
 drawn = setting.figure(1)
 setting.show("fig-overview")
 
@@ -125,7 +125,7 @@ scores = {name: row["metrics"]["iou_per_category"] for name, row in reported.ite
 figures.category_bars(scores, setting.data[1].categories)
 plt.show()
 
-# %% mystnb={"figure": {"caption": "Predictions of all five methods for held-out pictures: the first four of the list. Black is background: a network of scale smoke has learned nothing else.", "name": "fig-demo-predictions"}, "image": {"alt": "Rows of scenes with their label maps and the predictions of five methods."}}
+# %% mystnb={"figure": {"caption": "Predictions of all five methods for held-out pictures: the first four of the list. Black is background.", "name": "fig-demo-predictions"}, "image": {"alt": "Rows of scenes with their label maps and the predictions of five methods."}}
 batch = setting.evaluation_batch(range(4))
 predictions = {}
 for name, run in runs.items():

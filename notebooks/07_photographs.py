@@ -99,7 +99,7 @@ Markdown(
 )
 
 # %% [markdown]
-# The verdict on a claim asks the images too: [fifteen claims](18_claims).
+# Claims are judged by the same rule: [fifteen claims](18_claims).
 #
 # ## What was run
 
@@ -248,7 +248,8 @@ plt.show()
 #
 # ## Takeaways
 #
-# * With this start, at this length, what the seeds say is at the top: read from rows, by a rule that was fixed before.
+# * The verdicts are at the top, one list for each start. They are about small networks with these starts and this length. *Undecided* means that a difference of that size cannot be told
+#   with these seeds, not that there is none. The rule and its changes are in [fifteen claims](18_claims).
 # * More seeds shrink the interval; only a larger scale changes the question.
 #
 # ## Exercises

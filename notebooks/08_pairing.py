@@ -118,7 +118,7 @@ plt.show()
 # | `average` | the highest score, divided by the number of category pairs in it |
 # | `proportional` | drawn with a chance in proportion to the score |
 # | `assignment` | one to one, with the highest total score |
-# | `memory` | the same, with the crops of the four batches before to choose from |
+# | `memory` | one to one as well, choosing also from the crops of the four batches before |
 #
 # The last four are not in the paper. Each is one value of a factor.
 
@@ -197,8 +197,8 @@ plt.show()
 #
 # ## Claim 15
 #
-# Section 3.1 says that pairing by clusters and by co-occurrence reduces the bias to frequent categories. The distance of random phantoms from equal shares, minus
-# that of clusters (CC) and of Algorithm 2 (CM), in percentage points over several seeds; above zero where a part of the claim holds:
+# Section 3.1 says that pairing by clusters and by co-occurrence reduces the bias to frequent categories. Each line is the distance of random
+# phantoms from equal shares minus that of another pairing: first clusters (CC), then Algorithm 2 (CM). In percentage points over several seeds; above zero, that part of the claim holds:
 
 # %%
 chapter.table(
@@ -258,7 +258,7 @@ for row in dict.fromkeys(
 
 # %%
 Markdown(
-    "Pairings that three seeds or more tell from Algorithm 2, by their images too, points of mIoU with the 95 % interval: "
+    "Pairings whose networks are better or worse than Algorithm 2's by the rule for verdicts (points of mIoU, 95 % interval): "
     + ("; ".join(decided) or "**none so far**")
     + "."
 )

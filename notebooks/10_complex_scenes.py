@@ -106,7 +106,7 @@ Markdown(
     + "; ".join(
         f"over {other} **along {len(found)} of {len(axes)} axes**" for other, found in growing.items()
     )
-    + f". Of {len(countable)} printed image counts that label maps can check, {len(confirmed)} hold."
+    + f". Of {len(countable)} printed image counts of Tables 4 and 5 that label maps can check, {len(confirmed)} hold."
 )
 
 # %%
@@ -159,7 +159,7 @@ Markdown(f"Above the baseline in every printed column: **{', '.join(always) or '
 #
 # * **Occlusion and objects** come from VOC's `Annotations`, one `<object>` for each instance, with its flag `occluded`. The paper counts more
 #   images "with at least one occluded object" than there are images with two objects or more, so an object
-#   alone in its picture must count too: the flag is the likely source. Files from 2007 have no flag; there, nothing counts as occluded.
+#   alone in its picture can count as occluded: the flag is the likely source. Files from 2007 have no flag; there, nothing counts as occluded.
 # * **Categories** come from the label map. "Person and X" is the exact set {person, X}, and "X alone" the set {X}.
 # * **Rare** images hold two categories or more, and *every* pair of them meets in fewer than t training images. The paper does not say
 #   which images count, so two other readings are built beside it: *some* pair is rare, or single categories count too.
@@ -322,8 +322,8 @@ plt.show()
 #
 # The runs above are one seed each at this page's scale. Other runs are committed as rows, some with several seeds.
 # For each subset and setting: CM minus baseline in points of mIoU (of the IoU of X where Table 5's subsets are named), paired by
-# seed, and in brackets the number of images. Bold is what three seeds or more decide by
-# their own interval, where the subset is not too small; the images' part in it comes below. Networks on `voc2012` start from random weights there, those on `silhouettes` from an
+# seed, and in brackets the number of images. Bold: the interval over three seeds
+# or more stays away from zero, on twenty images or more. This is weaker than a verdict on a claim, which also resamples the images (next section). Networks on `voc2012` start from random weights there, those on `silhouettes` from an
 # encoder that has learned single generated objects.
 
 # %%
@@ -382,7 +382,7 @@ chapter.table(
 # ## What that says of the claims
 #
 # The contrasts of claims 3 to 5 that only subsets can tell, in the settings that are judged; the rule asks three seeds or more, and both intervals away from
-# zero ([fifteen claims](18_claims)). *Not known*: a list is so short that a draw of images may miss it. *Ours* marks what no sentence of the paper says, and what decides nothing.
+# zero ([fifteen claims](18_claims)). *Not known*: a list is so short that a draw of images may miss it. *Ours* marks contrasts that no sentence of the paper states; they decide nothing.
 
 # %%
 by_setting, too_few = {}, {}
@@ -421,7 +421,7 @@ Markdown(
 #
 # * Subsets are not nested experiments: images of four objects differ from images of one in more than their number of objects.
 # * The rarest subsets hold few images. Their mIoU is a mean over few pixels of few categories, and moves a lot with one image.
-# * The last table holds many differences, and no interval in it is widened for their number: some would be decided by chance.
+# * The table of committed rows holds many differences, and no interval in it is widened for their number: some would be decided by chance.
 # * A threshold of Fig. 5 is a number of training images. On a training list shorter than VOC's the same number is looser, and
 #   on a very short one every pair is rare.
 # * VOC's flag is an annotator's judgement. The generated flag is a rule: more than a thirtieth of the object is hidden.

@@ -131,8 +131,8 @@ for key, by_method in drop.items():
             else "So the second list is harder, by its context or by what else differs (see below)"
         )
         sensitive.append(
-            f"At {' scale, '.join(key[:2])}, **{losing} of {len(by_method)} methods lose reliably from ordinary to out of "
-            f"context**. {meaning}."
+            f"At {' scale, '.join(key[:2])}, **{losing} of {len(by_method)} methods have a lower mIoU out of context, by the "
+            f"rule of three seeds**. {meaning}."
         )
 judged = judge(committed, numbers=[claim.number])
 decisive = [(one, finding) for one in judged for finding in one.findings if finding.contrast == contrast]
@@ -150,7 +150,7 @@ Markdown(
     " ".join(sensitive or ["Whether any method loses from ordinary to out of context: **not judged yet**."])
     + "\n\n"
     + " ".join(said or [f"Whether CC beats CM out of context: **{unjudged()}**."])
-    + f"\n\n{never_NN.sum() // 2} of VOC's {pairs} pairs of categories never meet. Scenes made of such pairs, beside ordinary "
+    + f"\n\n{never_NN.sum() // 2} of VOC's {pairs} pairs of categories never meet on train_aug and val together. Scenes made of such pairs, beside ordinary "
     "scenes from the same drawing code, give the paper's hypothesis the labels that it lacked."
 )
 

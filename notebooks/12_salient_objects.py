@@ -140,8 +140,8 @@ chapter.source(salient_instances)
 
 # %%
 Markdown(
-    f"An object weighs as much as what is seen of it, less so far from the middle (a Gaussian of {SPREAD} sides). Salient are the heaviest and all that "
-    f"weigh at least {SHARE:g} of it. Scenes take at most {MOST} categories."
+    f"The weight of an object is its visible area, with pixels far from the middle counted less (a Gaussian whose standard deviation is {SPREAD} of the side). "
+    f"The heaviest object is salient, and so is every object of at least {SHARE:g} times its weight. Scenes take at most {MOST} categories."
 )
 
 # %% mystnb={"figure": {"caption": "The first four training images: what was drawn, what a segmenter says of it, and what is salient.", "name": "fig-salient"}, "image": {"alt": "Four generated scenes with their true categories, their pseudo-categories and the mask of the salient objects."}}
@@ -341,7 +341,7 @@ plt.show()
 #
 # Rule: the first three images of the test list.
 
-# %% mystnb={"figure": {"caption": "Saliency maps of this page's runs on the first three test images, at their own confidence.", "name": "fig-saliency-maps"}, "image": {"alt": "Three generated scenes with their salient mask and the saliency maps of four methods."}}
+# %% mystnb={"figure": {"caption": "Saliency maps of one run of each method on the first three test images, at their own confidence.", "name": "fig-saliency-maps"}, "image": {"alt": "Three generated scenes with their salient mask and the saliency maps of four methods."}}
 images = [test.image(index) for index in range(3)]
 image_BCHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255)
 with torch.inference_mode():
@@ -433,7 +433,7 @@ chapter.table(
 
 # %% [markdown]
 # Each contrast is written so that the claim says it is above zero: a higher F-beta or a lower error for the better method. *Ours* marks
-# what no sentence of the paper says, and what decides nothing.
+# contrasts that no sentence of the paper states; they decide nothing.
 #
 # With the published data, the same commands as everywhere:
 #
@@ -459,7 +459,8 @@ chapter.table(
 #
 # ## Takeaways
 #
-# * Source separation needs two label maps that differ, not categories. Pairing by co-occurrence needs categories; how much of it rough ones keep can be counted.
+# * Source separation needs two label maps that differ, not categories. Pairing by co-occurrence does need them, and how much of it survives with rough
+#   ones can be counted.
 # * Name the convention with an F-beta, and show what a trivial answer scores.
 #
 # ## Exercises

@@ -361,7 +361,7 @@ chapter.table([f"{number} images", "what is added", *networks], lines)
 #
 # In the manner of Fig. 6. Rule: the first three evaluation images that show two categories or more; GD-UAP without data.
 
-# %% mystnb={"figure": {"caption": "Three images as they are and under GD-UAP without data, crafted on another baseline, and what each method says of them (this page's runs, one seed each).", "name": "fig-perturbed"}, "image": {"alt": "Six rows, each with an image, its labels and the predictions of five methods; every second row is perturbed."}} tags=["nbval-ignore-output"]
+# %% mystnb={"figure": {"caption": "Three images as they are and under GD-UAP without data, crafted on another baseline, and what each method says of them (one seed each).", "name": "fig-perturbed"}, "image": {"alt": "Six rows, each with an image, its labels and the predictions of five methods; every second row is perturbed."}} tags=["nbval-ignore-output"]
 several = np.flatnonzero(dataset_presence(evaluation)[:, 1:].sum(1) >= 2)[:3]
 image_BCHW, label_BHW, inside_BHW = batch_of(evaluation, several.tolist(), setting.eval_crop, "cpu")
 sheet = []
@@ -451,8 +451,8 @@ chapter.table(
 # ## Table 6, measured
 #
 # From committed rows, every setting that has some, the largest scale first. *More than noise*: pairs of perturbation and method in which the perturbation takes more
-# than each control, with every seed and by more than the tolerance that the line above Table 6 as printed names ({class}`segmix_core.report.robustness.Drop`). A perturbation that was crafted twice is two, and may not share a mean: of its makings
-# the one counts that more rows hold. So seeds differ from line to line.
+# than each control, with every seed and by more than the tolerance named at the top of this page ({class}`segmix_core.report.robustness.Drop`). A perturbation that was crafted anew is a different one, and the two are never averaged: the version with
+# more rows is shown. The number of seeds can therefore differ from line to line.
 
 # %%
 lines = []
@@ -585,7 +585,7 @@ header = [
 chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
 # %% [markdown]
-# Who knows the network cannot do worse than who does not: where a perturbation from elsewhere takes more (by more than the tolerance of the sanity checks), the one crafted on the network
+# An attacker who knows the network should do at least as much harm as one who does not: where a perturbation from elsewhere takes more (by more than the tolerance of the sanity checks), the one crafted on the network
 # itself was not made well enough, and the column says nothing about robustness. Such a perturbation may still be stronger than noise, as the tables above ask: that makes
 # it an attack, not the strongest of its kind.
 
@@ -600,7 +600,8 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 #
 # ## Takeaways
 #
-# * Read robustness as what is lost, beside what noise of the same size takes. The height of a column is mostly where it started.
+# * Read robustness as what is lost, beside what noise of the same size takes. The mIoU that is left mostly reflects the clean one.
+# * A perturbation whose lines say "no" tells nothing of robustness to attacks here, whichever method loses least under it.
 # * The printed losses contradict the printed claim for CM under GD-UAP, unless the rows of Table 6 have different encoders; no training is needed to see it.
 # * The right words for all of this are "robustness to transferred universal perturbations".
 #

@@ -181,8 +181,8 @@ Markdown("\n\n".join(said) or "**Not measured yet**: no committed row was attack
 # \max_{\lVert v \rVert_\infty \le \epsilon} \ell\big(f(\mathrm{clip}(x + v)),\, y\big)
 # $$ (eq-attack)
 #
-# stays small. A fixed $v$ is one of the points over which the maximum is taken. It bounds it from below, and the more loosely, the less it was meant for this
-# network. An attack that follows this network's own gradients comes nearer to it. It is still a bound: a better attack leaves *at most* what this one leaves. The attack here is SEA {cite}`croce2024sea`, four losses each raised by APGD {cite}`croce2020apgd`, on every image
+# stays small. A fixed $v$ is one of the points over which the maximum is taken. So its loss is a lower bound of that maximum, and a loose one if it was made for another
+# network. An attack that follows this network's own gradients comes nearer to it. It too is only a bound: a better attack may leave less. The attack here is SEA {cite}`croce2024sea`, four losses each raised by APGD {cite}`croce2020apgd`, on every image
 # by itself, and of everything tried the worst counts.
 #
 # ## Four losses
@@ -356,7 +356,7 @@ setting.show("fig-apgd")
 #
 # Rule: of the first sixteen evaluation images, that on which both networks together get the most pixels of things right. Where neither knows any, it is the first.
 
-# %% mystnb={"figure": {"caption": "One image under SEA at this page's scale, baseline above and CM below: the image, what was added (grey is nothing, black or full colour is epsilon), the labels, and the prediction before and after. Each network has a perturbation of its own.", "name": "fig-attacked-image"}, "image": {"alt": "Two rows: a scene, a magnified perturbation, the label map, the clean prediction and the prediction under attack, for two methods."}}
+# %% mystnb={"figure": {"caption": "One image under SEA, baseline above and CM below: the image, what was added (grey is nothing, black or full colour is epsilon), the labels, and the prediction before and after. Each network has a perturbation of its own.", "name": "fig-attacked-image"}, "image": {"alt": "Two rows: a scene, a magnified perturbation, the label map, the clean prediction and the prediction under attack, for two methods."}}
 sheet = []
 for name in names:
     with torch.inference_mode():
@@ -397,6 +397,7 @@ chapter.table(
 )
 
 # %% [markdown]
+# The table is of this page's networks. A picture with the line "a stored picture" under it is of a longer run, and need not agree with it.
 # Pixels of one image at one size: an illustration, and no measurement. Losses that were not run because nothing was left to change are shown as 0. (A network of `smoke`
 # scale is untrained and calls everything background: an attack of this size changes nothing of it, and by the checks below would be *invalid*.)
 #
@@ -606,14 +607,14 @@ def by_method(of):
 
 tables(
     [
-        *("method", "clean mIoU (%)", "left", "aAcc left (%)", "lost (points)"),
+        *("method", "clean mIoU (%)", "left", "aAcc left (%)", "left minus clean (points)"),
         *("left, minus baseline", "seeds", "verdict"),
     ],
     by_method,
 )
 
 # %% [markdown]
-# Every number, the clean mIoU too, is over the few attacked images and not the whole list, with the 95 % interval over seeds where there are two. So few images are a small sample: in brackets stands the bootstrap interval over images and seeds, and a verdict needs both. *Lost* is no measure of robustness by itself: a network that gets little right has
+# Every number, the clean mIoU too, is over the few attacked images and not the whole list, with the 95 % interval over seeds where there are two. So few images are a small sample: in brackets stands the bootstrap interval over images and seeds, and a verdict needs both. *Left minus clean* is no measure of robustness by itself: a network that gets little right has
 # little to lose. Two defences are the yardstick, where they were measured: `baseline+noise`, trained on images with Gaussian noise, is made against noise, and `baseline+adversarial`, fine-tuned on
 # images attacked by PGD-3, against attacks. What gains no more than the first is no defence against attacks; what is called one is to be held against the second.
 

@@ -205,7 +205,7 @@ def verdicts(name, *, whole):
             for finding in one.findings
             if finding.contrast.said
         )
-        said.append(f"claim {number} is **{one.verdict}**" + (f" ({behind})" if behind else ""))
+        said.append(f"claim {number} is **{one.verdict}**" + (f" ({behind})" if behind and whole else ""))
     for method in SEPARATING:
         found = [
             f"under {against(name, axis)} {said_of(name, axis, method)}"
@@ -228,10 +228,24 @@ more = {
 
 # %%
 lines = [f"* {name}: {verdicts(name, whole=False)}." for name in studied]
+yardsticks = [
+    name
+    for name in studied
+    if evidence(name) and any(of.keys() & DEFENCES.keys() for of in axes[name].values())
+]
+scaled = (
+    f"The two defences were measured in {' and '.join(yardsticks)}."
+    if yardsticks
+    else "In no setting that is judged has a defence been measured, so that the size of these differences has no yardstick yet."
+)
 counted = {name: f"{len(found)} of {len(COLUMNS)}" for name, found in more.items()}
 Markdown(
     "Measured here: "
-    + ("\n\n" + "\n".join(lines) + "\n\n" if lines else "**not measured yet**. ")
+    + (
+        "\n\n" + "\n".join(lines) + f"\n\n{scaled} The contrasts behind the verdicts are below.\n\n"
+        if lines
+        else "**not measured yet**. "
+    )
     + "The paper's own Table 6, read as points *lost*: "
     + "; ".join(
         f"{name} loses more than the baseline under {text} perturbations" for name, text in counted.items()
@@ -523,7 +537,7 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 # %% [markdown]
 # ### What adaptive attacks add
 #
-# An attack that sees the network asks what a defender must fear. It can refute robustness at its size; where it fails, a better one may not.
+# An attack that sees the network asks what a defender must fear. If it succeeds, the network is not robust at that size. If it fails, a better attack may still succeed.
 
 # %%
 lines = []
@@ -625,7 +639,7 @@ Markdown(
 #
 # * The severities were set for pictures of 224 pixels a side. On smaller ones blur and pixelation of the same number hide more.
 # * Sizes of attacks are below those of the literature: larger ones may leave nothing of networks that were trained for minutes.
-# * Verdicts over seeds treat the images as given.
+# * Verdicts under universal perturbations and corruptions go by seeds alone, with the images taken as given. Under adaptive attacks the images are resampled, too.
 # * Two defences are a yardstick, not a contest: neither was tuned.
 # * Corruptions that move the picture under its labels take points that no network could keep.
 #

@@ -80,8 +80,8 @@ def table_of(kind, *, disagreeing=False):
 #
 # Categories are counted when at least one pixel has their label. Most printed counts come out exactly, which suggests that the subsets are read as the
 # authors built them. Where the same number of cars is printed in both halves of Table 5, the first is almost certainly a slip. The count in the text of the paper's Fig. 5 is that
-# of the training and evaluation lists together. More images hold an occluded object than hold two objects: an object alone in its picture must count as
-# occluded too, as VOC's own flag has it.
+# of the training and evaluation lists together. More images hold an occluded object than hold two objects or more, so some of the occluded
+# objects must be alone in their picture. VOC's own flag allows that. The first counts are those of [chapter 1](01_cooccurrence); the last four are checks of counts against each other, and of one sentence.
 
 # %%
 table_of("counts")
