@@ -360,9 +360,12 @@ def test_the_report_of_corruptions_is_a_mean_over_severities() -> None:
     (found,) = document["corruptions"]
     assert (found["clean"], found["by_corruption"]) == (60, {"fog": 58.5, "snow": 40.5})
     assert found["left"] == round((59 + 58 + 40.5) / 3, 2)
-    assert (
-        "fog 58.50; snow 40.50" in text.splitlines()[-1] or "snow 40.50; fog 58.50" in text.splitlines()[-1]
-    )
+    assert "| fog 58.50; snow 40.50 |" in text.splitlines()[-1]
+    # Nothing is a mean over what some seed was not shown.
+    rows += [corrupted("none", 0, 61.0, seed=1), corrupted("rain", 1, 50.0, seed=1)]
+    document, text = report_parts(["corruptions"], rows)
+    assert (document["corruptions"][0]["left"], document["corruptions"][0]["seeds"]) == (None, [])
+    assert text.splitlines()[-1].startswith("| baseline | 60.50 | – |")
 
 
 def test_a_report_of_the_study_has_every_part() -> None:
