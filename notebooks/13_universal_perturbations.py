@@ -594,8 +594,8 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 #
 # * A universal perturbation is fixed before the network is seen. It bounds nothing: the next chapters attack each image with the network at hand.
 # * The paper does not name its GD-UAP files, nor the network that they were made on. What is crafted here carries the names of its settings, not its pixels.
-# * The published UAPs were made on classifiers of photographs at 224 pixels. To a small network on generated pictures they may be nothing but texture; and
-#   resized, as Table 6's rows and claims 6 and 7 take them, they are shrunk below 224 pixels, and weaker than in a piece of their own size (the table on fitting).
+# * The published UAPs were made on classifiers of photographs at 224 pixels. To a small network on generated pictures they may be nothing but texture. At the
+#   small scales, Table 6's rows and claims 6 and 7 take them shrunk, which averages some of their power away; pieces of their own size stand beside them in the table on fitting.
 # * Below paper scale the networks are underfitted. How much they lose to noise alone stands beside each perturbation.
 #
 # ## Takeaways

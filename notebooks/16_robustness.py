@@ -234,7 +234,7 @@ yardsticks = [
     if evidence(name) and any(of.keys() & DEFENCES.keys() for of in axes[name].values())
 ]
 scaled = (
-    f"The two defences were measured in {' and '.join(yardsticks)}."
+    f"Defences as a yardstick were measured in {' and '.join(yardsticks)}."
     if yardsticks
     else "In no setting that is judged has a defence been measured, so that the size of these differences has no yardstick yet."
 )

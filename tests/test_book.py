@@ -317,6 +317,8 @@ def test_a_stored_picture_stands_in_for_seconds_of_training_alone(
         assert shown == ["what was drawn"]
     show(dataset="voc2012", root=str(tmp_path))
     assert shown == ["what was drawn"]  # of somebody's own images
+    show(seed=1)
+    assert shown == ["what was drawn"]  # of another seed than the picture is
 
 
 def test_the_provenance_names_what_every_chapter_was_set_from(book: Path) -> None:
