@@ -28,6 +28,7 @@ device = "cpu"
 # %% tags=["remove-cell"]
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown
@@ -119,7 +120,7 @@ lines = [
 ]
 chapter.table(["method", "delta", "S_t: dominant", "S_p: phantom", "S_ss: final"], lines)
 
-# %%
+# %% tags=["nbval-ignore-output"]
 Markdown(f"mIoU in per cent of each output after stage 1, n = {count} blends of held-out images, one seed.")
 
 # %% [markdown]
@@ -133,18 +134,18 @@ Markdown(f"mIoU in per cent of each output after stage 1, n = {count} blends of 
 # %%
 chapter.source(losses.stage1_loss)
 
-# %% mystnb={"figure": {"caption": "Terms of Eq. 4 in stage 1 and, beyond the dotted line, of the fine-tuning, where the dominant term has weight 1 in place of delta. Methods differ in what they are asked, so curves compare shapes, not merits.", "name": "fig-stage1-losses"}, "image": {"alt": "Loss curves over steps of the dominant, phantom and final terms for source separation and the baseline; after a handful of steps, a note that there are too few."}}
+# %% mystnb={"figure": {"caption": "Terms of Eq. 4 in stage 1 and, beyond the dotted line, of the fine-tuning, where the dominant term has weight 1 in place of delta. Methods differ in what they are asked, so curves compare shapes, not merits.", "name": "fig-stage1-losses"}, "image": {"alt": "Loss curves over steps of the dominant, phantom and final terms for source separation and the baseline; after a handful of steps, a note that there are too few."}} tags=["nbval-ignore-output"]
 figures.loss_curves(
     {name: run.losses for name, run in runs.items()},
     ["dominant", "phantom", "final"],
     stage1_steps=setting.steps[0],
 )
-setting.show("fig-stage1-losses")
+plt.show()
 
 # %% [markdown]
 # ## What the two branches see
 
-# %% mystnb={"figure": {"caption": "Blends of held-out images (delta 0.6) taken apart by the CM network after stage 1: predictions and confidence, the largest softmax probability, of both branches. Samples: the first four of the list on which objects cover more than a twentieth of the picture.", "name": "fig-separated"}, "image": {"alt": "Four rows: a blended scene, its two label maps, the predictions of the dominant and the phantom branch, and their confidence maps."}}
+# %% mystnb={"figure": {"caption": "Blends of held-out images (delta 0.6) taken apart by the CM network after stage 1: predictions and confidence, the largest softmax probability, of both branches. Samples: the first four of the list on which objects cover more than a twentieth of the picture.", "name": "fig-separated"}, "image": {"alt": "Four rows: a blended scene, its two label maps, the predictions of the dominant and the phantom branch, and their confidence maps."}} tags=["nbval-ignore-output"]
 shown = [index for index in range(count) if (held_out.label_BHW[index] % 255 > 0).float().mean() > 0.05][:4]
 mixed = blend(held_out, partner_B, torch.full((count,), 0.6))
 with torch.inference_mode():
@@ -181,7 +182,7 @@ figures.panels(
     ["blend", "dominant", "S_t", "confidence", "phantom", "S_p", "confidence"],
     bar=("confidence", 1),
 )
-setting.show("fig-separated")
+plt.show()
 
 # %% [markdown]
 # The paper's Fig. 2 shows such confidence maps as an illustration. Whether each branch attends to its image they cannot show: a
@@ -189,7 +190,7 @@ setting.show("fig-separated")
 #
 # ## Limits
 
-# %%
+# %% tags=["nbval-ignore-output"]
 Markdown(
     f"* At `{setting.scale.name}` scale the networks are trained for {setting.steps[0]} + {setting.steps[1]} steps, with one seed. Nothing here "
     "ranks the methods."

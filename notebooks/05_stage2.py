@@ -27,6 +27,7 @@ seed = 0
 device = "cpu"
 
 # %% tags=["remove-cell"]
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown
@@ -84,7 +85,7 @@ chapter.table(
     ],
 )
 
-# %%
+# %% tags=["nbval-ignore-output"]
 Markdown(
     f"Over n = {count} held-out images, as they are; below, mIoU in per cent over all {len(setting.data[1])}."
 )
@@ -100,7 +101,7 @@ chapter.table(["method", "output", "mIoU after stage 1", "after stage 2", "chang
 
 # %% mystnb={"figure": {"caption": "The paper's Fig. 2, drawn from a run of CM: the two stages of training. `segmix figure 2` draws it.", "name": "fig-stages"}, "image": {"alt": "A drawing: a blend goes through a shared encoder, two pyramids and the source separation head, each output with its loss; below, a plain image goes through the same encoder and pyramids, and the phantom branch is penalised."}} tags=["nbval-ignore-output"]
 drawn = setting.figure(2)
-setting.show("fig-stages")
+plt.show()
 
 # %% tags=["nbval-ignore-output"]
 Markdown(f"Which images: {drawn.rule}.")
@@ -125,11 +126,11 @@ Markdown(f"Which images: {drawn.rule}.")
 # %%
 chapter.source(losses.phantom_activation)
 
-# %% mystnb={"figure": {"caption": "The penalty on the phantom's activity during stage 2. Zero means that no phantom logit is above zero, and then the term has no gradient.", "name": "fig-ppa"}, "image": {"alt": "Curves of the phantom penalty over the steps of stage 2, for two methods; after a handful of steps, a note that there are too few."}}
+# %% mystnb={"figure": {"caption": "The penalty on the phantom's activity during stage 2. Zero means that no phantom logit is above zero, and then the term has no gradient.", "name": "fig-ppa"}, "image": {"alt": "Curves of the phantom penalty over the steps of stage 2, for two methods; after a handful of steps, a note that there are too few."}} tags=["nbval-ignore-output"]
 figures.loss_curves({name: runs[name].losses for name in separating}, ["ppa"], stage1_steps=setting.steps[0])
-setting.show("fig-ppa")
+plt.show()
 
-# %% mystnb={"figure": {"caption": "Plain held-out images before and after stage 2 (CM): the dominant prediction, and the activity of the phantom branch (mean positive part of its logits; black is silent, and what is above the bar's end, the largest value after stage 1, is drawn as that).", "name": "fig-silenced"}, "image": {"alt": "Rows of scenes with the dominant prediction and the phantom branch's activity, before and after stage 2."}}
+# %% mystnb={"figure": {"caption": "Plain held-out images before and after stage 2 (CM): the dominant prediction, and the activity of the phantom branch (mean positive part of its logits; black is silent, and what is above the bar's end, the largest value after stage 1, is drawn as that).", "name": "fig-silenced"}, "image": {"alt": "Rows of scenes with the dominant prediction and the phantom branch's activity, before and after stage 2."}} tags=["nbval-ignore-output"]
 shown = [index for index in range(count) if (held_out.label_BHW[index] % 255 > 0).float().mean() > 0.05][:4]
 
 
@@ -163,7 +164,7 @@ figures.panels(
     ["image", "labels", "S_t, stage 1", "S_p, stage 1", "S_t, stage 2", "S_p, stage 2"],
     bar=("mean positive part of the phantom's logits", loudest),
 )
-setting.show("fig-silenced")
+plt.show()
 
 # %% [markdown]
 # A silent phantom is not an empty one. Eq. 5 pushes positive *logits* to zero, and a softmax over logits of which none is

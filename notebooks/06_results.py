@@ -44,7 +44,7 @@ reported = {name: next(row for row in run.rows if row["reported"]) for name, run
 # %% [markdown]
 # ## The finding, first
 
-# %%
+# %% tags=["nbval-ignore-output"]
 ordered = sorted(
     (row for row in TABLES[1] if row.column == "ResNet-101"), key=lambda row: row.printed, reverse=True
 )
@@ -58,7 +58,7 @@ Markdown(
 
 # %% mystnb={"figure": {"caption": "Fig. 1 of the paper, drawn from runs of one seed: both ways of blending two images, and what the five methods say of an evaluation image. `segmix figure 1` draws it.", "name": "fig-overview"}, "image": {"alt": "A drawing: two clusters of images and a blend of one from each; a co-occurrence matrix, a batch with scores, and a blend of its best pair; below, an image, its labels and five predictions."}} tags=["nbval-ignore-output"]
 drawn = setting.figure(1)
-setting.show("fig-overview")
+plt.show()
 
 # %% tags=["nbval-ignore-output"]
 Markdown(f"Which images: {drawn.rule}.")
@@ -125,7 +125,7 @@ scores = {name: row["metrics"]["iou_per_category"] for name, row in reported.ite
 figures.category_bars(scores, setting.data[1].categories)
 plt.show()
 
-# %% mystnb={"figure": {"caption": "Predictions of all five methods for held-out pictures: the first four of the list. Black is background.", "name": "fig-demo-predictions"}, "image": {"alt": "Rows of scenes with their label maps and the predictions of five methods."}}
+# %% mystnb={"figure": {"caption": "Predictions of all five methods for held-out pictures: the first four of the list. Black is background.", "name": "fig-demo-predictions"}, "image": {"alt": "Rows of scenes with their label maps and the predictions of five methods."}} tags=["nbval-ignore-output"]
 batch = setting.evaluation_batch(range(4))
 predictions = {}
 for name, run in runs.items():
@@ -140,7 +140,7 @@ sheet = [
     for index in range(4)
 ]
 figures.panels(sheet, ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)])
-setting.show("fig-demo-predictions")
+plt.show()
 
 # %% [markdown]
 # ## What may be concluded, and what not

@@ -164,7 +164,7 @@ Markdown(f"Above the baseline in every printed column: **{', '.join(always) or '
 # * **Rare** images hold two categories or more, and *every* pair of them meets in fewer than t training images. The paper does not say
 #   which images count, so two other readings are built beside it: *some* pair is rare, or single categories count too.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 here = counts(subsets)
 lines = [
     [f"`{name}`", what, "" if number is None else number, len(voc[name].ids) if name in voc else "–", images]
@@ -185,7 +185,7 @@ chapter.table(
 # The column *VOC val, counted* comes from the committed table of VOC's label maps. It knows no objects, hence the dashes. The last
 # column is this page's own evaluation list. With VOC's `Annotations` at hand, `segmix subsets` fills the rest.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 differing = [name for name in countable if name not in confirmed]
 for name in differing:
     print(f"{name}: printed {PRINTED_IMAGES[name]}, counted {len(voc[name].ids)}")

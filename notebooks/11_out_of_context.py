@@ -247,7 +247,7 @@ chapter.table(
 # %% [markdown]
 # The difference is the total variation between the categories' shares of both lists. Scale `smoke` has too few scenes for a match.
 
-# %% mystnb={"figure": {"caption": "The first four scenes of either list with their label maps. Beside each row its categories: out of context, then ordinary.", "name": "fig-lists"}, "image": {"alt": "Generated scenes of two categories that never meet in VOC beside scenes of two that often do, with label maps."}}
+# %% mystnb={"figure": {"caption": "The first four scenes of either list with their label maps. Beside each row its categories: out of context, then ordinary.", "name": "fig-lists"}, "image": {"alt": "Generated scenes of two categories that never meet in VOC beside scenes of two that often do, with label maps."}} tags=["nbval-ignore-output"]
 sheet = [
     [part for one in lists.values() for part in (one.image(index), figures.label_picture(one.label(index)))]
     for index in range(4)
@@ -265,7 +265,7 @@ plt.show()
 # What differs is counted, not assumed. For this page's lists:
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def describe(name):
     """Facts of a list, in words."""
     one, presence = lists[name], held[name]
@@ -382,14 +382,14 @@ chapter.table(["out of context", "difference, points", "95 % over scenes"], line
 #
 # Rule: the first three ids of the list `outofcontext`.
 
-# %% mystnb={"figure": {"caption": "Predictions of all five methods on the first three scenes out of context.", "name": "fig-predicted-out"}, "image": {"alt": "Three scenes out of context with their label maps and the predictions of five methods."}}
+# %% mystnb={"figure": {"caption": "Predictions of all five methods on the first three scenes out of context.", "name": "fig-predicted-out"}, "image": {"alt": "Three scenes out of context with their label maps and the predictions of five methods."}} tags=["nbval-ignore-output"]
 sheet = []
 for index in range(3):
     image, label = center_crop(*lists[OUT].pair(index), setting.eval_crop)
     predicted = [figures.label_picture(segmenter(run.checkpoint)(image)) for run in runs.values()]
     sheet.append([image, figures.label_picture(label), *predicted])
 figures.panels(sheet, ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)])
-setting.show("fig-predicted-out")
+plt.show()
 
 # %% [markdown]
 # ## Longer runs

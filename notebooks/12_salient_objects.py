@@ -144,7 +144,7 @@ Markdown(
     f"The heaviest object is salient, and so is every object of at least {SHARE:g} times its weight. Scenes take at most {MOST} categories."
 )
 
-# %% mystnb={"figure": {"caption": "The first four training images: what was drawn, what a segmenter says of it, and what is salient.", "name": "fig-salient"}, "image": {"alt": "Four generated scenes with their true categories, their pseudo-categories and the mask of the salient objects."}}
+# %% mystnb={"figure": {"caption": "The first four training images: what was drawn, what a segmenter says of it, and what is salient.", "name": "fig-salient"}, "image": {"alt": "Four generated scenes with their true categories, their pseudo-categories and the mask of the salient objects."}} tags=["nbval-ignore-output"]
 sheet = [
     [
         training.image(index),
@@ -155,7 +155,7 @@ sheet = [
     for index in range(4)
 ]
 figures.panels(sheet, ["image", "true categories", "pseudo-categories", "salient"])
-setting.show("fig-salient")
+plt.show()
 
 # %% [markdown]
 # ## F-beta, twice
@@ -192,7 +192,7 @@ chapter.table(["image", "maxF", "maxF_of_means", "MAE"], lines)
 # Whatever a network reaches has to be seen against what is reached without one. "Everything" and "the middle" (one Gaussian for all images) are baselines that
 # do not look at the image. "Every object" is an oracle: it takes the true maps, and calls all that was drawn salient.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-ignore-output"]
 chapter.table(
     ["called salient", "maxF", "maxF_of_means", "MAE"],
     [
@@ -271,7 +271,7 @@ chapter.table(
 # Partners by pseudo-categories can fall below chance: an image of which nothing is said is paired at random, and one of which little is said has a high score
 # with few. Where the segmenter has learned nothing, as at scale `smoke`, the line says nothing of the method.
 
-# %% mystnb={"figure": {"caption": "Pairs that CM makes of one batch by pseudo-categories (of images of which nothing is said, at random): dominant, phantom, blend, and the two masks that the network has to recover. Pale grey: padding, ignored.", "name": "fig-salient-pairs"}, "image": {"alt": "Three rows of generated scenes: dominant image, phantom image, their blend and both salient masks."}}
+# %% mystnb={"figure": {"caption": "Pairs that CM makes of one batch by pseudo-categories (of images of which nothing is said, at random): dominant, phantom, blend, and the two masks that the network has to recover. Pale grey: padding, ignored.", "name": "fig-salient-pairs"}, "image": {"alt": "Three rows of generated scenes: dominant image, phantom image, their blend and both salient masks."}} tags=["nbval-ignore-output"]
 batch = next(batches.run(0, 1, device="cpu"))
 cm = METHODS["sourcesep-cm"].method
 mixed = mix(cm, batch, matrix["pseudo-categories"], rng=stream(seed, "chapter", "salient"))
@@ -290,7 +290,7 @@ figures.panels(
     ["dominant", "phantom", "blend", "dominant mask", "phantom mask"],
     [f"delta {mixed.delta_B[sample]:.2f}" for sample in range(3)],
 )
-setting.show("fig-salient-pairs")
+plt.show()
 
 # %% [markdown]
 # ## Table 7, printed beside measured
@@ -341,7 +341,7 @@ plt.show()
 #
 # Rule: the first three images of the test list.
 
-# %% mystnb={"figure": {"caption": "Saliency maps of one run of each method on the first three test images, at their own confidence.", "name": "fig-saliency-maps"}, "image": {"alt": "Three generated scenes with their salient mask and the saliency maps of four methods."}}
+# %% mystnb={"figure": {"caption": "Saliency maps of one run of each method on the first three test images, at their own confidence.", "name": "fig-saliency-maps"}, "image": {"alt": "Three generated scenes with their salient mask and the saliency maps of four methods."}} tags=["nbval-ignore-output"]
 images = [test.image(index) for index in range(3)]
 image_BCHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255)
 with torch.inference_mode():
@@ -361,7 +361,7 @@ figures.panels(
     ["image", "mask", *(name.replace("sourcesep", "sep") for name in compared)],
     bar=("confidence that a pixel is salient", 1.0),
 )
-setting.show("fig-saliency-maps")
+plt.show()
 
 # %% [markdown]
 # ## Longer runs

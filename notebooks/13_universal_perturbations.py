@@ -380,7 +380,7 @@ figures.panels(
     ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)],
     ["as it is", "perturbed"] * len(several),
 )
-setting.show("fig-perturbed")
+plt.show()
 
 # %% [markdown]
 # Three images can be found for any conclusion. They show what a perturbation does, not whom it hurts.

@@ -333,7 +333,7 @@ for loss in LOSSES:
     )
     traces[loss] = trace
 
-# %% mystnb={"figure": {"caption": "APGD at a fixed radius on one image, baseline, from a random start. Left, the cross-entropy of all pixels (the margin watches itself, in another unit, and is not drawn). Middle, pixels still right. Right, how far a pixel moves in a step, on average: it falls where the step is halved. Dotted: the checkpoints.", "name": "fig-apgd"}, "image": {"alt": "Three panels over the iterations for four losses: cross-entropy, right pixels, and mean change of a pixel, with dotted vertical lines at the checkpoints."}}
+# %% mystnb={"figure": {"caption": "APGD at a fixed radius on one image, baseline, from a random start. Left, the cross-entropy of all pixels (the margin watches itself, in another unit, and is not drawn). Middle, pixels still right. Right, how far a pixel moves in a step, on average: it falls where the step is halved. Dotted: the checkpoints.", "name": "fig-apgd"}, "image": {"alt": "Three panels over the iterations for four losses: cross-entropy, right pixels, and mean change of a pixel, with dotted vertical lines at the checkpoints."}} tags=["nbval-ignore-output"]
 figure, panes = plt.subplots(1, 3, figsize=(7.6, 2.8))
 for (loss, trace), style in zip(traces.items(), STYLES, strict=False):
     watched, right_share, images = zip(*trace, strict=True)
@@ -349,14 +349,14 @@ for axis, what in zip(panes, ("cross-entropy", "right pixels (%)", "mean change 
     axis.set_xlabel("iteration")
 panes[1].legend(fontsize=7.5, frameon=False)
 figure.suptitle(f"epsilon {study.at:g} of 255, {STEPS} steps, {scale} scale, seed {seed}", fontsize=9)
-setting.show("fig-apgd")
+plt.show()
 
 # %% [markdown]
 # ## One image, attacked
 #
 # Rule: of the first sixteen evaluation images, that on which both networks together get the most pixels of things right. Where neither knows any, it is the first.
 
-# %% mystnb={"figure": {"caption": "One image under SEA, baseline above and CM below: the image, what was added (grey is nothing, black or full colour is epsilon), the labels, and the prediction before and after. Each network has a perturbation of its own.", "name": "fig-attacked-image"}, "image": {"alt": "Two rows: a scene, a magnified perturbation, the label map, the clean prediction and the prediction under attack, for two methods."}}
+# %% mystnb={"figure": {"caption": "One image under SEA, baseline above and CM below: the image, what was added (grey is nothing, black or full colour is epsilon), the labels, and the prediction before and after. Each network has a perturbation of its own.", "name": "fig-attacked-image"}, "image": {"alt": "Two rows: a scene, a magnified perturbation, the label map, the clean prediction and the prediction under attack, for two methods."}} tags=["nbval-ignore-output"]
 sheet = []
 for name in names:
     with torch.inference_mode():
@@ -375,7 +375,7 @@ for name in names:
         ]
     )
 figures.panels(sheet, ["attacked image", "perturbation", "labels", "before", "after"], names)
-setting.show("fig-attacked-image")
+plt.show()
 
 # %% tags=["nbval-ignore-output"]
 with torch.inference_mode():
@@ -397,7 +397,6 @@ chapter.table(
 )
 
 # %% [markdown]
-# The table is of this page's networks. A picture with the line "a stored picture" under it is of a longer run, and need not agree with it.
 # Pixels of one image at one size: an illustration, and no measurement. Losses that were not run because nothing was left to change are shown as 0. (A network of `smoke`
 # scale is untrained and calls everything background: an attack of this size changes nothing of it, and by the checks below would be *invalid*.)
 #

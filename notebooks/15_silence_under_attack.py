@@ -372,7 +372,7 @@ chapter.table(
     ],
 )
 
-# %%
+# %% tags=["nbval-ignore-output"]
 Markdown(
     f"{count} images, epsilon {EPSILON:g} of 255; SEA with {study.steps} steps for each of {len(adaptive.LOSSES)} losses against "
     "the reported output, plain PGD of as many steps for the phantom. Each network is attacked by its own gradients."
@@ -389,7 +389,7 @@ for axis, (stage, of) in zip(axes, loud.items(), strict=True):
     axis.grid(axis="x", alpha=0.3)
 axes[0].set_yticks(range(len(shown["stage 1"])), list(shown["stage 1"]))
 axes[0].set_ylim(len(shown["stage 1"]) - 0.5, -0.5)
-setting.show("fig-loudness")
+plt.show()
 
 # %% mystnb={"figure": {"caption": "One image, the first with an object, shown in six ways. For each network: what it is shown, the activity of the phantom branch, and what it reports.", "name": "fig-phantom-attacked"}, "image": {"alt": "Six rows of pictures: the image as shown, the phantom branch's activity and the predicted labels, before and after stage 2."}} tags=["nbval-ignore-output"]
 index = next((place for place in range(count) if (label_BHW[place] % 255 > 0).float().mean() > 0.05), 0)
@@ -417,7 +417,7 @@ figures.panels(
     [way.replace(" ", "\n", 1) for way in shown["stage 1"]],
     bar=("mean softplus of S_p", loudest),
 )
-setting.show("fig-phantom-attacked")
+plt.show()
 
 # %% [markdown]
 # ## Who carries the damage into S_ss

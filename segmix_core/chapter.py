@@ -10,12 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Image, Markdown, display
+from IPython.display import Markdown
 
-from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop
@@ -30,9 +28,6 @@ from segmix_core.training import TrainingBatches
 
 SHARED = tuple(METHODS)
 """The experiments that the chapters share; the book trains each of them once."""
-
-PICTURES = results.REPOSITORY / "book" / "_static" / "demo"
-"""Figures of a book at `demo` scale by their names, each with a line below that says so."""
 
 
 @dataclass(frozen=True)
@@ -115,21 +110,6 @@ class Chapter:
     def figure(self, number: int) -> Drawn:
         """A figure of the paper, drawn from this chapter's runs."""
         return draw(number, lambda name, seed: replace(self.request(name), seed=seed), (self.seed,))
-
-    def show(self, figure: str) -> None:
-        """Show what was drawn; in its place, where networks had seconds, the stored picture of a longer run.
-
-        Args:
-            figure: its name in the book.
-        """
-        picture = PICTURES / f"{figure}.png"
-        asked = (self.scale.name, self.dataset, self.root, self.seed)
-        as_it_comes = asked == ("smoke", "silhouettes", None, 0)
-        if not (as_it_comes and picture.is_file()):
-            plt.show()
-            return
-        plt.close("all")
-        display(Image(picture.read_bytes()))  # type: ignore[no-untyped-call]
 
     def salient_run(self, experiment: str) -> Run:
         """The same, trained and measured on generated salient objects (Table 7), whatever the data set."""

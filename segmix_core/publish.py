@@ -2,7 +2,8 @@
 
 `python -m segmix_core.publish build --scale demo` writes `_build/html`; `stored` sets the notebooks as they
 are committed, without executing; `pair` executes chapters at their defaults and stores them beside their
-scripts, in which `pictures` of the book at `demo` stand where the defaults train too little to be seen.
+scripts. What the networks of a page put out is nothing at these defaults: there a stored chapter holds the
+outputs of a run at `demo`, which `longer` makes.
 """
 
 from __future__ import annotations
@@ -31,14 +32,12 @@ import jupytext
 import nbformat
 import papermill
 import yaml
-from matplotlib import font_manager
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
-from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image
 
 from segmix_core import results
-from segmix_core.chapter import PICTURES, shared_requests
+from segmix_core.chapter import shared_requests
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import find_scale, nearest
 from segmix_core.files import file_digest, replacing, write_text
@@ -58,11 +57,17 @@ README_PICTURES = {
 }
 """Where `pair` keeps each figure that the README shows: its chapter and its name there."""
 
+OF_NETWORKS = "nbval-ignore-output"
+"""The tag of cells whose outputs are of networks that the page trains, and with them of the machine."""
+
+LONGER = "demo"
+"""The scale at which a stored chapter shows them."""
+
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
 
 WHAT_A_SCALE_SAYS = {
-    "smoke": "seconds of training from random weights. What this page trains, if anything, shows that the "
-    "code runs, and says nothing of the method; pictures that need more are stored ones, and say so",
+    "smoke": "seconds of training from random weights: that the code runs, and nothing of the method. What "
+    "this page shows of networks that it trains, if any, is therefore stored of a longer run, and says so",
     "demo": "minutes of two cores, a small network, generated pictures. What this page trains, if anything, "
     "shows that each part works; it is no evidence for or against the paper",
     "mini": "a small network and a few thousand steps. It is not the paper's setting",
@@ -157,24 +162,71 @@ def _stripped(notebook: NotebookNode) -> NotebookNode:
 def _smaller(png: str) -> str:
     """A figure in 256 colours of its own, base64 in and out: a third of the bytes, the same to the eye."""
     with Image.open(io.BytesIO(base64.b64decode(png))) as figure:
-        if figure.mode == "P":  # a stored one
-            return png
         packed = io.BytesIO()
         figure.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
 
 
 def pair(names: Sequence[str] = ()) -> None:
-    """Execute chapters (all, or those named) at their defaults and store them as .ipynb."""
+    """Execute chapters (all, or those named) at their defaults and store them as .ipynb.
+
+    Cells of networks keep the outputs of the longer run, unless the cell has changed.
+    """
     chosen = _chosen(names)
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         for source, notebook in zip(chosen, pool.map(_execute_at_defaults, chosen), strict=True):
-            write_text(source.with_suffix(".ipynb"), nbformat.writes(notebook) + "\n")
-            print(f"stored {source.with_suffix('.ipynb').name}", flush=True)
-            for kept, (chapter, figure) in README_PICTURES.items():
-                if source.stem == chapter:
-                    with replacing(kept) as temporary:
-                        temporary.write_bytes(picture_of(notebook, figure))
+            stored = source.with_suffix(".ipynb")
+            if stored.is_file():
+                _take_longer(notebook, nbformat.read(stored, as_version=4))
+            _store(source, notebook)
+
+
+def longer(names: Sequence[str] = ()) -> None:
+    """Put into stored chapters what their networks put out at `demo`, executed now unless a book there was.
+
+    Raises:
+        InputError: a chapter is not stored, or otherwise than its script.
+    """
+    chosen = _chosen(names)
+    check_pairs(names)
+    folder = BUILD / "staging" / LONGER / "notebooks"
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        done = pool.map(_execute_into, [(source, LONGER, folder) for source in chosen])
+        for source, (stem, _, _) in zip(chosen, done, strict=True):
+            run = nbformat.read(folder / f"{stem}.ipynb", as_version=4)
+            for cell in run.cells:
+                if _of_networks(cell):
+                    note = f"*Of a run at `{LONGER}` scale (commit {run.metadata.segmix.commit}).*"
+                    data = {"text/markdown": note, "text/plain": note}
+                    cell.outputs.append(nbformat.v4.new_output("display_data", data=data))
+                    cell.metadata["segmix"] = {"scale": LONGER}
+            notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+            _take_longer(notebook, run)
+            _store(source, notebook)
+
+
+def _of_networks(cell: NotebookNode) -> bool:
+    """Whether a cell puts out something of networks that its page trains."""
+    return OF_NETWORKS in cell.metadata.get("tags", []) and bool(cell.get("outputs"))
+
+
+def _take_longer(notebook: NotebookNode, other: NotebookNode) -> None:
+    """Take over the outputs of a longer run wherever another copy of the chapter has them."""
+    known = {cell.source: cell for cell in other.cells if cell.metadata.get("segmix", {}).get("scale")}
+    for cell in notebook.cells:
+        if _of_networks(cell) and cell.source in known:
+            cell.outputs = known[cell.source].outputs
+            cell.metadata["segmix"] = known[cell.source].metadata.segmix
+
+
+def _store(source: Path, notebook: NotebookNode) -> None:
+    """Write a chapter beside its script, and the figures of it that the README shows."""
+    write_text(source.with_suffix(".ipynb"), nbformat.writes(notebook) + "\n")
+    print(f"stored {source.stem}.ipynb", flush=True)
+    for kept, (chapter, figure) in README_PICTURES.items():
+        if source.stem == chapter:
+            with replacing(kept) as temporary:
+                temporary.write_bytes(picture_of(notebook, figure))
 
 
 def picture_of(notebook: NotebookNode, figure: str) -> bytes:
@@ -189,49 +241,6 @@ def picture_of(notebook: NotebookNode, figure: str) -> bytes:
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     )
-
-
-def keep_pictures() -> None:
-    """Store those figures of a book at `demo` that chapters show at `smoke`, where networks learn nothing.
-
-    Raises:
-        InputError: no such book was built here.
-    """
-    staging = BUILD / "staging" / "demo"
-    provenance = staging / "book" / "provenance.md"
-    if not provenance.is_file():
-        raise InputError(staging, "there is no book at demo scale", "run 'make book'")
-    commit = re.search(r"^\| commit \| (\S+) \|$", provenance.read_text(encoding="utf-8"), re.MULTILINE)
-    assert commit
-    note = f"a stored picture: a run at demo scale, as make book draws it (commit {commit[1]})"
-    for source in chapters():
-        notebook = nbformat.read(staging / "notebooks" / f"{source.stem}.ipynb", as_version=4)
-        for figure in shown_figures(source):
-            with replacing(PICTURES / f"{figure}.png") as temporary:
-                temporary.write_bytes(_noted(picture_of(notebook, figure), note))
-
-
-def _noted(png: bytes, note: str) -> bytes:
-    """A picture with a line of text below it, which its file says as well."""
-    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 13)
-    left, top, right, bottom = font.getbbox(note)
-    margin = 8
-    with Image.open(io.BytesIO(png)) as figure:
-        width = max(figure.width, round(right - left) + 2 * margin)
-        height = figure.height + round(bottom - top) + 2 * margin
-        noted = Image.new("RGB", (width, height), "white")
-        noted.paste(figure.convert("RGB"), ((width - figure.width) // 2, 0))
-    place = (width - (right - left)) / 2 - left, noted.height - margin - bottom
-    ImageDraw.Draw(noted).text(place, note, font=font, fill="#555555")
-    said, packed = PngInfo(), io.BytesIO()
-    said.add_text("Description", note)
-    noted.quantize(128, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True, pnginfo=said)
-    return packed.getvalue()
-
-
-def shown_figures(source: Path) -> list[str]:
-    """The figures of a chapter that `Chapter.show` shows, by name."""
-    return re.findall(r'^setting\.show\("([\w-]+)"\)$', source.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def check_pairs(names: Sequence[str] = ()) -> None:
@@ -345,7 +354,11 @@ def _execute_into(task: tuple[Path, str, Path]) -> tuple[str, float, str]:
     began = time.monotonic()
     notebook = execute(source, {"scale": scale})
     seconds = time.monotonic() - began
-    notebook.metadata["segmix"] = {"digest": digest, "seconds": round(seconds, 1)}
+    notebook.metadata["segmix"] = {
+        "digest": digest,
+        "seconds": round(seconds, 1),
+        "commit": results.commit(),
+    }
     _write_staged(notebook, scale, target)
     return source.stem, seconds, digest
 
@@ -391,8 +404,8 @@ def _provenance(
     lines = ["# Provenance", ""]
     if seconds is None:
         lines += [
-            f"This copy shows the chapters as they are committed, with their `{scale}` outputs: seconds of "
-            "training, and no result. `make book` executes them at `demo`.",
+            f"This copy shows the chapters as they are committed, executed at `{scale}`. Outputs of networks "
+            f"are of runs at `{LONGER}`, each with its commit. `make book` executes all at `{LONGER}`.",
             "",
         ]
     lines += [
@@ -466,7 +479,7 @@ def _set_pages(staging: Path, provenance: str, out: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the four commands. Exit status 0 done, 1 the work failed, 2 bad input."""
+    """Run one of the commands. Exit status 0 done, 1 the work failed, 2 bad input."""
     parser = argparse.ArgumentParser(
         prog="segmix_core.publish", description=__doc__.splitlines()[0] if __doc__ else ""
     )
@@ -478,11 +491,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     pairing = commands.add_parser("pair", help="store chapters with their smoke outputs")
     pairing.add_argument("chapters", nargs="*", help="such as 04_stage1; all of them by default")
     pairing.add_argument("--check", action="store_true", help="execute nothing; fail where a pair differs")
-    commands.add_parser("pictures", help="keep what chapters show of the book that was built at demo")
+    lengthening = commands.add_parser("longer", help="store what the networks of chapters put out at demo")
+    lengthening.add_argument("chapters", nargs="*", help="such as 04_stage1; all of them by default")
     options = parser.parse_args(argv)
     try:
-        if options.command == "pictures":
-            keep_pictures()
+        if options.command == "longer":
+            longer(options.chapters)
         elif options.command == "pair":
             (check_pairs if options.check else pair)(options.chapters)
         else:

@@ -1,7 +1,6 @@
 """The chapters' pairs, and every page of the stored book in a real browser."""
 
 import ast
-import io
 import json
 import re
 import shutil
@@ -16,12 +15,10 @@ from urllib.parse import unquote, urlsplit
 
 import jupytext
 import nbformat
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
-from segmix_core import chapter, publish
+from segmix_core import publish
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import SCALES
 from segmix_core.files import file_digest
@@ -195,12 +192,6 @@ import matplotlib.pyplot as plt
 
 plt.plot([0, 1])
 """
-SHOWN = """
-from segmix_core import chapter
-
-setting = chapter.begin(scale="demo", dataset="silhouettes", root=None, seed=0, device="cpu")
-setting.show("fig-line")
-"""
 
 
 def test_a_figure_is_stored_whatever_backend_is_around(tmp_path: Path, monkeypatch: Any) -> None:
@@ -246,79 +237,65 @@ def test_the_readme_shows_the_figure_of_the_chapter(kept: Path) -> None:
 
 
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
-def test_what_needs_a_trained_network_is_shown_of_a_longer_run(source: Path) -> None:
+def test_what_networks_put_out_is_stored_of_a_longer_run(source: Path) -> None:
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
-    for figure in publish.shown_figures(source):
-        stored = publish.PICTURES / f"{figure}.png"
-        assert stored.read_bytes() == publish.picture_of(notebook, figure), "run 'make notebooks'"
-        with Image.open(stored) as opened:
-            said = opened.text["Description"]
-        assert re.fullmatch(r"a stored picture: a run at demo scale, .* \(commit [0-9a-f]{12}\)", said)
+    for cell in notebook.cells:
+        tagged = publish.OF_NETWORKS in cell.metadata.get("tags", [])
+        if tagged and cell.outputs:
+            mend = f"run 'python -m segmix_core.publish longer {source.stem}'"
+            assert cell.metadata.get("segmix") == {"scale": "demo"}, mend
+            said = cell.outputs[-1].data["text/markdown"]
+            assert re.fullmatch(r"\*Of a run at `demo` scale \(commit [0-9a-f]{12}\)\.\*", said)
+        else:
+            assert "segmix" not in cell.metadata
 
 
-def test_no_picture_is_stored_that_no_page_shows() -> None:
-    shown = [f"{figure}.png" for source in CHAPTERS for figure in publish.shown_figures(source)]
-    assert len(shown) > 10
-    assert sorted(path.name for path in publish.PICTURES.iterdir()) == sorted(shown)
+def test_a_chapter_keeps_what_a_longer_run_put_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "04_networks.py"
+    page = """# ---
+# jupyter:
+#   kernelspec:
+#     name: python3
+#     display_name: Python 3
+#     language: python
+# ---
 
+# %% tags=["parameters"]
+scale = "smoke"
 
-def test_pictures_are_those_of_the_book_that_was_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "09_plots.py"
-    source.write_text(PLOT + SHOWN)
+# %% tags=["nbval-ignore-output"]
+print("networks of", scale)
+
+# %%
+print("the page of", scale)
+"""
+    source.write_text(page)
     monkeypatch.setattr(publish, "BUILD", tmp_path / "_build")
-    monkeypatch.setattr(publish, "PICTURES", tmp_path / "kept")
     monkeypatch.setattr(publish, "chapters", lambda: [source])
-    (tmp_path / "kept").mkdir()
-    with pytest.raises(InputError, match="run 'make book'"):
-        publish.keep_pictures()
-    monkeypatch.setattr(publish.results, "commit", lambda: "0123456789ab")
-    executed = publish.execute(source, {})
-    staging = tmp_path / "_build" / "staging" / "demo"
-    for name, text in (
-        ("notebooks/09_plots.ipynb", nbformat.writes(executed)),
-        ("book/provenance.md", publish._provenance("demo", [], [], 1.0)),
-    ):
-        (staging / name).parent.mkdir(parents=True)
-        (staging / name).write_text(text)
-    publish.keep_pictures()
-    drawn = Image.open(io.BytesIO(publish.picture_of(executed, "fig-line"))).convert("RGB")
-    kept = Image.open(tmp_path / "kept" / "fig-line.png")
-    assert kept.text["Description"].endswith("(commit 0123456789ab)")
-    above = kept.convert("RGB").crop((0, 0, kept.width, drawn.height))
-    left = (kept.width - drawn.width) // 2
-    whole = above.crop((left, 0, left + drawn.width, drawn.height))
-    difference = np.abs(np.asarray(whole, np.int16) - np.asarray(drawn, np.int16))
-    assert difference.max() < 16  # colours are chosen anew
-    below = np.asarray(kept.convert("L"))[drawn.height :]
-    assert below.min() < 128 < below.max()  # a line of text
 
+    def said() -> list[list[str]]:
+        notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+        return [
+            [one.get("text") or one.data["text/markdown"] for one in cell.outputs]
+            for cell in notebook.cells[1:]
+        ]
 
-@pytest.mark.parametrize(("scale", "stored"), [("smoke", True), ("demo", False)])
-def test_a_stored_picture_stands_in_for_seconds_of_training_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: str, stored: bool
-) -> None:
-    (tmp_path / "fig-line.png").write_bytes(b"a picture")
-    monkeypatch.setattr(chapter, "PICTURES", tmp_path)
-    shown: list[Any] = []
-    monkeypatch.setattr(chapter, "display", lambda *what: shown.extend(what))
-    monkeypatch.setattr(chapter.plt, "show", lambda: shown.append("what was drawn"))
-
-    def show(**given: Any) -> None:
-        setting = {"scale": scale, "dataset": "silhouettes", "root": None, "seed": 0, "device": "cpu"} | given
-        shown.clear()
-        chapter.begin(**setting).show("fig-line")
-
-    show()
-    if stored:
-        assert [one.data for one in shown] == [b"a picture"]
-    else:
-        assert shown == ["what was drawn"]
-    show(dataset="voc2012", root=str(tmp_path))
-    assert shown == ["what was drawn"]  # of somebody's own images
-    show(seed=1)
-    assert shown == ["what was drawn"]  # of another seed than the picture is
+    with pytest.raises(WorkError, match="run 'make notebooks'"):
+        publish.longer()
+    publish.pair()
+    assert said() == [["networks of smoke\n"], ["the page of smoke\n"]]
+    publish.longer()
+    networks, rest = said()
+    assert networks[0] == "networks of demo\n"
+    assert networks[1].startswith("*Of a run at `demo` scale (commit ")
+    assert len(networks) == 2
+    assert rest == ["the page of smoke\n"]
+    source.write_text(page.replace("the page", "this page"))
+    publish.pair()
+    assert said() == [networks, ["this page of smoke\n"]]
+    source.write_text(page.replace("networks of", "what networks say of"))
+    publish.pair()
+    assert said() == [["what networks say of smoke\n"], ["the page of smoke\n"]]
 
 
 def test_the_provenance_names_what_every_chapter_was_set_from(book: Path) -> None:
