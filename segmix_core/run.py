@@ -17,7 +17,7 @@ from typing import Any
 
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
-from segmix_core.data import SALIENCY, open_dataset, saliency_root
+from segmix_core.data import open_dataset, saliency_root
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.voc import lists_of, open_images
@@ -380,10 +380,10 @@ def run_tables(
                 " ".join(names), f"is about {needs}, not {asked.dataset}", "give --dataset and --root"
             )
         ran.left += [f"{experiment.name} {seed} (needs {_NEEDS[data]})" for experiment, data in elsewhere]
-        salient = [one for one in wanted if one.dataset in SALIENCY and one.root is not None]
-        if salient:  # before the first of them is trained
-            training, _ = data_of(salient[0])
-            for request in salient:
+        given = [one for one in wanted if one.root is not None]
+        if given:  # what is wrong with the data is said before anything is trained
+            training, _ = data_of(given[0])
+            for request in given:
                 check_pairing(request, training)
         for request in wanted:
             asked_for = request_for(request.experiment.name, seed=seed)

@@ -885,6 +885,7 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("run", "table1", "DATA", "--device", "cuda:9"), ("device", "unknown name 'cuda:9'")),
         (("run", "table1", "--budget", "0s", "--dataset", "silhouetes"), ("dataset", "mean 'silhouettes'?")),
         (("run", "table1", "--budget", "0s", "--backbone", "resnet18w23"), ("backbone", "'resnet18w32'?")),
+        (("run", "table1", "DATA", "--budget", "0s", "--split", "tarin"), ("tarin",)),
         (("run", "table1", "--budget", "0s", "--device", "cpi"), ("device", "did you mean 'cpu'?")),
         (
             ("figure", "5", "DATA", "--device", "cuda:9", "--out", "OUT/f.png"),
