@@ -468,6 +468,18 @@ def test_progress_names_the_number_that_it_shows(monkeypatch: pytest.MonkeyPatch
         assert line == f"work: 2/2 steps{told}\n"
 
 
+def test_the_time_between_two_pieces_of_work_is_not_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    progress = Progress("data", "images")
+    for began in (0.0, 3600.0):  # an hour of training between two lists
+        now = began
+        said_by(progress, 0, 100, monkeypatch=monkeypatch)
+        now = began + 50
+        line = said_by(progress, 100, 100, monkeypatch=monkeypatch)
+        assert line == "data: 100/100 images, 2.00/s, 0.0 min left\n"
+
+
 # `segmix run`
 
 

@@ -53,3 +53,5 @@ class Progress:
         values = "".join(f", {name} {value}" for name, value in told.items())
         left = f", {(total - done) / rate / 60:.1f} min left" if rate else ""
         print(f"{self.what}: {done}/{total} {self.unit}{fast}{values}{left}", file=sys.stderr, flush=True)
+        if done >= total:
+            self.first = None  # what comes next begins anew
