@@ -196,8 +196,8 @@ def longer(names: Sequence[str] = ()) -> None:
             run = nbformat.read(folder / f"{stem}.ipynb", as_version=4)
             for cell in run.cells:
                 if _of_networks(cell):
-                    note = f"*Of a run at `{LONGER}` scale (commit {run.metadata.segmix.commit}).*"
-                    data = {"text/markdown": note, "text/plain": note}
+                    note = f"of a run at {LONGER} scale (commit {run.metadata.segmix.commit})"
+                    data = {"text/html": f'<p class="longer-run">{note}</p>', "text/plain": note}
                     cell.outputs.append(nbformat.v4.new_output("display_data", data=data))
                     cell.metadata["segmix"] = {"scale": LONGER}
             notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
@@ -384,6 +384,10 @@ def _write_staged(notebook: NotebookNode, scale: str, target: Path) -> None:
             cell.metadata["tags"] = [*tags, "remove-cell"]
         elif cell.cell_type == "code" and not {"hide-cell", "remove-cell"} & set(tags):
             cell.metadata["tags"] = [*tags, "hide-input"]  # plumbing, one click away
+        figure = cell.metadata.get("mystnb", {}).get("figure")
+        if figure and "segmix" in cell.metadata:  # all that it puts out would be the figure
+            note = cell.outputs.pop().data["text/plain"]
+            figure["caption"] += f" *{note[:1].upper()}{note[1:]}.*"
     banner = (
         f":::{{admonition}} Scale of this page: `{scale}`\n:class: scale\n"
         f"`{scale}` is {WHAT_A_SCALE_SAYS[scale]}. Rows that the page reads name their own scale.\n:::"
