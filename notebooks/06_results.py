@@ -100,16 +100,17 @@ blank = [
     for row in reported.values()
     if not confusions_of(row["per_image"]).total(row["stage"], row["output"])[:, 1:].any()
 ]
-words = f"{len(blank)} of {len(runs)} networks call every pixel background"
+words = ""
 if blank:
     found = {
         name: value for name, value in blank[0]["metrics"]["iou_per_category"].items() if value is not None
     }
-    words += (
-        f": {np.mean(list(found.values())):.1f} is background's IoU, {found['background']:.1f}, divided by the "
-        f"{len(found)} categories of these labels. They have learned nothing else, and are alike"
+    words = (
+        f"{len(blank)} of {len(runs)} networks call every pixel background: "
+        f"{np.mean(list(found.values())):.1f} is background's IoU, {found['background']:.1f}, divided by the "
+        f"{len(found)} categories of these labels. They have learned nothing else, and are alike."
     )
-Markdown(f"{words}.")
+Markdown(words) if words else None
 
 # %% [markdown]
 # The printed columns are mIoU in per cent on VOC val. The measured one is mIoU in per cent on generated pictures, with one small

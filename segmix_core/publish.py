@@ -194,27 +194,27 @@ def longer(names: Sequence[str] = ()) -> None:
         done = pool.map(_execute_into, [(source, LONGER, folder) for source in chosen])
         for source, (stem, _, _) in zip(chosen, done, strict=True):
             run = nbformat.read(folder / f"{stem}.ipynb", as_version=4)
-            for cell in run.cells:
-                if _of_networks(cell):
-                    note = f"of a run at {LONGER} scale (commit {run.metadata.segmix.commit})"
-                    data = {"text/html": f'<p class="longer-run">{note}</p>', "text/plain": note}
+            note = f"of a run at {LONGER} scale (commit {run.metadata.segmix.commit})"
+            data = {"text/html": f'<p class="longer-run">{note}</p>', "text/plain": note}
+            for cell in filter(_of_networks, run.cells):
+                cell.metadata["segmix"] = {"scale": LONGER}
+                if cell.outputs:
                     cell.outputs.append(nbformat.v4.new_output("display_data", data=data))
-                    cell.metadata["segmix"] = {"scale": LONGER}
             notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
             _take_longer(notebook, run)
             _store(source, notebook)
 
 
 def _of_networks(cell: NotebookNode) -> bool:
-    """Whether a cell puts out something of networks that its page trains."""
-    return OF_NETWORKS in cell.metadata.get("tags", []) and bool(cell.get("outputs"))
+    """Whether a cell shows something of networks that its page trains."""
+    return OF_NETWORKS in cell.metadata.get("tags", [])
 
 
 def _take_longer(notebook: NotebookNode, other: NotebookNode) -> None:
     """Take over the outputs of a longer run wherever another copy of the chapter has them."""
-    known = {cell.source: cell for cell in other.cells if cell.metadata.get("segmix", {}).get("scale")}
-    for cell in notebook.cells:
-        if _of_networks(cell) and cell.source in known:
+    known = {cell.source: cell for cell in other.cells if "segmix" in cell.metadata}
+    for cell in filter(_of_networks, notebook.cells):
+        if cell.source in known:
             cell.outputs = known[cell.source].outputs
             cell.metadata["segmix"] = known[cell.source].metadata.segmix
 
