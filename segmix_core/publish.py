@@ -66,8 +66,8 @@ LONGER = "demo"
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
 
 WHAT_A_SCALE_SAYS = {
-    "smoke": "seconds of training from random weights: that the code runs, and nothing of the method. What "
-    "this page shows of networks that it trains, if any, is therefore stored of a longer run, and says so",
+    "smoke": "seconds of training from random weights. What this page trains, if anything, shows that the "
+    "code runs, and says nothing of the method",
     "demo": "minutes of two cores, a small network, generated pictures. What this page trains, if anything, "
     "shows that each part works; it is no evidence for or against the paper",
     "mini": "a small network and a few thousand steps. It is not the paper's setting",
@@ -185,7 +185,7 @@ def longer(names: Sequence[str] = ()) -> None:
     """Put into stored chapters what their networks put out at `demo`, executed now unless a book there was.
 
     Raises:
-        InputError: a chapter is not stored, or otherwise than its script.
+        WorkError: a chapter is not stored, or otherwise than its script; or a cell failed.
     """
     chosen = _chosen(names)
     check_pairs(names)
@@ -378,6 +378,9 @@ def chapter_digest(source: Path, scale: str) -> str:
 
 def _write_staged(notebook: NotebookNode, scale: str, target: Path) -> None:
     """Write a chapter as the book shows it: its scale named under the title, its parameters out of sight."""
+    says = f"`{scale}` is {WHAT_A_SCALE_SAYS[scale]}."
+    if any("segmix" in cell.metadata for cell in notebook.cells):
+        says += " What its networks put out is stored of a longer run, and says so."
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags or "injected-parameters" in tags:
@@ -385,12 +388,12 @@ def _write_staged(notebook: NotebookNode, scale: str, target: Path) -> None:
         elif cell.cell_type == "code" and not {"hide-cell", "remove-cell"} & set(tags):
             cell.metadata["tags"] = [*tags, "hide-input"]  # plumbing, one click away
         figure = cell.metadata.get("mystnb", {}).get("figure")
-        if figure and "segmix" in cell.metadata:  # all that it puts out would be the figure
-            note = cell.outputs.pop().data["text/plain"]
-            figure["caption"] += f" *{note[:1].upper()}{note[1:]}.*"
+        if figure and "segmix" in cell.metadata:  # all that the cell puts out would be the figure
+            of_run = cell.outputs.pop().data["text/plain"]
+            figure["caption"] += f" *{of_run[:1].upper()}{of_run[1:]}.*"
     banner = (
         f":::{{admonition}} Scale of this page: `{scale}`\n:class: scale\n"
-        f"`{scale}` is {WHAT_A_SCALE_SAYS[scale]}. Rows that the page reads name their own scale.\n:::"
+        f"{says} Rows that the page reads name their own scale.\n:::"
     )
     note = nbformat.v4.new_markdown_cell(banner)
     note.id = "scale-of-this-page"
