@@ -300,12 +300,13 @@ for rule, meaning in meanings.items():
     left.plot(THRESHOLDS, [len(voc[f"{rule}/{t}"].ids) for t in THRESHOLDS], ".-", label=meaning)
 left.set_yscale("log")
 left.set_ylabel("images of VOC val (log scale)")
-left.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(0, 0.72))
+above = {"fontsize": 7, "frameon": False, "loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncol": 3}
+left.legend(**above)
 for name, run in runs.items():
     curve = [read(run.rows, name, subset) for subset in RARELY]
     right.plot(THRESHOLDS, curve, ".-", label=name, color=figures.METHOD_COLOURS[name], lw=1.2)
 right.set_ylabel("mIoU here (%)")
-right.legend(fontsize=7, frameon=False)
+right.legend(**above)
 for axis in (left, right):
     axis.set_xlabel("together in fewer than t training images")
     axis.invert_xaxis()
