@@ -31,14 +31,16 @@ from collections import Counter
 from itertools import groupby
 
 import matplotlib.pyplot as plt
+import numpy as np
 from IPython.display import Markdown
 
 from segmix_core import chapter, results
 from segmix_core.experiments import MEASURED_ON, METHODS, TABLES, find_experiment, paper
-from segmix_core.report import figures, measured, paired_difference
+from segmix_core.metrics import miou
+from segmix_core.report import confusions_of, figures, measured, paired_difference
 from segmix_core.report.claims import NO_EVIDENCE, judge
 from segmix_core.report.statistics import PAIRS_NEEDED
-from segmix_core.report.tables import compared, told_apart
+from segmix_core.report.tables import compared, reading, told_apart
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
 rows = results.read_all()
@@ -240,6 +242,44 @@ told_from_first(9)
 
 # %% [markdown]
 # $S_{ss}$ after stage 2 is a row of its own so that nobody has to guess: the head is not trained there, and sees a silenced phantom.
+#
+# "With ReLU" can be read so that the logits of the SSH pass one, too (R11). A logit that is below zero at every pixel then has no gradient, and its category is
+# learned no more, whatever the loss says. Such categories can be counted: they are given to no pixel.
+
+# %%
+readings = {
+    name: {
+        (row["dataset"], row["scale"], row["eval_split"], row["seed"]): row
+        for row in reading(rows, find_experiment(f"table9/sourcesep-cm-{name}"))
+    }
+    for name in ("relu-ssh", "with-ssh")
+}
+lines = []
+for (data, at, split, number), row in readings["relu-ssh"].items():
+    other = readings["with-ssh"].get((data, at, split, number))
+    if split not in ("val", "test") or other is None:
+        continue
+    totals = [confusions_of(one["per_image"]).total(1, "final") for one in (row, other)]
+    dead = [(matrix_NN.sum(0) == 0) & (matrix_NN.sum(1) > 0) for matrix_NN in totals]
+    alive = np.flatnonzero(~dead[0])
+    lines.append(
+        [
+            f"{data}, {at}, seed {number}",
+            *(f"{int(none.sum())} of {len(none)}" for none in dead),
+            *(f"{100 * float(miou(matrix_NN, alive)):.1f}" for matrix_NN in totals),
+        ]
+    )
+header = [
+    "$S_{ss}$ after stage 1",
+    "categories given to no pixel, with the ReLU",
+    "without it",
+    "mIoU of the others (%), with the ReLU",
+    "without it",
+]
+chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
+
+# %% [markdown]
+# *The others* are the categories that the network with the ReLU still gives; both columns are over the same ones. One seed: an explanation of its row, and no verdict.
 #
 # ## Table 10: pairing, separation, denoising
 #
