@@ -160,10 +160,10 @@ def _stripped(notebook: NotebookNode) -> NotebookNode:
 
 
 def _smaller(png: str) -> str:
-    """A figure in 256 colours of its own, base64 in and out: a third of the bytes, the same to the eye."""
+    """A figure in 96 colours of its own, base64 in and out: far fewer bytes, almost the same to the eye."""
     with Image.open(io.BytesIO(base64.b64decode(png))) as figure:
         packed = io.BytesIO()
-        figure.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        figure.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
 
 

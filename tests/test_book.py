@@ -61,7 +61,7 @@ def test_every_chapter_has_the_five_parameters(source: Path) -> None:
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 def test_stored_outputs_are_clean(source: Path) -> None:
     path = source.with_suffix(".ipynb")
-    assert path.stat().st_size < 400_000
+    assert path.stat().st_size < 300_000
     notebook = nbformat.read(path, as_version=4)
     text = json.dumps([output for output in outputs(notebook) if output.output_type != "display_data"])
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
