@@ -63,6 +63,8 @@ OF_NETWORKS = "nbval-ignore-output"
 LONGER = "demo"
 """The scale at which a stored chapter shows them."""
 
+_SOLUTION = re.compile(r"# Solution of (\d+)")
+
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "seaborn", "papermill", "jupyter-book", "sphinx")
 
 WHAT_A_SCALE_SAYS = {
@@ -387,6 +389,9 @@ def _write_staged(notebook: NotebookNode, scale: str, target: Path) -> None:
             cell.metadata["tags"] = [*tags, "remove-cell"]
         elif cell.cell_type == "code" and not {"hide-cell", "remove-cell"} & set(tags):
             cell.metadata["tags"] = [*tags, "hide-input"]  # plumbing, one click away
+        if solution := _SOLUTION.match(cell.source):
+            shown, hidden = (f"{verb} the solution of {solution[1]}" for verb in ("Show", "Hide"))
+            cell.metadata.setdefault("mystnb", {}).update(code_prompt_show=shown, code_prompt_hide=hidden)
         figure = cell.metadata.get("mystnb", {}).get("figure")
         if figure and "segmix" in cell.metadata:  # all that the cell puts out would be the figure
             of_run = cell.outputs.pop().data["text/plain"]

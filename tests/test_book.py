@@ -228,6 +228,15 @@ def test_equations_bear_the_papers_numbers(book: Path) -> None:
     assert found == [(str(number), name) for number, name in enumerate(names, 1)]
 
 
+def test_a_hidden_solution_says_of_which_exercise_it_is(book: Path) -> None:
+    for source in CHAPTERS:
+        page = (book / "notebooks" / f"{source.stem}.html").read_text()
+        hidden = sum("hide-cell" in cell.metadata.get("tags", []) for cell in jupytext.read(source).cells)
+        shown = re.findall(r">Show the solution of (\d)</p>", page)
+        assert hidden, source.stem
+        assert shown == [str(number + 1) for number in range(hidden)], source.stem
+
+
 @pytest.mark.parametrize("kept", publish.README_PICTURES, ids=lambda kept: kept.stem)
 def test_the_readme_shows_the_figure_of_the_chapter(kept: Path) -> None:
     name, figure = publish.README_PICTURES[kept]
