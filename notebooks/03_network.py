@@ -104,7 +104,8 @@ Markdown(
 #
 # ## Eqs. 2 and 3
 #
-# One encoder, two branches of the same shape, and a head that reads both:
+# One encoder, two branches of the same shape, and a head that reads both ({numref}`fig-stages` of the chapter on stage 2 draws them with
+# what they put out):
 #
 # $$
 # \begin{aligned}
