@@ -27,7 +27,16 @@ from segmix_core.attacks.adaptive import (
     right_share,
 )
 from segmix_core.attacks.pgd import Judged, pgd
-from segmix_core.attacks.sanity import noise
+from segmix_core.attacks.sanity import (
+    finite_and_unmasked,
+    never_helps,
+    noise,
+    noise_is_weaker,
+    nothing_at_zero,
+    transfer_is_not_stronger,
+    unbounded_reaches_zero,
+)
+from segmix_core.experiments.robustness import TOLERANCE
 from segmix_core.models import SourceSeparation
 from segmix_core.records import Separation
 
@@ -269,9 +278,11 @@ def test_the_radius_shrinks_as_in_sea_and_only_what_is_within_epsilon_is_kept() 
     assert found.right_B.item() >= possible(image, 4.0) - 1e-6 > possible(image, 6.0)
 
 
+@pytest.mark.parametrize("most", [3.0, 100.0], ids=["broken at 2 epsilon, not at epsilon", "never broken"])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 100])
-def test_no_step_more_or_less_than_asked(steps: int) -> None:
-    image, label = graded(1, most=100.0)
+def test_no_step_more_or_less_than_asked(steps: int, most: float) -> None:
+    image, label = graded(1, most=most)
+    assert possible(image, 1.0) > 0
     model = Pointwise()
     found = attack(
         model,
@@ -566,7 +577,7 @@ def test_heads_without_an_aim_or_a_measure_are_refused() -> None:
 
 
 def two_colours(images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images of 32 px, part reddish and part bluish, with noise; labels 1 and 2, a void line between."""
+    """Images of 32 px, part reddish and part bluish, on either side; labels 1 and 2, a void line between."""
     draw = seeded(seed)
     image = torch.rand(images, 3, 32, 32, generator=draw) * 0.3 + 0.35
     label = torch.ones(images, 32, 32, dtype=torch.long)
@@ -576,17 +587,18 @@ def two_colours(images: int, seed: int) -> tuple[Tensor, Tensor]:
         image[number, 0, :, :edge] += 0.1
         image[number, 2, :, edge:] += 0.1
         label[number, :, edge] = 255
+        if torch.rand(1, generator=draw) < 0.5:
+            image[number], label[number] = image[number].flip(-1), label[number].flip(-1)
     return image, label
 
 
-@pytest.fixture(scope="module")
-def trained() -> SourceSeparation:
+def taught(seed: int) -> SourceSeparation:
     """A small network that has learnt to tell the two colours."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = SourceSeparation(3, backbone="resnet18w32", aspp_channels=16, aspp_rates=(1, 2, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for step in range(25):
-        image, label = two_colours(8, step)
+        image, label = two_colours(8, 100 * seed + step)
         outputs = model(image).outputs().values()
         loss = torch.stack([F.cross_entropy(logits, label, ignore_index=255) for logits in outputs]).sum()
         optimizer.zero_grad()
@@ -594,6 +606,47 @@ def trained() -> SourceSeparation:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return model.eval()
+
+
+@pytest.fixture(scope="module")
+def trained() -> SourceSeparation:
+    return taught(0)
+
+
+def test_real_attacks_pass_the_sanity_checks(trained: SourceSeparation) -> None:
+    image, label = two_colours(2, 10_000)
+
+    def left(epsilon: float, *, on: SourceSeparation = trained, **how: Any) -> float:
+        """Per cent of the pixels that the trained network gets right on what was made on a network."""
+        adversary = Adversary(epsilon=epsilon, **({"steps": 10, "losses": ("js", "margin")} | how))
+        found = attack(on, image, label, adversary, measured="dominant", generators=each(image))
+        with torch.no_grad():
+            right_B = right_share(trained(found.image_BCHW).dominant, label)
+        return 100 * right_B.mean().item()
+
+    with torch.no_grad():
+        clean = 100 * right_share(trained(image).dominant, label).mean().item()
+        shown = noise(image, EPSILON, seeded())
+        with_noise = 100 * right_share(trained(shown).dominant, label).mean().item()
+    by_size = {epsilon: left(epsilon) for epsilon in (0.0, EPSILON / 2, EPSILON)}
+    by_steps = {steps: left(EPSILON / 2, steps=steps) for steps in (2, 10)}
+    grey, grey_label = graded()  # of the trained network a few pixels at the edges withstand anything
+    everything = Adversary(epsilon=255.0, steps=10, losses=LOSSES[:1], shrink=False)
+    unbounded = attack(
+        Pointwise(), grey, grey_label, everything, measured="dominant", generators=each(grey)
+    ).right_B
+    assert by_size[EPSILON] < by_size[EPSILON / 2] < by_size[0.0]
+    assert by_steps[10] < by_steps[2]
+    for check in (
+        nothing_at_zero(clean, by_size[0.0]),
+        never_helps("epsilon", by_size),
+        never_helps("steps", by_steps),
+        noise_is_weaker(by_size[EPSILON], with_noise, by=TOLERANCE),
+        unbounded_reaches_zero(100 * unbounded.mean().item()),
+        transfer_is_not_stronger(by_size[EPSILON / 2], left(EPSILON / 2, on=taught(1))),
+        finite_and_unmasked(trained, image, label, generator=seeded()),
+    ):
+        assert check.holds, f"{check.name}: {check.detail}"
 
 
 def test_apgd_beats_pgd_beats_noise_on_a_trained_network(trained: SourceSeparation) -> None:
@@ -620,7 +673,7 @@ def test_apgd_beats_pgd_beats_noise_on_a_trained_network(trained: SourceSeparati
 def test_a_search_in_bfloat16_finds_as_much(trained: SourceSeparation) -> None:
     """Over sixteen images: processors round differently, and of a few the searches are farther apart."""
     image, label = two_colours(16, 1000)
-    adversary = Adversary(epsilon=EPSILON / 2, steps=10)
+    adversary = Adversary(epsilon=EPSILON, steps=10)
     common: dict[str, Any] = {"measured": "final"}
     exact, coarse = (
         attack(trained, image, label, adversary, generators=each(image), precision=precision, **common)
@@ -635,7 +688,7 @@ def test_a_search_in_bfloat16_finds_as_much(trained: SourceSeparation) -> None:
     assert coarse.right_B == pytest.approx(right(coarse.image_BCHW), abs=1e-6)
     found = coarse.right_B.mean().item()
     assert found == pytest.approx(exact.right_B.mean().item(), abs=0.02)
-    assert found < right(noise(image, EPSILON / 2, seeded())).mean().item() - 0.1
+    assert found < right(noise(image, EPSILON, seeded())).mean().item() - 0.1
 
 
 def test_an_attack_puts_the_network_into_evaluation_mode() -> None:

@@ -16,6 +16,7 @@ from segmix_core.report import as_markdown, measured
 from segmix_core.report.robustness import (
     Curve,
     Drop,
+    comparable,
     corruptions,
     curves,
     drops,
@@ -35,7 +36,7 @@ def row(miou: float, condition: dict[str, Any] | None = None, name: str = "basel
         | {
             "experiment": name,
             "method": asdict(experiment.method),
-            "metrics": ROW["metrics"] | {"mIoU": miou},
+            "metrics": ROW["metrics"] | {"mIoU": miou, "aAcc": miou + 20},
             "condition": condition,
         }
         | changes
@@ -111,8 +112,8 @@ def test_table_6_is_told_as_points_lost_beside_noise() -> None:
     assert weak["printed_lost"] == pytest.approx(16.8)
     text = losses_as_markdown("Table 6 as points lost", [weak]).splitlines()
     cells = [cell.strip() for cell in text[-1].strip("|").split("|")]
-    assert cells[:6] == ["baseline", "uap-resnet152", "resize", "16.8", "55.00", "35.00"]
-    assert cells[6:9] == [f"20.00 ± {weak['half_width_95']:.2f}", "65.0", "46.50"]
+    assert cells[:7] == ["baseline", "uap-resnet152", "resize", "transfer", "16.8", "55.00", "35.00"]
+    assert cells[7:10] == [f"20.00 ± {weak['half_width_95']:.2f}", "65.0", "46.50"]
     assert "**no: it is no attack**" in cells
     stronger = [one | {"metrics": {"mIoU": 55.0}} for one in signs]
     assert losses(rows + stronger)[0]["attack"] is True
@@ -186,7 +187,7 @@ def test_drops_are_of_the_output_that_the_method_reports() -> None:
     assert [drop.lost[0] for drop in drops(rows, stage=1)] == [{"dominant": 40, "final": 50}[of_stage_1]]
     for output, points in (("dominant", 40), ("final", 50)):
         assert [drop.lost[0] for drop in drops(rows, stage=1, output=output)] == [points]
-    assert [drop.lost[0] for drop in drops(rows, metric="aAcc")] == [0]
+    assert [drop.lost[0] for drop in drops(rows, metric="aAcc")] == [20]  # of which `row` gives 20 more
 
 
 def test_what_differs_is_never_mixed() -> None:
@@ -250,13 +251,21 @@ def test_a_column_whose_own_attack_is_the_weaker_one_is_invalid(by_transfer: flo
     """The white-box attack leaves 40 of 50; another's may take half a point more, and no more than that."""
     rows = [row(50.0, None, "baseline")]
     for name, left, noise in (("baseline", 40.0, 45.0), ("mixup", by_transfer, 39.0)):
-        condition = uap(name=f"uap on {name}")
+        access = "white-box" if name == "baseline" else "transfer"
+        condition = uap(name=f"uap on {name}", access=access)
         rows += [
             row(left, condition, "baseline"),
             row(noise, condition | {"control": SIGNS}, "baseline"),
         ]
     found = matrix(drops(rows), "uap")
     assert list(found.stronger) == ["baseline"] * fails
+    document, text = report_parts(["matrix"], rows)
+    told = f"{50 - by_transfer:.2f} lost by transfer, 10.00 white-box"
+    assert [(one["access"], one["invalid"]) for one in document["crossed"]] == [
+        ("white-box", told if fails else None),
+        ("transfer", told if fails else None),
+    ]
+    assert text.count(f"**INVALID: {told}**") == 2 * fails
     place = list(METHODS).index
     assert not found.noise_MM[place("baseline"), place("baseline")]
     assert found.noise_MM[place("mixup"), place("baseline")]
@@ -298,6 +307,7 @@ def studied(seed: int, worst_aim: str = "joint", *, failed: tuple[str, ...] = ()
         (0.5, made(aim=worst_aim, epsilon=255.0, making={"shrink": False}), 2),
         (26.0, made(aim="dominant"), 1),
         (24.0, made(aim="joint"), 1),
+        (23.0, at_worst, 1),
         (28.0, at_worst, 2),
     ]
     method = METHODS["sourcesep-cm"].method
@@ -328,7 +338,7 @@ def test_a_curve_is_of_the_worst_aim_at_every_size() -> None:
     assert curve.longer == {20: {0: 31}, 60: {0: 29}}
     assert curve.transfer == {0: 52}
     assert curve.unbounded == {0: 0.5}
-    assert curve.stage1 == {"dominant": {0: 26}, "joint": {0: 24}}
+    assert curve.stage1 == {"dominant": {0: 26}, "joint": {0: 24}, "worst": {0: 23}}
     assert curve.checks == {0: CHECKS}
     assert curve.valid
 
@@ -343,12 +353,15 @@ def test_the_report_of_attacks_names_what_does_not_hold() -> None:
     assert (sound["experiment"], sound["valid"], sound["seeds"]) == ("sourcesep-cm", True, [0, 1])
     assert sound["left"] == {"0": 60.5, "1": 28.5, "4": 11.5}
     assert sound["noise"] == {"1": 58.5, "4": 50.5}
+    assert sound["aAcc"] == {"0": 80.5, "1": 48.5, "4": 31.5}
+    assert sound["left_over_images"] == {"0": None, "1": None, "4": None}  # no matrices of single images here
     assert sound["by_aim"] == {"dominant": 41.5, "joint": 31.5, "worst": 28.5}
     assert (sound["transfer"], sound["unbounded"], sound["longer"]) == (52.5, 1.0, {"20": 31.5, "60": 29.5})
     *_, of_shaky, of_sound = text.splitlines()
     assert "**INVALID, does not hold: transfer is not stronger**" in of_shaky
     assert of_sound.startswith(
-        "| sourcesep-cm | 60.50 | 28.50 | 11.50 | 1 58.50; 4 50.50 | at 1: dominant 41.50;"
+        "| sourcesep-cm | 60.50 | 28.50 | 11.50 | 0 80.50; 1 48.50; 4 31.50 "
+        "| 1 58.50; 4 50.50 | at 1: dominant 41.50;"
     )
     assert "| hold |" in of_sound
 
@@ -375,6 +388,33 @@ def test_a_report_of_the_study_has_every_part() -> None:
     made = [row(60.0, None, "baseline"), row(50.0, uap(name="uap on mixup"), "baseline")]
     assert [one["perturbation"] for one in report_parts(["matrix"], made)[0]["crossed"]] == ["uap on mixup"]
     assert report_parts(["universal"], made)[0] == {"losses": []}
+
+
+def test_what_was_shown_other_images_or_attacked_otherwise_does_not_stand_beside_the_others() -> None:
+    few = [one | {"experiment": "baseline", "eval_digest": "few"} for one in studied(0)]
+    other = [one | {"experiment": "mixup"} for one in few]
+    longer = [
+        one
+        | {
+            "experiment": "cutmix",
+            "condition": one["condition"] | {"making": one["condition"]["making"] | {"steps": 40}},
+        }
+        for one in few
+        if one["condition"]["making"]["steps"] == 20
+    ]
+    found = curves([*studied(0), *few, *other, *longer])
+    assert {(one.experiment, one.steps) for one in found} == {
+        ("sourcesep-cm", 20), ("baseline", 20), ("mixup", 20), ("cutmix", 40),
+    }  # fmt: skip
+    assert {(one.experiment, one.steps, one.digest == "few") for one in comparable(found)} == {
+        ("baseline", 20, True),
+        ("mixup", 20, True),
+    }
+    listed = corruptions(
+        [corrupted("none", 0, 60.0), corrupted("none", 0, 50.0, eval_digest="few", eval_images=9)]
+    )
+    (kept,) = comparable(listed)  # of as many the longer list
+    assert (len(listed), kept.images, comparable([])) == (2, 10, [])
 
 
 def test_each_seed_has_a_worst_aim_of_its_own() -> None:
@@ -460,7 +500,7 @@ def test_images_and_settings_have_curves_of_their_own() -> None:
     for changes in ({"eval_digest": "0" * 16}, {"precision": "bf16"}):
         found = curves(rows + [one | changes for one in rows])
         assert [curve.by_epsilon for curve in found] == [curve_of(rows).by_epsilon] * 2
-    assert curves(rows[:-2]) == []  # the worst of each image is the last row: without it nothing is whole
+    assert curves(rows[:-4]) == []  # the worst of each image is the last row: without it nothing is whole
     assert curves([]) == []
 
 

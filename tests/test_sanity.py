@@ -2,11 +2,15 @@
 
 import math
 import re
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from segmix_core.attacks import sanity
+from segmix_core.attacks.adaptive import LOSSES, Aim, Loss, objective_of
+from segmix_core.attacks.pgd import Objective
 from segmix_core.attacks.sanity import (
     finite_and_unmasked,
     never_helps,
@@ -65,15 +69,13 @@ def test_more_of_an_attack_never_helps() -> None:
 
 def test_noise_must_be_weaker() -> None:
     assert noise_is_weaker(20.0, 70.0).holds
-    assert noise_is_weaker(0.0, 0.0).holds
-    for attacked, random in ((70.0, 20.0), (70.0, 70.0), (NAN, 70.0), (20.0, NAN)):
+    for attacked, random in ((70.0, 20.0), (70.0, 70.0), (0.0, 0.0), (NAN, 70.0), (20.0, NAN)):
         assert not noise_is_weaker(attacked, random).holds
     # What leads by a little is the worst of many draws.
     assert not noise_is_weaker(69.6, 70.0, by=0.5).holds
     ahead = noise_is_weaker(69.4, 70.0, by=0.5)
     assert ahead.holds
     assert ahead.detail == "69.4 attacked, 70 with noise; by more than 0.5 asked"
-    assert noise_is_weaker(0.0, 0.0, by=0.5).holds
 
 
 def test_an_unbounded_attack_must_reach_zero() -> None:
@@ -131,8 +133,8 @@ def broken_for_one(image_BCHW: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("spoil", "holds", "told"),
     [
-        (None, True, "slopes differ by"),
-        (rounded, False, "zero for 3 of 3 images"),
+        (None, True, "js: slopes differ by"),
+        (rounded, False, "js: zero for 3 of 3 images"),
         (turned, False, r"slopes differ by (199\.9|200\.0) %"),
         (exploded, False, "not finite for 3 of 3 images"),
         (broken_for_one, False, "zero for 2 of 3 images"),
@@ -144,6 +146,18 @@ def test_masked_gradients_are_found(spoil: object, holds: bool, told: str) -> No
     check = finite_and_unmasked(Smooth(spoil), image, label, generator=seeded(2))
     assert check.holds == holds, check.detail
     assert re.search(told, check.detail)
+
+
+@pytest.mark.parametrize("spoiled", LOSSES)
+def test_the_gradient_of_every_loss_is_probed(spoiled: Loss, monkeypatch: pytest.MonkeyPatch) -> None:
+    def objective(model: Any, aim: Aim, loss: Loss, *, measured: str) -> Objective:
+        return objective_of(Smooth(exploded) if loss == spoiled else model, aim, loss, measured=measured)
+
+    monkeypatch.setattr(sanity, "objective_of", objective)
+    image = torch.rand(3, 3, 12, 12, generator=seeded())
+    label = torch.randint(0, 3, (3, 12, 12), generator=seeded(1))
+    check = finite_and_unmasked(Smooth(), image, label, generator=seeded(2))
+    assert (check.holds, check.detail) == (False, f"{spoiled}: not finite for 3 of 3 images")
 
 
 def test_images_that_are_broken_are_not_probed() -> None:

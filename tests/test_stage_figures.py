@@ -16,7 +16,9 @@ def corrupted(setting: str, clean: float) -> Corrupted:
         for severity in (1, 2)
     }
     clean_by_seed = {0: clean, 1: clean + 2}
-    return Corrupted(setting=setting, experiment="mixup", images=8, clean=clean_by_seed, left=left)
+    return Corrupted(
+        setting=setting, experiment="mixup", images=8, digest="eight", clean=clean_by_seed, left=left
+    )
 
 
 def test_curves_of_corruptions_keep_settings_and_families_apart() -> None:

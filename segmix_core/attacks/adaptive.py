@@ -207,14 +207,17 @@ def apgd(
     steps: int,
     start_BCHW: Tensor,
     inside_BHW: Tensor | None = None,
+    early_exit: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Auto-PGD (Croce and Hein 2020): ascent with momentum, whose step halves where it stops paying.
 
-    An image is left as it is from the iterate on that has no right pixel.
-
     Args:
+        image_BCHW: floats 0..1.
+        label_BHW: categories, 255 where nothing is labelled.
+        epsilon: radius of the ball, on the 0..255 scale.
         start_BCHW: where it starts; projected into the ball.
         inside_BHW: the pixels that may change, bool; all by default.
+        early_exit: leave an image as it is from the iterate on that has no right pixel.
 
     Returns:
         For each image the iterate with the fewest right pixels, of those the one with the highest watched
@@ -230,7 +233,7 @@ def apgd(
     rises_B, at_check_B, halved_B = torch.zeros_like(loss_B), loss_B, torch.zeros_like(loss_B).bool()
     checks, before = _checkpoints(steps), 0
     for number in range(1, steps + 1):
-        left = (least_B > 0).nonzero()[:, 0]
+        left = ((least_B > 0) | (not early_exit)).nonzero()[:, 0]
         if not len(left):
             break
         step = ball.project(current + _wide(size_B) * gradient.sign())
@@ -407,6 +410,7 @@ def _descend(
                 steps=until - behind,
                 start_BCHW=current,
                 inside_BHW=inside_BHW,
+                early_exit=factor == 1,  # what breaks an image farther away need not break it at epsilon
             )
         behind = until
     return current, least_B

@@ -28,7 +28,7 @@ Objective = Callable[[Tensor, Tensor, float], Judged]
 def value_and_gradient(
     objective: Objective, image_BCHW: Tensor, label_BHW: Tensor, done: float
 ) -> tuple[Tensor, Judged]:
-    """The gradient with respect to the images alone, and what the objective says of them."""
+    """The gradient with respect to the images alone, (B, 3, H, W), and what the objective says of them."""
     with torch.enable_grad():
         image_BCHW = image_BCHW.detach().requires_grad_()
         judged = objective(image_BCHW, label_BHW, done)
@@ -37,7 +37,13 @@ def value_and_gradient(
 
 
 class Ball:
-    """The images that an attack may show: within epsilon, within 0..1, changed inside the image alone."""
+    """The images that an attack may show: within epsilon, within 0..1, changed inside the image alone.
+
+    Args:
+        image_BCHW: floats 0..1.
+        epsilon: 0..255.
+        inside_BHW: the pixels that may change, bool; all by default.
+    """
 
     def __init__(self, image_BCHW: Tensor, epsilon: float, inside_BHW: Tensor | None) -> None:
         reach = epsilon / 255
@@ -62,7 +68,15 @@ def pgd(
     start_BCHW: Tensor | None = None,
     inside_BHW: Tensor | None = None,
 ) -> Tensor:
-    """Projected gradient ascent with a fixed step (Madry et al. 2018): the last iterate, floats 0..1."""
+    """Projected gradient ascent with a fixed step (Madry et al. 2018): the last iterate, floats 0..1.
+
+    Args:
+        image_BCHW: floats 0..1.
+        label_BHW: categories, 255 where nothing is labelled.
+        epsilon, step: radius of the ball and length of a step, on the 0..255 scale.
+        start_BCHW: where it starts, projected into the ball; by default at the images.
+        inside_BHW: the pixels that may change, bool; all by default.
+    """
     ball = Ball(image_BCHW, epsilon, inside_BHW)
     current = image_BCHW if start_BCHW is None else ball.project(start_BCHW)
     for number in range(steps):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -83,6 +84,7 @@ class Curve:
     precision: str  # of the search; what it found is judged in float32
     passes: int  # forward and backward, for each image at most: of all attacks of one network's study
     at: float  # epsilon at which aims, transfer and longer attacks are compared
+    digest: str  # of the list of images
     # At `at` the worst aim of each image, elsewhere the aim that was worst there; 0 is the image as it is.
     by_epsilon: dict[float, BySeed]
     noise: dict[float, BySeed]  # random signs of the same size
@@ -99,6 +101,11 @@ class Curve:
     def valid(self) -> bool:
         """Whether every sanity check held with every seed."""
         return not self.failed
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """What curves must share to stand beside each other: the images, the size of all aims, the steps."""
+        return self.digest, self.at, self.steps
 
     def over_images(self, epsilon: float, than: Curve | None = None) -> tuple[float, float] | None:
         """95 % interval, over images and seeds, of the mIoU that is left at a size; of one seed, over images.
@@ -130,6 +137,7 @@ class Corrupted:
     setting: str
     experiment: str
     images: int
+    digest: str  # of the list of images
     clean: BySeed
     left: dict[tuple[str, int], BySeed]  # by corruption and severity
 
@@ -140,6 +148,25 @@ class Corrupted:
         ]
         seeds = set(self.clean).intersection(*chosen) if chosen else set()
         return {seed: float(np.mean([one[seed] for one in chosen])) for seed in sorted(seeds)}
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """What must be the same for two of them to be compared: the images."""
+        return (self.digest,)
+
+
+Shown = TypeVar("Shown", Curve, Corrupted)
+
+
+def comparable(found: Sequence[Shown]) -> list[Shown]:
+    """Of curves or corruptions of one setting those of methods that were shown the same.
+
+    Where methods were shown several, the one that most of them were; of as many the one of more images.
+    """
+    groups: dict[tuple[Any, ...], list[Shown]] = defaultdict(list)
+    for one in found:
+        groups[one.shown].append(one)
+    return max(groups.values(), key=lambda group: (len(group), group[0].images), default=[])
 
 
 def settings_of(rows: Rows) -> dict[str, Rows]:
@@ -314,6 +341,7 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         setting=setting,
         experiment=name,
         images=rows[0]["eval_images"],
+        digest=rows[0]["eval_digest"],
         steps=steps,
         precision=" and ".join(
             sorted({row["condition"]["making"].get("precision", "fp32") for row in bounded})
@@ -407,6 +435,7 @@ def corruptions(rows: Rows) -> list[Corrupted]:
                             setting=setting,
                             experiment=name,
                             images=alike[0]["eval_images"],
+                            digest=digest,
                             clean=clean,
                             left=values,
                         )

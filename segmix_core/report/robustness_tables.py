@@ -7,8 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from segmix_core.experiments.robustness import Part
-from segmix_core.report.robustness import BySeed, Corrupted, Curve, corruptions, curves, drops, printed_drops
+from segmix_core.experiments.robustness import CRAFTED_ON_EACH, Part
+from segmix_core.report.robustness import (
+    BySeed,
+    Corrupted,
+    Curve,
+    Drop,
+    corruptions,
+    curves,
+    drops,
+    matrix,
+    printed_drops,
+)
 from segmix_core.report.tables import Rows
 
 
@@ -35,28 +45,46 @@ def report_parts(
         document["losses"] = losses(among)
         texts.append(losses_as_markdown("Table 6 as points lost", document["losses"]))
     if "adaptive" in parts:
-        document["attacks"] = [_attack(curve) for curve in curves(among)]
+        accuracies = curves(among, metric="aAcc")
+        document["attacks"] = [_attack(*both) for both in zip(curves(among), accuracies, strict=True)]
         texts.append(_attacks_as_markdown(document["attacks"]))
     if "corruptions" in parts:
         document["corruptions"] = [_corrupted(one) for one in corruptions(among)]
         texts.append(_corruptions_as_markdown(document["corruptions"]))
     if "matrix" in parts:
-        document["crossed"] = losses(among, crossed=True)
+        document["crossed"] = crossed(among)
         texts.append(losses_as_markdown("Who attacks whom", document["crossed"]))
     return document, "\n\n".join(texts)
 
 
-def losses(rows: Rows, *, crossed: bool = False) -> list[dict[str, Any]]:
+def losses(rows: Rows) -> list[dict[str, Any]]:
     """Table 6 as what is lost: each of its perturbations on each method, beside noise in its place.
-
-    Args:
-        crossed: those that were crafted on each method instead ("uap on mixup").
 
     Returns:
         For each: `clean`, `left` and `lost` (mIoU, per cent and points, means over `seeds`), `retained` (per
         cent; None where a clean value is 0), `noise` (what each control leaves), `attack` (as
-        `Drop.is_attack`), and `printed_lost`.
+        `Drop.is_attack`), `printed_lost`, and `invalid`: why nothing follows from it, or None.
     """
+    return _losses([one for one in drops(rows) if " on " not in one.perturbation], {})
+
+
+def crossed(rows: Rows) -> list[dict[str, Any]]:
+    """Who attacks whom, as `losses`: perturbations crafted on each method ("uap on mixup").
+
+    What a method loses to any of them is `invalid` where its own is not the strongest (`matrix`).
+    """
+    of = [one for one in drops(rows) if " on " in one.perturbation]
+    invalid = {
+        (setting, attack, name): why
+        for setting in dict.fromkeys(one.setting for one in of)
+        for attack in CRAFTED_ON_EACH
+        for name, why in matrix([one for one in of if one.setting == setting], attack).stronger.items()
+    }
+    return _losses(of, invalid)
+
+
+def _losses(of: Sequence[Drop], invalid: dict[tuple[str, str, str], str]) -> list[dict[str, Any]]:
+    """`invalid`: by setting, attack and method that is attacked."""
     printed = {key: round(clean - left, 2) for key, (clean, left) in printed_drops().items()}
     return [
         {
@@ -72,20 +100,24 @@ def losses(rows: Rows, *, crossed: bool = False) -> list[dict[str, Any]]:
             "retained": None if np.isnan(one.retained) else round(one.retained, 1),
             "noise": {control: _mean(of, one.seeds) for control, of in one.controls.items()},
             "attack": one.is_attack,
+            "invalid": invalid.get((one.setting, one.perturbation.split(" on ")[0], one.experiment)),
             "setting": one.setting,
             "seeds": one.seeds,
             "images": one.images,
         }
-        for one in drops(rows)
-        if (" on " in one.perturbation) == crossed
+        for one in of
     ]
+
+
+_ATTACKS = {True: "yes", False: "**no: it is no attack**", None: "not known"}
 
 
 def losses_as_markdown(title: str, found: list[dict[str, Any]]) -> str:
     """What `losses` returns, as a table."""
     controls = list(dict.fromkeys(control for one in found for control in one["noise"]))
     header = [
-        *("method", "perturbation", "fit", "printed: lost", "clean", "left", "lost", "retained (%)"),
+        *("method", "perturbation", "fit", "access"),
+        *("printed: lost", "clean", "left", "lost", "retained (%)"),
         *(f"left under {control}" for control in controls),
         *("takes more than noise", "setting", "seeds", "n"),
     ]
@@ -93,21 +125,22 @@ def losses_as_markdown(title: str, found: list[dict[str, Any]]) -> str:
     for one in found:
         spread = "" if one["half_width_95"] is None else f" ± {one['half_width_95']:.2f}"
         cells = [
-            *(one["experiment"], one["perturbation"], one["fit"]),
+            *(one["experiment"], one["perturbation"], one["fit"], one["access"]),
             "" if one["printed_lost"] is None else f"{one['printed_lost']:.1f}",
             *(f"{one[name]:.2f}" for name in ("clean", "left")),
             *(f"{one['lost']:.2f}{spread}", "–" if one["retained"] is None else f"{one['retained']:.1f}"),
             *(f"{one['noise'][name]:.2f}" if name in one["noise"] else "" for name in controls),
-            {True: "yes", False: "**no: it is no attack**", None: "not known"}[one["attack"]],
+            f"**INVALID: {one['invalid']}**" if one["invalid"] else _ATTACKS[one["attack"]],
             *(one["setting"], str(len(one["seeds"])), str(one["images"])),
         ]
         lines.append(cells)
     return _table(title, header, lines)
 
 
-def _attack(curve: Curve) -> dict[str, Any]:
-    """Means over the seeds, mIoU in per cent, sizes of 255."""
+def _attack(curve: Curve, accuracy: Curve) -> dict[str, Any]:
+    """Means over the seeds, mIoU in per cent where it is not said, sizes of 255; intervals of 95 %."""
     seeds = sorted(curve.by_epsilon[curve.at])
+    over_images = {f"{size:g}": curve.over_images(size) for size in curve.by_epsilon}
     return {
         "experiment": curve.experiment,
         "setting": curve.setting,
@@ -117,6 +150,11 @@ def _attack(curve: Curve) -> dict[str, Any]:
         "precision": curve.precision,
         "passes": curve.passes,
         "left": {f"{size:g}": _mean(of, list(of)) for size, of in curve.by_epsilon.items()},
+        "left_over_images": {
+            size: None if ends is None else [round(end, 2) for end in ends]
+            for size, ends in over_images.items()
+        },
+        "aAcc": {f"{size:g}": _mean(of, list(of)) for size, of in accuracy.by_epsilon.items()},
         "noise": {f"{size:g}": _mean(of, list(of)) for size, of in curve.noise.items()},
         "at": curve.at,
         "by_aim": {aim: _mean(of, list(of)) for aim, of in curve.by_aim.items()},
@@ -132,13 +170,15 @@ def _attack(curve: Curve) -> dict[str, Any]:
 def _attacks_as_markdown(found: list[dict[str, Any]]) -> str:
     sizes = sorted({size for one in found for size in one["left"]}, key=float)
     header = [
-        *("method", *(f"left at {size}" for size in sizes), "noise at the same", "by aim", "transfer"),
-        *("stage 1", "sanity checks", "setting", "seeds", "n", "steps a loss"),
+        *("method", *(f"left at {size} (over images)" for size in sizes), "aAcc at the same"),
+        *("noise at the same", "by aim", "transfer", "stage 1"),
+        *("sanity checks", "setting", "seeds", "n", "steps a loss"),
     ]
     lines = [
         [
             one["experiment"],
-            *(_shown(one["left"].get(size)) for size in sizes),
+            *(_between(one["left"].get(size), one["left_over_images"].get(size)) for size in sizes),
+            _listed(one["aAcc"]),
             _listed(one["noise"]),
             f"at {one['at']:g}: {_listed(one['by_aim'])}",
             _shown(one["transfer"]),
@@ -185,6 +225,11 @@ def _listed(values: dict[str, float | None]) -> str:
 
 def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def _between(value: float | None, ends: Sequence[float] | None) -> str:
+    """With its interval, where there is one."""
+    return _shown(value) + ("" if ends is None else f" ({ends[0]:.2f} to {ends[1]:.2f})")
 
 
 def _mean(values: BySeed, seeds: list[int]) -> float | None:

@@ -47,7 +47,11 @@ class AttackedSet:
 
 
 def worst_of(found: Sequence[AttackedSet]) -> AttackedSet:
-    """For each image the attack of several that leaves the fewest pixels right."""
+    """For each image the attack of several that leaves the fewest pixels right.
+
+    Args:
+        found: on the same images, in the same order; one at least.
+    """
     best_n = np.stack([one.right_n for one in found]).argmin(0)
     images = np.arange(len(best_n))
     scores = {
@@ -161,7 +165,7 @@ def _together(crop: int, device: str) -> int:
 def gradients_of(
     model: SourceSeparation, dataset: SegmentationDataset, aims: Sequence[Aim], *, crop: int, device: str
 ) -> Check:
-    """`finite_and_unmasked` for each aim, by the loss that does not jump where a pixel turns wrong.
+    """`finite_and_unmasked` for each aim, its slope by the loss that does not jump where a pixel turns wrong.
 
     On the first images of which the output that is attacked gets a pixel right, or on the first of all.
     """
@@ -210,7 +214,12 @@ def attack_folder(root: Path, adversary: Adversary | None, **identity: object) -
 def batch_of(
     dataset: SegmentationDataset, indices: Sequence[int], crop: int, device: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, labels, and which pixels belong to the picture."""
+    """The centre of images, padded where they are smaller.
+
+    Returns:
+        Images, float32 (B, 3, crop, crop), 0..1; labels, int64 (B, crop, crop), 255 where there are none; and
+        which pixels belong to the picture, bool (B, crop, crop).
+    """
     images, labels, insides = [], [], []
     for index in indices:
         image, label = dataset.pair(index)
