@@ -74,9 +74,9 @@ found = sorted(
     ),
     reverse=True,
 )
-groups = defaultdict(dict)  # (setting, images) -> method -> curve
+groups = defaultdict(dict)  # (setting, what was shown) -> method -> curve
 for curve in found:
-    groups[curve.setting, curve.images][curve.experiment] = curve
+    groups[curve.setting, curve.shown][curve.experiment] = curve
 groups = {
     key: {name: of[name] for name in STUDIED if name in of} for key, of in groups.items()
 }  # methods in their order
@@ -115,12 +115,13 @@ def attacked_difference(curve, base):
 
 def where(key):
     """What a table of rows was measured on."""
-    (name, images), chosen = key, groups[key].values()
-    steps = sorted({curve.steps for curve in chosen})
+    chosen = groups[key].values()
+    one = next(iter(chosen))
+    name = one.setting
     seeds = sorted({number for curve in chosen for number in curve.by_aim["worst"]})
     return (
-        f"**{name[:1].upper()}{name[1:]}**: n = {images} images, {' or '.join(map(str, steps))} steps for each loss, "
-        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, epsilon {' or '.join(f'{at:g}' for at in sorted({curve.at for curve in chosen}))} of 255"
+        f"**{name[:1].upper()}{name[1:]}**: n = {one.images} images, {one.steps} steps for each loss, "
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, epsilon {one.at:g} of 255"
     )
 
 
@@ -750,6 +751,8 @@ print(
 )
 print("worst of the aims:", all(bool((worst <= right).all()) for right in by_aim.values()))
 print(
-    "measured:", {f"{name}, n = {images}": list(of) for (name, images), of in groups.items()} or "nothing yet"
+    "measured:",
+    {f"{name}, n = {next(iter(of.values())).images}": list(of) for (name, _), of in groups.items()}
+    or "nothing yet",
 )
 print("invalid:", sorted({curve.experiment for curve in found if not curve.valid}), "| verdict:", decided)

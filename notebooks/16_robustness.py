@@ -109,11 +109,14 @@ def mean_by_seed(found):
 studied = {name: of for name, of in settings_of(rows).items() if any(row["condition"] for row in of)}
 drops, curves, corrupted, judged = {}, {}, {}, {}
 for name, of in studied.items():
-    drops[name] = [
-        one for one in robustness.drops(of) if one.fit == "resize" and " on " not in one.perturbation
+    # Of several lists of images, or attacks of several lengths, those of most networks: others are not compared.
+    drops[name] = robustness.comparable(
+        [one for one in robustness.drops(of) if one.fit == "resize" and " on " not in one.perturbation]
+    )
+    curves[name] = robustness.comparable(robustness.curves(of))
+    corrupted[name] = [
+        replace(one, setting=name) for one in robustness.comparable(robustness.corruptions(of))
     ]
-    curves[name] = robustness.curves(of)
-    corrupted[name] = [replace(one, setting=name) for one in robustness.corruptions(of)]
     judged[name] = {one.claim.number: one for one in judge(of, numbers=(6, 7))}
 
 # %% tags=["remove-cell"]
@@ -282,7 +285,7 @@ Markdown(
 # ## Fifteen common corruptions
 #
 # Not an attack: noise, blur, weather and digital faults, at five severities, the same for all networks. They are those of the benchmark ImageNet-C, by a library that is
-# kept up to date; here the draws of each image depend on its number alone.
+# kept up to date (but for `elastic_transform`, as [decisions](../book/decisions) say); here the draws of each image depend on its place in the list alone.
 
 # %%
 chapter.source(corruptions.corrupt)
@@ -297,7 +300,7 @@ scene = center_crop(*evaluation.pair(index), setting.eval_crop)[0]
 
 
 def seen(name, severity=SEVERITY):
-    """The scene with a corruption, drawn as in the study."""
+    """The scene with a corruption, drawn as in a study whose list is this page's."""
     return corruptions.corrupt(scene, name, severity, rng=stream(0, "corruption", name, index))
 
 
@@ -538,6 +541,8 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 # ### What adaptive attacks add
 #
 # An attack that sees the network asks what a defender must fear. If it succeeds, the network is not robust at that size. If it fails, a better attack may still succeed.
+# All aims were tried at one size, where the worst of each image counts; at the others the aim that was worst there. A plain network has one aim, so that CC and CM may be a
+# little worse off at those sizes than the table says.
 
 # %%
 lines = []

@@ -20,7 +20,9 @@ from segmix_core.attacks.uap import UAP, craft_uap, deepfool_segmentation
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.voc import open_voc
 from segmix_core.errors import InputError
+from segmix_core.experiments.robustness import STUDIES
 from segmix_core.models import SourceSeparation
+from segmix_core.robustness.universal import crafting
 
 SIZE = 32
 SMALL_GD = GDUAP(size=SIZE, iterations=12, check_every=4, watched=4)
@@ -697,6 +699,10 @@ def test_a_check_shows_fewer_images_than_are_crafted_on_before_it() -> None:
     A check after a halving shows them twice, which costs no more than to differentiate once.
     """
     assert GDUAP().watched <= GDUAP().check_every // 2
+    for study in STUDIES.values():
+        how = crafting("gd-uap-none", size=8, study=study)
+        assert isinstance(how, GDUAP)
+        assert how.watched == study.gd_uap_watched <= how.check_every // 2
     assert (gd_uap_module.SATURATED, gd_uap_module.STILL) == (0.5, 1e-5)
 
 

@@ -23,6 +23,7 @@ def _closed() -> Iterator[None]:
 
 
 DROP = Drop(
+    digest="ten",
     setting="mini scale, pictures, from random weights",
     experiment="sourcesep-cm",
     perturbation="uap",

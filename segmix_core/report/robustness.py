@@ -30,6 +30,7 @@ class Drop:
     access: str  # "transfer" or "white-box"
     epsilon: float
     images: int
+    digest: str  # of the list of images
     crop: int | None  # pixels, side of the images that it was fitted to; None: whole images
     clean: BySeed
     attacked: BySeed
@@ -40,6 +41,11 @@ class Drop:
     def seeds(self) -> list[int]:
         """Seeds of which every measurement is there: clean, attacked and under each control."""
         return sorted(set.intersection(*map(set, (self.clean, self.attacked, *self.controls.values()))))
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """What must be the same for two of them to be compared: the images, and their size."""
+        return self.digest, self.crop
 
     @property
     def lost(self) -> tuple[float, float | None]:
@@ -155,13 +161,13 @@ class Corrupted:
         return (self.digest,)
 
 
-Shown = TypeVar("Shown", Curve, Corrupted)
+Shown = TypeVar("Shown", Drop, Curve, Corrupted)
 
 
 def comparable(found: Sequence[Shown]) -> list[Shown]:
-    """Of curves or corruptions of one setting those of methods that were shown the same.
+    """Of what was found in one setting that of networks that were shown the same.
 
-    Where methods were shown several, the one that most of them were; of as many the one of more images.
+    Where there are several lists of images, the one with most; of as many the one of more images.
     """
     groups: dict[tuple[Any, ...], list[Shown]] = defaultdict(list)
     for one in found:
@@ -249,6 +255,7 @@ def drops(rows: Rows, *, metric: str = "mIoU", stage: int = 2, output: str | Non
                     access=access,
                     epsilon=epsilon,
                     images=itself[0]["eval_images"],
+                    digest=images,
                     crop=crop,
                     clean=_by_seed(clean, metric),
                     attacked=_by_seed(itself, metric),

@@ -38,7 +38,6 @@ def attack_digest(kind: str) -> str:
 
 FOUND_THE_SAME = {
     "22af255a7982": "cb791a9e987a",  # universal
-    "76397c2e296c": "afa18efb124c",  # adaptive
 }
 """Code that committed rows name -> the sources of today that find the same, by `attack_digest`.
 
