@@ -128,7 +128,10 @@ def told_from_first(table):
         if first.row not in found or found[first.row]["scale"] in NO_EVIDENCE:
             continue
         said = {"higher": [], "lower": [], "undecided": []}
-        for row in (row for row in others if row.row in found):
+        alike = [
+            row for row in others if row.row in found and found[row.row]["steps"] == found[first.row]["steps"]
+        ]
+        for row in alike:
             difference = paired_difference(found[row.row]["by_seed"], found[first.row]["by_seed"])
             if difference is not None and difference[2] >= PAIRS_NEEDED:
                 read_at = (row.output, first.output)
@@ -138,7 +141,7 @@ def told_from_first(table):
             words = "; ".join(f"{which}: {', '.join(names) or 'none'}" for which, names in said.items())
             lines.append(f"* **{NAMES[where]}**: {words}.")
     return Markdown(
-        f"Against *{TABLES[table][0].row}*, points over {PAIRS_NEEDED} paired seeds or more:\n\n"
+        f"Against *{TABLES[table][0].row}*, points over {PAIRS_NEEDED} paired seeds or more, of rows with as many steps:\n\n"
         + ("\n".join(lines) or "* no row has as many seeds in a setting that is judged.")
     )
 
@@ -313,7 +316,7 @@ picture_of(11)
 # %% [markdown]
 # ## Limits
 #
-# * In Tables 8 and 10, rows that end after stage 1 train fewer steps than the others; "stage 1 continued" is as long, and read at $S_{ss}$.
+# * In Tables 8 and 10, rows that end after stage 1 train fewer steps than the others, and are not held against the first; "stage 1 continued" is as long, and read at $S_{ss}$.
 # * The small scales have one encoder: both of the paper's blocks stand beside one measured column (R25).
 #
 # ## Takeaways

@@ -183,7 +183,7 @@ lines.append(["both", *(f"{pair.as_json()[metric]:.3f}" for metric in ("maxF", "
 chapter.table(["image", "maxF", "maxF_of_means", "MAE"], lines)
 
 # %% [markdown]
-# The second convention lets one image's recall make up for another's precision. Both are computed by pysodmetrics, both are in every row, and Table 7
+# The second convention lets one image's recall make up for another's precision. The curves of both are pysodmetrics', both are in every row, and Table 7
 # is read at `maxF`. MAE is the mean absolute difference of map and mask. For all three, as is usual, each map is first stretched so that its lowest value
 # is 0 and its highest 1; a map of one value is left as it is. `MAE_unscaled` is of the maps as they are.
 #
@@ -381,12 +381,14 @@ def setting_of(entry):
     return f"{entry['dataset']}, {entry['scale']}, {entry['steps']} steps, from {entry['weights']}"
 
 
-found = {}
+groups = {}
 for name in compared:
     for metric in METRICS:
         for entry in measured(committed, METHODS[name], metric=metric, among=MEASURED_ON["ecssd"]):
-            # Pseudo-categories that were named anew are another setting of the same words: the last counts.
-            found.setdefault(setting_of(entry), {}).setdefault(name, {})[metric] = entry
+            group = groups.setdefault((setting_of(entry), entry["setting"]), {})
+            group.setdefault(name, {})[metric] = entry
+# Pseudo-categories that were named anew are another setting of the same words: the last one counts, whole.
+found = {words: by_method for (words, _), by_method in groups.items()}
 
 
 lines = [

@@ -130,6 +130,7 @@ FOREIGN = """<!DOCTYPE annotation [<!ENTITY a SYSTEM "file:///etc/hostname">]>
         (one_object().replace("40", "nan"), "object 1: its box is"),
         (one_object().replace("40", "inf"), "object 1: its box is"),
         (one_object().replace("30", "inf"), "object 1: its box is"),
+        (one_object().replace("<xmin>1<", "<xmin>-inf<"), "object 1: its box is"),
         (one_object().replace("30", "left"), "object 1: its box is"),
     ],
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """The audit of the printed numbers: what it finds, and that the declarations are what the paper prints."""
 
+import hashlib
+import json
 import os
 import re
 from collections import Counter
@@ -114,6 +116,7 @@ def numbers_between(text: str, start: str, end: str) -> Counter[float]:
 @pytest.mark.parametrize(
     ("table", "start", "end"),
     [
+        (1, "Table 1Quantitative", "Our co-occurrence based"),
         (2, "Table 2Quantitative", " Table 3"),
         (3, " Table 3\n", "Sample predictions"),
         (4, "Table 4 Results on complex", "Fig. 4 Qualitative"),
@@ -136,6 +139,19 @@ def test_the_declared_values_are_the_printed_ones(paper: str, table: int, start:
     assert not left, f"printed and not declared: {dict(left)}"
 
 
-def test_implementations_differ_by_more_than_the_method_gains() -> None:
+def test_the_declared_values_are_those_that_were_held_against_the_paper() -> None:
+    """Where the paper is not at hand: whoever changes one holds them against it again, then changes this."""
+    fields = ("backbone", "metric", "subset", "perturbation", "output", "printed")
+    declared = [
+        (table, row.experiment.name, *(getattr(row, name) for name in fields))
+        for table, rows in TABLES.items()
+        for row in rows
+        if row.printed is not None
+    ]
+    assert len(declared) == 189
+    assert hashlib.sha256(json.dumps(declared).encode()).hexdigest()[:12] == "1a519bbf73b8"
+
+
+def test_with_resnet50_alone_implementations_differ_by_more_than_the_method_gains() -> None:
     assert spread_of_implementations("resnet50") == (2.6, 1.1)
     assert spread_of_implementations("resnet101") == (1.6, 1.8)

@@ -444,6 +444,8 @@ def test_what_the_study_refuses_is_found_before_tables_are_trained(
     refused(segmix(*command, "--methods", "basline"), "did you mean 'baseline'")
     refused(segmix(*command, "--seeds", SURROGATE), "choose other seeds")
     refused(segmix(*command, "--perturbations", tmp_path), "ResNet-152.mat: no such perturbation")
+    for whole in ("tables", "figures"):  # Table 6 and Fig. 6 are among them
+        refused(segmix("run", whole, "--scale", "smoke", "--methods", "basline"), "did you mean 'baseline'")
     alone = ("run", "table1", "--scale", "smoke", "--methods", "baseline")
     refused(segmix(*alone), "--methods or --perturbations without robustness")
 

@@ -33,6 +33,7 @@ from segmix_core.report import (
     substitutions,
     verdict,
 )
+from segmix_core.report.tables import setting_names, trained_in
 
 CM = METHODS["sourcesep-cm"]
 
@@ -372,11 +373,22 @@ def test_a_row_without_any_labelled_pixel_stops_no_report(tmp_path: Path) -> Non
         {"mean_over": ["cat"]},
         {"precision": "bfloat16"},
         {"weights": {"name": "imagenet"}},
+        {"weights": {"name": "checkpoint.pt", "sha256": "one"}},
     ],
 )
 def test_settings_that_differ_are_never_averaged(change: dict[str, Any]) -> None:
     entries = measured([row(40.0), row(60.0, seed=1, **change)], CM)
     assert [entry["value"] for entry in entries] == [40, 60]
+
+
+def test_encoders_of_one_name_are_told_apart_by_content() -> None:
+    rows = [
+        row(value, seed=seed, weights={"name": "checkpoint.pt", "sha256": sha256})
+        for seed, (value, sha256) in enumerate(((40.0, "cdab" * 16), (60.0, "abcd" * 16)))
+    ]
+    assert [entry["value"] for entry in measured(rows, CM)] == [40, 60]
+    assert trained_in(rows[0]) != trained_in(rows[1])
+    assert [name.split("weights ")[-1] for name in setting_names(rows)] == ["cdab", "abcd"]
 
 
 def test_only_the_reported_output_of_the_method_is_measured() -> None:

@@ -50,7 +50,8 @@ def read_annotation(path: Path, categories: Sequence[str]) -> Annotation:
 
     Raises:
         InputError: no such file, XML that is broken or declares a document type (entities are never
-            expanded), no object, an unknown category, a flag that is not 0 or 1, a box without area.
+            expanded), no object, an unknown category, a flag that is not 0 or 1, a box that ends before it
+            begins.
     """
     try:
         root = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_Tree()))
@@ -103,6 +104,6 @@ def _box(entry: ElementTree.Element, where: str) -> Box:
     except ValueError:
         left = top = right = bottom = math.nan
     # A comparison with NaN is false, so that a number which is none is refused as well.
-    if not (left <= right < math.inf and top <= bottom < math.inf):
+    if not (-math.inf < left <= right < math.inf and -math.inf < top <= bottom < math.inf):
         raise InputError(where, f"its box is {texts}", "write xmin, ymin, xmax and ymax in pixels")
     return left, top, right, bottom

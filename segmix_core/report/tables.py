@@ -209,10 +209,15 @@ def start_of(row: dict[str, Any]) -> str:
     return "random" if row["weights"] is None else str(row["weights"].get("name"))
 
 
+def _weights_of(row: dict[str, Any]) -> str:
+    """The same, told apart by content: files of one name need not be one file."""
+    return start_of(row) if row["weights"] is None else f"{start_of(row)} {row['weights'].get('sha256')}"
+
+
 def trained_in(row: dict[str, Any]) -> tuple[str, ...]:
     """What networks that are compared must share: everything but the images they are measured on."""
     names = ("scale", "scale_digest", "dataset", "dataset_digest", "mean_over", "precision")
-    return (*(str(row[name]) for name in names), start_of(row))
+    return (*(str(row[name]) for name in names), _weights_of(row))
 
 
 def setting_names(firsts: Rows) -> list[str]:
@@ -224,6 +229,7 @@ def setting_names(firsts: Rows) -> list[str]:
                 f"from {start_of(row)} weights" if row["weights"] is None else f"from {start_of(row)}",
                 f"{row['precision']}, mean over {len(row['mean_over'] or ()) or 'all'} categories",
                 f"scale {row['scale_digest'][:4]}, data {row['dataset_digest'][:4]}",
+                "" if row["weights"] is None else f"weights {str(row['weights'].get('sha256'))[:4]}",
             )
             for row in firsts
         ]
@@ -281,7 +287,7 @@ def setting(row: dict[str, Any]) -> tuple[str, ...]:
              "protocol", "crop", "mean_over", "precision")  # fmt: skip
     condition = row["condition"] or {}
     how = (str(condition.get(name)) for name in ("epsilon", "severity", "aim", "access", "how", "valid"))
-    return (*(str(row[name]) for name in names), start_of(row), *how)
+    return (*(str(row[name]) for name in names), _weights_of(row), *how)
 
 
 def _summary(
