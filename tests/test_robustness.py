@@ -699,7 +699,7 @@ def test_gradients_are_probed_where_something_is_right(
     expected, _, _ = batch_of(images, probed, CROP, "cpu")
     assert len(kept) == len(aims) == 3
     assert all(torch.equal(shown, expected) for shown in kept)
-    found = "no image has a right pixel" if len(wrong) == 5 else "slopes differ by"
+    found = "no image has a right pixel" if len(wrong) == 5 else "js: slopes differ by"
     assert all(f"of {aim}: {found}" in check.detail for aim in aims), check.detail
     assert check.holds or len(wrong) == 5
 
