@@ -13,7 +13,7 @@ from art.attacks.evasion import ProjectedGradientDescentPyTorch
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
-from segmix_core.attacks import adaptive
+from segmix_core.attacks import adaptive, sanity
 from segmix_core.attacks.adaptive import (
     AIMS,
     LOSSES,
@@ -27,15 +27,7 @@ from segmix_core.attacks.adaptive import (
     right_share,
 )
 from segmix_core.attacks.pgd import Judged, pgd
-from segmix_core.attacks.sanity import (
-    finite_and_unmasked,
-    never_helps,
-    noise,
-    noise_is_weaker,
-    nothing_at_zero,
-    transfer_is_not_stronger,
-    unbounded_reaches_zero,
-)
+from segmix_core.attacks.sanity import noise
 from segmix_core.experiments.robustness import TOLERANCE
 from segmix_core.models import SourceSeparation
 from segmix_core.records import Separation
@@ -638,13 +630,13 @@ def test_real_attacks_pass_the_sanity_checks(trained: SourceSeparation) -> None:
     assert by_size[EPSILON] < by_size[EPSILON / 2] < by_size[0.0]
     assert by_steps[10] < by_steps[2]
     for check in (
-        nothing_at_zero(clean, by_size[0.0]),
-        never_helps("epsilon", by_size),
-        never_helps("steps", by_steps),
-        noise_is_weaker(by_size[EPSILON], with_noise, by=TOLERANCE),
-        unbounded_reaches_zero(100 * unbounded.mean().item()),
-        transfer_is_not_stronger(by_size[EPSILON / 2], left(EPSILON / 2, on=taught(1))),
-        finite_and_unmasked(trained, image, label, generator=seeded()),
+        sanity.nothing_at_zero(clean, by_size[0.0]),
+        sanity.never_helps("epsilon", by_size),
+        sanity.never_helps("steps", by_steps),
+        sanity.noise_is_weaker(by_size[EPSILON], with_noise, by=TOLERANCE),
+        sanity.unbounded_reaches_zero(100 * unbounded.mean().item()),
+        sanity.transfer_is_not_stronger(by_size[EPSILON / 2], left(EPSILON / 2, on=taught(1))),
+        sanity.finite_and_unmasked(trained, image, label, generator=seeded()),
     ):
         assert check.holds, f"{check.name}: {check.detail}"
 
