@@ -568,8 +568,8 @@ def test_heads_without_an_aim_or_a_measure_are_refused() -> None:
         )
 
 
-def two_colours(images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images of 32 px, part reddish and part bluish, on either side; labels 1 and 2, a void line between."""
+def two_colours(images: int, seed: int, *, either_side: bool = True) -> tuple[Tensor, Tensor]:
+    """Images of 32 px, part reddish and part bluish, if asked on either side; labels 1 and 2, a void line between."""
     draw = seeded(seed)
     image = torch.rand(images, 3, 32, 32, generator=draw) * 0.3 + 0.35
     label = torch.ones(images, 32, 32, dtype=torch.long)
@@ -579,18 +579,18 @@ def two_colours(images: int, seed: int) -> tuple[Tensor, Tensor]:
         image[number, 0, :, :edge] += 0.1
         image[number, 2, :, edge:] += 0.1
         label[number, :, edge] = 255
-        if torch.rand(1, generator=draw) < 0.5:
+        if either_side and torch.rand(1, generator=draw) < 0.5:
             image[number], label[number] = image[number].flip(-1), label[number].flip(-1)
     return image, label
 
 
-def taught(seed: int) -> SourceSeparation:
-    """A small network that has learnt to tell the two colours."""
+def taught(seed: int, *, either_side: bool = True) -> SourceSeparation:
+    """A small network that has learnt to tell the two colours, or on fixed sides, where they are."""
     torch.manual_seed(seed)
     model = SourceSeparation(3, backbone="resnet18w32", aspp_channels=16, aspp_rates=(1, 2, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for step in range(25):
-        image, label = two_colours(8, 100 * seed + step)
+        image, label = two_colours(8, 100 * seed + step, either_side=either_side)
         outputs = model(image).outputs().values()
         loss = torch.stack([F.cross_entropy(logits, label, ignore_index=255) for logits in outputs]).sum()
         optimizer.zero_grad()
@@ -662,10 +662,11 @@ def test_apgd_beats_pgd_beats_noise_on_a_trained_network(trained: SourceSeparati
     assert all(torch.equal(tensor, state[name]) for name, tensor in trained.state_dict().items())
 
 
-def test_a_search_in_bfloat16_finds_as_much(trained: SourceSeparation) -> None:
+def test_a_search_in_bfloat16_finds_as_much() -> None:
     """Over sixteen images: processors round differently, and of a few the searches are farther apart."""
-    image, label = two_colours(16, 1000)
-    adversary = Adversary(epsilon=EPSILON, steps=10)
+    trained = taught(0, either_side=False)
+    image, label = two_colours(16, 1000, either_side=False)
+    adversary = Adversary(epsilon=EPSILON / 2, steps=10)
     common: dict[str, Any] = {"measured": "final"}
     exact, coarse = (
         attack(trained, image, label, adversary, generators=each(image), precision=precision, **common)
@@ -680,7 +681,7 @@ def test_a_search_in_bfloat16_finds_as_much(trained: SourceSeparation) -> None:
     assert coarse.right_B == pytest.approx(right(coarse.image_BCHW), abs=1e-6)
     found = coarse.right_B.mean().item()
     assert found == pytest.approx(exact.right_B.mean().item(), abs=0.02)
-    assert found < right(noise(image, EPSILON, seeded())).mean().item() - 0.1
+    assert found < right(noise(image, EPSILON / 2, seeded())).mean().item() - 0.1
 
 
 def test_an_attack_puts_the_network_into_evaluation_mode() -> None:
