@@ -569,7 +569,7 @@ def test_heads_without_an_aim_or_a_measure_are_refused() -> None:
 
 
 def two_colours(images: int, seed: int, *, either_side: bool = True) -> tuple[Tensor, Tensor]:
-    """Images of 32 px, part reddish and part bluish, if asked on either side; labels 1 and 2, a void line between."""
+    """Images of 32 px, part reddish and part bluish; labels 1 and 2, a void line between."""
     draw = seeded(seed)
     image = torch.rand(images, 3, 32, 32, generator=draw) * 0.3 + 0.35
     label = torch.ones(images, 32, 32, dtype=torch.long)
