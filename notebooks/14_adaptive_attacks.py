@@ -568,7 +568,7 @@ tables(["check: seeds that pass", "after stage"], passed, methods=True)
 # %% [markdown]
 # The numbers behind the marks, per cent of right pixels, mean over images: of each method its first seed, and every seed that failed.
 
-# %% tags=["hide-output"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the numbers", "code_prompt_hide": "Hide the numbers"}
 tables(["check", "after stage", "method", "seed", "", "found"], numbers)
 
 # %% [markdown]
