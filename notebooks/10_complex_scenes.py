@@ -227,19 +227,17 @@ plt.show()
 
 # %% tags=["nbval-ignore-output"]
 chapter.table(
-    ["printed / here", *(f"`{subset}`" for subset in TABLE4)],
+    ["printed / here", "images", *METHODS],
     [
-        ["images", *(f"{PRINTED_IMAGES[subset]} / {here.get(subset, '–')}" for subset in TABLE4)],
-        *(
-            [
-                name,
-                *(
-                    f"{cell(printed[name, subset])} / {cell(read(run.rows, name, subset))}"
-                    for subset in TABLE4
-                ),
-            ]
-            for name, run in runs.items()
-        ),
+        [
+            f"`{subset}`",
+            f"{PRINTED_IMAGES[subset]} / {here.get(subset, '–')}",
+            *(
+                f"{cell(printed[name, subset])} / {cell(read(run.rows, name, subset))}"
+                for name, run in runs.items()
+            ),
+        ]
+        for subset in TABLE4
     ],
 )
 
