@@ -273,7 +273,7 @@ for (data, at, split, number), row in readings["relu-ssh"].items():
         ]
     )
 header = [
-    "$S_{ss}$ after stage 1",
+    "S_ss after stage 1",
     "categories given to no pixel, with the ReLU",
     "without it",
     "mIoU of the others (%), with the ReLU",

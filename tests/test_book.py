@@ -228,6 +228,15 @@ def test_equations_bear_the_papers_numbers(book: Path) -> None:
     assert found == [(str(number), name) for number, name in enumerate(names, 1)]
 
 
+def test_no_formula_is_shown_as_its_source(book: Path) -> None:
+    """A table that a cell puts out knows no mathematics."""
+    for page in PAGES:
+        text = (book / f"{page}.html").read_text()
+        prose = re.sub(r"<(pre|code|script)\b.*?</\1>|<[^>]*>", "", text, flags=re.DOTALL)
+        found = re.findall(r"\$[^$\n]*[_^\\][^$\n]*\$", prose)
+        assert not found, page
+
+
 def test_a_hidden_solution_says_of_which_exercise_it_is(book: Path) -> None:
     for source in CHAPTERS:
         page = (book / "notebooks" / f"{source.stem}.html").read_text()
