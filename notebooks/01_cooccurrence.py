@@ -181,8 +181,8 @@ print(
 )
 
 # %% [markdown]
-# The paper writes all of them to disk. Here the same distribution is drawn when it is needed
-# ({func}`segmix_core.mixing.cluster_pairs`), and an epoch has as many steps as for every other method.
+# The paper writes all of them to disk. Here pairs of the same distribution are drawn when they are needed
+# ({func}`segmix_core.mixing.cluster_pairs`), with crops and delta of their own each time, and an epoch has as many steps as for every other method.
 #
 # ## The embedded data set
 #

@@ -40,7 +40,7 @@ from segmix_core.data import open_dataset, out_of_context_root
 from segmix_core.data.annotations import read_annotation
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.silhouettes import outofcontext
-from segmix_core.data.silhouettes.outofcontext import LISTS, OFTEN, category_pairs, companies
+from segmix_core.data.silhouettes.outofcontext import LISTS, ORDINARY_FROM, category_pairs, companies
 from segmix_core.data.transforms import center_crop
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.experiments import FIGURES, MEASURED_ON, METHODS, SCALES
@@ -113,7 +113,7 @@ drop = {
     }
     for key, by_method in found.items()
 }
-never_NN, often_NN = companies(read_label_table())
+never_NN, ordinary_NN = companies(read_label_table())
 
 # %% [markdown]
 # ## The finding, first
@@ -189,16 +189,16 @@ chapter.source(outofcontext.companies)
 # %%
 table = read_label_table()
 in_images = table.presence()[table.on("train_aug") | table.on("val")].astype(np.int64)
-shared = (in_images.T @ in_images)[np.triu(often_NN)]
+shared = (in_images.T @ in_images)[np.triu(ordinary_NN)]
 Markdown(
-    f"A pair is *out of context* where none of the {len(in_images)} images of both lists holds it, and *ordinary* from {OFTEN} "
+    f"A pair is *out of context* where none of the {len(in_images)} images of both lists holds it, and *ordinary* from {ORDINARY_FROM} "
     f"shared images on; the median ordinary pair shares {np.median(shared):.0f}. A category that meets every other one is in neither."
 )
 
-# %% mystnb={"figure": {"caption": "Which pairs make the two lists. Categories in the order of co-occurrence in VOC; a row without any mark is a category that meets every other one, so that it cannot be out of context.", "name": "fig-companies"}, "image": {"alt": "A grid of twenty by twenty categories that marks pairs which never meet and pairs which often meet in VOC."}}
+# %% mystnb={"figure": {"caption": "Which pairs make the two lists. Categories in the order of co-occurrence in VOC; a row without any mark is a category that meets every other one, so that it cannot be out of context.", "name": "fig-companies"}, "image": {"alt": "A grid of twenty by twenty categories that marks pairs which never meet and pairs which do meet in VOC."}}
 order = figures.cluster_order(cooccurrence_matrix(read_label_table().presence("train_aug")))
 names = [VOC_CATEGORIES[index] for index in order]
-kinds = (2 * never_NN + often_NN)[np.ix_(order, order)]
+kinds = (2 * never_NN + ordinary_NN)[np.ix_(order, order)]
 colours = ["0.95", "#56b4e9", "#d55e00"]
 drawn, axis = plt.subplots(figsize=(6.4, 5.8))
 sns.heatmap(
@@ -238,7 +238,7 @@ chapter.table(
         "scale",
         "scenes on each list",
         f"different pairs, out of context (of {never_NN.sum() // 2})",
-        f"ordinary (of {often_NN.sum() // 2})",
+        f"ordinary (of {ordinary_NN.sum() // 2})",
         "difference in categories",
     ],
     lines,
@@ -247,7 +247,7 @@ chapter.table(
 # %% [markdown]
 # The difference is the total variation between the categories' shares of both lists. Scale `smoke` has too few scenes for a match.
 
-# %% mystnb={"figure": {"caption": "The first four scenes of either list with their label maps. Beside each row its categories: out of context, then ordinary.", "name": "fig-lists"}, "image": {"alt": "Generated scenes of two categories that never meet in VOC beside scenes of two that often do, with label maps."}} tags=["nbval-ignore-output"]
+# %% mystnb={"figure": {"caption": "The first four scenes of either list with their label maps. Beside each row its categories: out of context, then ordinary.", "name": "fig-lists"}, "image": {"alt": "Generated scenes of two categories that never meet in VOC beside scenes of two that do, with label maps."}} tags=["nbval-ignore-output"]
 sheet = [
     [part for one in lists.values() for part in (one.image(index), figures.label_picture(one.label(index)))]
     for index in range(4)
@@ -275,7 +275,8 @@ def describe(name):
     ]
     objects = [entry for annotation in annotations for entry in annotation.objects]
     labels = [one.label(index) for index in range(len(one))]
-    counts = presence.astype(int).T @ presence
+    pairs = np.triu(presence.astype(int).T @ presence, 1)  # how many scenes show each
+    trained = setting.cooccurrence_NN.numpy()[1:, 1:]  # how many of this page's training images do
     return {
         "scenes": len(one),
         "different pairs": len(np.unique(presence, axis=0)),
@@ -283,22 +284,18 @@ def describe(name):
         "objects a scene": f"{len(objects) / len(one):.2f}",
         "objects that something hides in part": f"{np.mean([entry.occluded for entry in objects]):.0%}",
         "pixels that belong to an object": f"{np.mean([(label % 255 > 0).mean() for label in labels]):.1%}",
-        "training images that hold the same pair, mean": f"{paired_with_training(counts):.1f}",
+        "training images that hold the same pair, mean": f"{np.average(trained, weights=pairs):.1f}",
+        "scenes whose pair no training image holds": f"{np.average(trained == 0, weights=pairs):.0%}",
     }
-
-
-def paired_with_training(counts):
-    """Over the scenes of a list: how many of this page's training images hold both of their categories."""
-    pairs = np.triu(counts, 1)
-    return float((pairs * setting.cooccurrence_NN.numpy()[1:, 1:]).sum() / pairs.sum())
 
 
 facts = {name: describe(name) for name in LISTS}
 chapter.table(["", *LISTS], [[what, facts[OUT][what], facts[ORDINARY][what]] for what in facts[OUT]])
 
 # %% [markdown]
-# The last line is what the lists are made for. Where it is near zero for ordinary pairs too, as at scale `smoke`, the networks have met neither company, and
-# the lists tell nothing of context.
+# The last two lines are what the lists are made for. Where an ordinary pair is seldom met in training, the networks know neither company, and the lists tell little of
+# context. At scale `smoke` they tell nothing. At the others ordinary is a modest word: a few shared images of VOC make a pair ordinary, and to have every category on both lists equally
+# often, rare pairs get more scenes than they have in VOC. The training lists are shorter than VOC's, so that some of those pairs are in none of their images.
 #
 # The drawing code adds differences that no line counts, and they favour ordinary pairs. A scene is set in a place that suits one of its categories, and suits both of
 # an ordinary pair more often. And only ordinary pairs sit on each other, as a cat does on a sofa. So a *drop* from one list to the other is not all context. A
@@ -511,7 +508,9 @@ print(
     {name: bool((presence.sum(1) == 2).all()) for name, presence in held.items()},
 )
 print("out of context, pairs that VOC shows:", int(np.triu(company[OUT] * ~never_NN[1:, 1:], 1).sum()))
-print("ordinary, pairs that are not frequent:", int(np.triu(company[ORDINARY] * ~often_NN[1:, 1:], 1).sum()))
+print(
+    "ordinary, pairs that are not frequent:", int(np.triu(company[ORDINARY] * ~ordinary_NN[1:, 1:], 1).sum())
+)
 print(
     "training images with a pair that never meets:", int((setting.cooccurrence_NN.numpy() * never_NN).sum())
 )

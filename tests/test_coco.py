@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
-from segmix_core.data import coco
+from segmix_core.data import check_disjoint, coco
 from segmix_core.data.check import check
 from segmix_core.data.coco import open_coco
 from segmix_core.errors import InputError
@@ -201,6 +201,21 @@ def test_the_annotations_of_2017_take_the_images_of_2014(tmp_path: Path) -> None
     assert dataset.ids[0] == "000000000007"
     assert dataset.image_paths[0] == root / "val2014" / "COCO_val2014_000000000007.jpg"
     dataset.pair(0)
+
+
+def test_an_image_is_known_in_either_year(tmp_path: Path) -> None:
+    root = write(tmp_path / "coco", content(), "val2017")
+    before = content()
+    for entry in before["images"]:
+        entry["file_name"] = f"COCO_val2014_{entry['file_name']}"
+    write(root, before, "val2014")
+    lists = [
+        open_coco(root, split, need_images=False, maps=tmp_path / "maps") for split in ("val2014", "val2017")
+    ]
+    assert not set(lists[0].ids) & set(lists[1].ids)
+    for training, evaluation in (lists, lists[::-1]):
+        with pytest.raises(InputError, match="share 3 images, such as 000000000007"):
+            check_disjoint(training, evaluation)
 
 
 def test_a_list_of_two_files_is_of_the_same_categories_and_other_images(tmp_path: Path) -> None:

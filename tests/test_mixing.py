@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import literal
 import numpy as np
@@ -256,6 +257,35 @@ def test_the_printed_reading_is_algorithm_2_as_printed(
     declared = Delta(distribution="beta", alpha=alpha, fold=False, literal=True)
     delta_B = draw_delta(declared, Cap(gamma=gamma), total_B, rng=np.random.default_rng(seed))
     np.testing.assert_allclose(delta_B.numpy(), [mixed.delta for mixed in expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_printed_reading_keeps_the_dominant_image_dominant_where_it_is_folded(seed: int) -> None:
+    total_B = torch.tensor([2, 3, 4, 5, 2])
+    printed, folded = (
+        draw_delta(
+            Delta(distribution="beta", fold=fold, literal=True),
+            Cap(),
+            total_B,
+            rng=np.random.default_rng(seed),
+        )
+        for fold in (False, True)
+    )
+    assert folded[0].item() == pytest.approx(max(printed[0].item(), 1 - printed[0].item()))
+    assert folded.tolist()[1:] == pytest.approx([folded[0].item(), 0.9, 0.9, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("factors", "reason"),
+    [
+        ({"distribution": "uniform", "literal": True}, "as printed draws delta from a beta distribution"),
+        ({"distribution": "uniform", "low": 0.8, "high": 0.7}, r"between 0\.8 and 0\.7 is no range"),
+        ({"distribution": "uniform", "high": 1.5}, r"within 0\.\.1"),
+    ],
+)
+def test_a_delta_that_means_nothing_is_refused(factors: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Delta(**factors)
 
 
 def test_draw_delta_follows_the_declaration() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import write_voc
 from PIL import Image
 from test_results import ATTACKED
 from test_results import row as result_row
@@ -393,6 +394,21 @@ def test_annotations_that_came_later_are_measured_without_training(
     assert confusions_of(after[0]["per_image"]).subsets["occlusion/all"].all()
 
 
+def test_what_is_rare_is_counted_on_the_training_list(tmp_path: Path) -> None:
+    def together(one: int, other: int) -> np.ndarray:
+        label = np.full((40, 40), one, dtype=np.uint8)
+        label[20:] = other
+        return label
+
+    cat_dog, sheep_cow = together(8, 12), together(17, 10)
+    labels = {"train": [cat_dog] * 60 + [sheep_cow] * 15, "val": [cat_dog] + [sheep_cow] * 55}
+    voc = write_voc(tmp_path / "VOC2012", labels)
+    request = replace(request_for("baseline", "voc2012"), root=voc, split="train")
+    _, rows = train_and_measure(request, tmp_path / "run")
+    subsets = confusions_of(rows[0]["per_image"]).subsets
+    assert [int(subsets[f"rare/{threshold}"].sum()) for threshold in (50, 20, 10)] == [55, 55, 0]
+
+
 def test_a_mended_label_of_evaluation_is_measured_again_without_training(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -546,5 +562,6 @@ def test_a_run_stays_in_the_cache_when_what_fetches_or_packs_changes(monkeypatch
     for name in ("data/download.py", "data/check.py", "data/catalog.py", "evaluation/submission.py"):
         assert name not in seen
     for name in ("data/voc.py", "mixing/partners.py", "training/stages.py", "evaluation/confusion.py",
-                 "silhouettes/scene.py", "models/separation.py"):  # fmt: skip
+                 "silhouettes/scene.py", "models/separation.py", "experiments/factors.py",
+                 "segmix_core/request.py"):  # fmt: skip
         assert name in seen

@@ -12,6 +12,7 @@ from segmix_core.data import open_dataset, silhouettes
 from segmix_core.data.check import check
 from segmix_core.data.label_table import read_label_table
 from segmix_core.data.silhouettes import draw_scene, make_single_objects, outofcontext
+from segmix_core.data.silhouettes.scene import is_occluded
 from segmix_core.data.voc import VOC_CATEGORIES, open_voc
 from segmix_core.errors import InputError
 from segmix_core.rng import stream
@@ -83,6 +84,11 @@ def test_occluded_means_that_something_stands_before_it() -> None:
     ]
     assert all(len(instances) == 1 for instances in alone)
     assert np.mean([instances[0].occluded for instances in alone]) < 0.3  # by a passing distractor at most
+
+
+def test_a_sliver_that_is_hidden_occludes_nothing() -> None:
+    hidden = [is_occluded(300, visible) for visible in (300, 299, 290, 289, 0)]
+    assert hidden == [False, False, False, True, True]
 
 
 def test_the_same_seed_draws_the_same_pictures(made: Path, tmp_path: Path) -> None:

@@ -739,6 +739,16 @@ def test_pretraining_learns_to_name_images(several: bool) -> None:
     assert isinstance(encoder, Encoder)
 
 
+def test_the_accuracy_of_pretraining_is_that_on_images_held_out() -> None:
+    images, targets = tinted(200)
+    targets[100:] = np.roll(targets[100:], 1, axis=1)  # named wrongly, all of them, where it is not trained
+    targets[100:, 1] |= targets[100:, 0]
+    targets[100:, 0] = False
+    settings = Pretraining(backbone="resnet18w32", epochs=6, batch_size=16)
+    _, accuracy = pretrain(settings, images, targets, held_out=100)
+    assert accuracy < 0.1
+
+
 def test_an_encoder_comes_back_from_its_file_with_its_making(tmp_path: Path) -> None:
     images, targets = tinted(24)
     settings = Pretraining(backbone="resnet18w32", epochs=1, batch_size=8)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from segmix_core.data.coco import open_coco
+from segmix_core.data.coco import name_of_any_year, open_coco
 from segmix_core.data.context import CONTEXT
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.saliency import open_duts, open_ecssd
@@ -89,8 +89,8 @@ def saliency_root(scale: Scale) -> Path:
 
 
 def check_disjoint(training: SegmentationDataset, evaluation: SegmentationDataset) -> None:
-    """Raise InputError where an image is on both lists."""
-    shared = sorted(set(training.ids) & set(evaluation.ids))
+    """Raise InputError where an image is on both lists; an image of COCO is the same in 2014 and in 2017."""
+    shared = sorted({*map(name_of_any_year, training.ids)} & {*map(name_of_any_year, evaluation.ids)})
     if shared:
         raise InputError(
             f"{training.root}",

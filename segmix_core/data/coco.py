@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,6 +42,8 @@ _PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
 _FOLDERS = {"valminusminival2014": "val2014", "minival2014": "val2014"}
 _FOLDERS_BEFORE = {"train2017": ("train2014", "val2014"), "val2017": ("val2014",)}
 """Where the images of 2017's lists lay in 2014, under names with the folder in front."""
+
+_BEFORE = re.compile(r"^COCO_(train|val)2014_")
 
 _RULE = 2  # counts up when `paint` paints otherwise: maps of before are not taken
 _MANY = 2000  # images from which several processes pay
@@ -79,6 +82,11 @@ class CocoImage:
 
     def __str__(self) -> str:
         return f"{self.source}, image {self.number}"
+
+
+def name_of_any_year(identifier: str) -> str:
+    """What 2014's and 2017's name of an image share; other names stay as they are."""
+    return _BEFORE.sub("", identifier)
 
 
 def open_coco(

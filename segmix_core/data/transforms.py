@@ -40,30 +40,30 @@ def draw_augmentation(
 def augment(
     image: np.ndarray, label: np.ndarray, drawn: Augmentation, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Apply a drawn augmentation: uint8 (size, size, 3) and uint8 (size, size), 255 beyond the image.
+    """Apply a drawn augmentation: uint8 (size, size, 3) and uint8 (size, size), 255 beyond the image."""
+    return cut(image, drawn, size), cut(label, drawn, size)
 
-    Only the source pixels that end up in the crop are resized: bilinear for the image, nearest for labels.
+
+def cut(pixels: np.ndarray, drawn: Augmentation, size: int) -> np.ndarray:
+    """Scale, crop and mirror an image (H, W, 3), bilinear, or a label map (H, W), nearest, as it was drawn.
+
+    Only the source pixels that end up in the crop are resized.
     """
-    height, width = label.shape
+    height, width = pixels.shape[:2]
     scaled_height, scaled_width = max(1, round(height * drawn.scale)), max(1, round(width * drawn.scale))
     top, left = max(0, drawn.top), max(0, drawn.left)
     bottom, right = min(scaled_height, drawn.top + size), min(scaled_width, drawn.left + size)
     y, x = height / scaled_height, width / scaled_width
     box = (left * x, top * y, right * x, bottom * y)
     target = (right - left, bottom - top)
-    corner = (left - drawn.left, top - drawn.top)
-    crops = []
-    for pixels, padding, resampling in (
-        (image, PADDING, Image.Resampling.BILINEAR),
-        (label, IGNORE_INDEX, Image.Resampling.NEAREST),
-    ):
-        source = Image.fromarray(pixels)
-        crop = Image.new(source.mode, (size, size), padding)
-        crop.paste(source.resize(target, resampling, box=box), corner)
-        if drawn.flip:
-            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        crops.append(np.array(crop))
-    return crops[0], crops[1]
+    is_image = pixels.ndim == 3
+    resampling = Image.Resampling.BILINEAR if is_image else Image.Resampling.NEAREST
+    source = Image.fromarray(pixels)
+    crop = Image.new(source.mode, (size, size), PADDING if is_image else IGNORE_INDEX)
+    crop.paste(source.resize(target, resampling, box=box), (left - drawn.left, top - drawn.top))
+    if drawn.flip:
+        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.array(crop)
 
 
 def center_crop(image: np.ndarray, label: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -45,6 +45,13 @@ class Delta:
     fold: bool = True  # max(d, 1 - d), so that the dominant image has the larger weight (R3)
     literal: bool = False  # Algorithm 2 as printed: one draw a batch, and 0.9 stays once it was set (R1)
 
+    def __post_init__(self) -> None:
+        """Refuse combinations that mean nothing."""
+        if not 0 <= self.low <= self.high <= 1:
+            raise ValueError(f"delta between {self.low} and {self.high} is no range within 0..1")
+        if self.literal and self.distribution == "uniform":
+            raise ValueError("Algorithm 2 as printed draws delta from a beta distribution")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cap:

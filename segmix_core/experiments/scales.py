@@ -58,7 +58,8 @@ PAPER = Scale(
     epochs=50,
     silhouettes=(10582, 1449, 513),
 )
-"""As printed in sections 4.1 and 4.2: ResNet-50 or -101, 513 pixels, 50 + 50 epochs, the rate. Ours: ImageNet
-weights, batch 16 and stride 16 (R8), the branches at ten times the rate (R17)."""
+"""As printed in sections 4.1 and 4.2: ResNet-50 or -101, random crops of 513 pixels, 50 + 50 epochs, the
+rate. Ours: ImageNet weights, batch 16 and stride 16 (R8), the branches at ten times the rate
+(R17), scaling and mirroring (R26)."""
 
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (SMOKE, DEMO, MINI, PAPER)}

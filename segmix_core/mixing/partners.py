@@ -91,7 +91,7 @@ def cooccurrence_partners(
         presence_BN, cooccurrence_NN, count: see `pair_scores`.
         rng: breaks ties.
         average: divide each score by the number of category pairs in it, so that a sample is not chosen
-            for having many categories. Not in the paper.
+            for having many categories (its own number is the same for all of them). Not in the paper.
 
     Returns:
         partner_B, int64, and total_B, int64: the number of categories in the chosen pair.
@@ -145,8 +145,8 @@ def assigned_partners(
 ) -> tuple[Tensor, Tensor]:
     """One partner for each and each for one: the assignment of the highest total score; not in the paper.
 
-    Solved on the CPU by `scipy.optimize.linear_sum_assignment`. Never the sample itself; equal totals are
-    chosen among at random.
+    Solved on the CPU by `scipy.optimize.linear_sum_assignment`. Never the sample itself (a pool may hold
+    another crop of its image); equal totals are chosen among at random.
 
     Args:
         pool_PN: samples to choose partners from, of which the first B are the batch itself; the batch

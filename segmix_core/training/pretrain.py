@@ -118,7 +118,7 @@ def pretrain(
 
 
 def _augmented(images_BHWC: np.ndarray, rng: np.random.Generator, device: str) -> Tensor:
-    """Random mirror and a random shift of up to an eighth of the side, on the device."""
+    """Each image mirrored or not; all shifted alike, around the edges, by up to an eighth of the side."""
     image_BCHW = torch.from_numpy(images_BHWC).to(device).permute(0, 3, 1, 2).float().div_(255)
     mirrored = torch.from_numpy(rng.random(len(image_BCHW)) < 0.5).to(device)
     image_BCHW = torch.where(mirrored[:, None, None, None], image_BCHW.flip(3), image_BCHW)

@@ -173,8 +173,9 @@ def train(
 ) -> Progress:
     """Run what is left of both stages; checkpoints go to `folder`/checkpoint.pt.
 
-    Stopping after any step and resuming gives the same numbers as not stopping: every draw belongs to its
-    step. At the end of stage 1 the network is also kept as `folder`/stage1.pt.
+    Stopping after any step and resuming gives the same numbers as not stopping, on a CPU: every draw belongs
+    to its step. (On a GPU as far as its kernels repeat themselves.) At the end of stage 1 the network is also
+    kept as `folder`/stage1.pt.
 
     Args:
         cooccurrence_NN: matrix of the training set (Algorithm 1).

@@ -16,7 +16,7 @@ from segmix_core.data.label_table import LABEL_TABLE
 from segmix_core.data.silhouettes.scene import Scene
 from segmix_core.data.voc import VOC_CATEGORIES, open_voc, voc_palette
 from segmix_core.errors import InputError
-from segmix_core.files import file_digest
+from segmix_core.files import code_digest, file_digest
 
 _PALETTE = voc_palette().tobytes()
 
@@ -75,9 +75,11 @@ def write_source(out: Path, **made: object) -> None:
 
 @cache
 def generator_digest() -> str:
-    """Eight digits that change with the drawing code or the label table."""
-    files = [*sorted(Path(__file__).parent.glob("*.py")), LABEL_TABLE]
-    return sha256("".join(file_digest(path) for path in files).encode()).hexdigest()[:8]
+    """Eight digits that change with what is drawn from: code, as `files.code_digest` sees it, or label table."""
+    here = Path(__file__).resolve().parent
+    drawing = [*sorted(here.glob("*.py")), here.parents[1] / "rng.py"]
+    digests = [*map(code_digest, drawing), file_digest(LABEL_TABLE)]
+    return sha256("".join(digests).encode()).hexdigest()[:8]
 
 
 def write_scene(out: Path, identifier: str, scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""Scenes in unheard-of company: two categories that never meet in VOC, beside pairs that often do.
+"""Scenes in unheard-of company: two categories that never meet in VOC, beside pairs that do.
 
 The paper shows pictures of objects out of context (Fig. 4), but its images have no labels. Here both lists
 are drawn by the same code, with each category about as often on one as on the other: what differs is the
@@ -29,7 +29,7 @@ from segmix_core.files import new_folder
 from segmix_core.rng import stream
 
 LISTS = ("outofcontext", "ordinary")
-OFTEN = 3
+ORDINARY_FROM = 3
 """Images in which an ordinary pair occurs together, at least."""
 
 _ROUNDS = 500
@@ -72,7 +72,7 @@ def ensure_out_of_context(folder: Path, *, images: int, size: int, seed: int) ->
 
 
 def companies(table: LabelTable) -> tuple[np.ndarray, np.ndarray]:
-    """Which pairs of categories never meet on VOC's lists train_aug and val, and which often do.
+    """Which pairs of categories never meet on VOC's lists train_aug and val, and which do.
 
     Returns:
         two bool (N, N), symmetric, without background and diagonal. A category that meets every other one
@@ -85,8 +85,8 @@ def companies(table: LabelTable) -> tuple[np.ndarray, np.ndarray]:
     things_NN[0] = things_NN[:, 0] = False
     never_NN = things_NN & (counts_NN == 0)
     can_be_out_N = never_NN.any(1)
-    often_NN = things_NN & (counts_NN >= OFTEN) & can_be_out_N[:, None] & can_be_out_N[None, :]
-    return never_NN, often_NN
+    ordinary_NN = things_NN & (counts_NN >= ORDINARY_FROM) & can_be_out_N[:, None] & can_be_out_N[None, :]
+    return never_NN, ordinary_NN
 
 
 def fit_shares(allowed_NN: np.ndarray, share_N: np.ndarray) -> np.ndarray:
@@ -106,12 +106,12 @@ def fit_shares(allowed_NN: np.ndarray, share_N: np.ndarray) -> np.ndarray:
 
 def category_pairs(count: int, *, seed: int) -> dict[str, list[tuple[int, int]]]:
     """`count` pairs of categories for each of the lists `outofcontext` and `ordinary`."""
-    never_NN, often_NN = companies(read_label_table())
+    never_NN, ordinary_NN = companies(read_label_table())
     share_N = never_NN.any(1) / never_NN.any(1).sum()
     never_share_NN = fit_shares(never_NN, share_N)
     shares = {
         "outofcontext": never_share_NN,
-        "ordinary": fit_shares(often_NN, never_share_NN.sum(1)),
+        "ordinary": fit_shares(ordinary_NN, never_share_NN.sum(1)),
     }
     drawn = {}
     for name, share_NN in shares.items():

@@ -218,7 +218,7 @@ def _paint(placed: list[_Placed], categories: Sequence[int], size: int, rng: np.
                     int(rows.max()) + 1,
                 ),
                 truncated=beyond[number],
-                occluded=bool(visible[number] < own[number] * 29 / 30),
+                occluded=is_occluded(int(own[number]), int(visible[number])),
             )
         )
     image = np.asarray(canvas.reduce(2)).astype(np.float32)
@@ -230,6 +230,11 @@ def _paint(placed: list[_Placed], categories: Sequence[int], size: int, rng: np.
         instance=np.ascontiguousarray(small),
         instances=tuple(instances),
     )
+
+
+def is_occluded(area: int, visible: int) -> bool:
+    """Whether other things hide more than a thirtieth of an object of `area` pixels in the picture."""
+    return visible < area * 29 / 30
 
 
 def _paint_one(
