@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 
 import segmix_core
 from segmix_core import results, run
-from segmix_core.attacks import Perturbation, control_of, fit
+from segmix_core.attacks import Perturbation, control_of, fit, read_perturbation, write_perturbation
 from segmix_core.attacks.adaptive import Adversary, available_aims
 from segmix_core.attacks.gd_uap import GDUAP
 from segmix_core.attacks.sanity import Check, finite_and_unmasked
@@ -31,6 +31,7 @@ from segmix_core.evaluation import Scores, evaluate
 from segmix_core.experiments import find_experiment
 from segmix_core.experiments.robustness import KINDS, STUDIES, SURROGATE, UNIVERSALS, Part, find_parts
 from segmix_core.experiments.scales import SMOKE
+from segmix_core.files import file_digest
 from segmix_core.models import SourceSeparation
 from segmix_core.report.robustness import curves, drops
 from segmix_core.request import Request
@@ -903,6 +904,53 @@ def test_work_stops_when_the_next_step_would_end_too_late(monkeypatch: pytest.Mo
     with pytest.raises(OutOfTimeError):
         clock.look()
     Clock(None).look()
+
+
+@pytest.mark.slow
+def test_a_committed_perturbation_is_shown_and_none_is_crafted(
+    done: Path, cache: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "COMMITTED", tmp_path)
+    folder = tmp_path / f"silhouettes-{TINY.name}"
+    folder.mkdir()
+    target = Target(ask("baseline"), ask, Clock(None), lambda what, unit: lambda *told: None)
+    rows = results.read(done)
+    before = of_kind(rows, "universal", "baseline")
+    for one in UNIVERSALS:
+        if one.file is None:
+            made = next(row["condition"] for row in before if row["condition"]["name"] == one.name)
+            crafted_file = next((cache / "cache").rglob(made["making"]["file"]))
+            found = read_perturbation(crafted_file, name=one.name)
+            write_perturbation(folder / f"{one.name}.safetensors", replace(found, v_CHW=found.v_CHW / 2))
+            shown = study.committed_perturbation(target, one.name)
+            assert shown is not None
+            torch.testing.assert_close(shown.v_CHW, found.v_CHW / 2)
+    assert not held(rows, "universal")  # of other pixels
+    monkeypatch.setattr(study, "_crafted_on", lambda *given: pytest.fail("crafted anew"))
+    path = tmp_path / "rows.jsonl"
+    shown_to: dict[str, Any] = {"experiments": ("baseline",), "perturbations": files, "results_file": path}
+    assert run_study(("universal",), ask, **shown_to) == Ran(done=["universal baseline 0"])
+    assert run_study(("universal",), ask, **shown_to) == Ran(held=["universal baseline 0"])
+    digests = {
+        row["condition"]["making"]["sha256"] for row in of_kind(results.read(path), "universal", "baseline")
+    }
+    assert {file_digest(one) for one in folder.iterdir()} <= digests
+
+
+@pytest.mark.parametrize(
+    "other", [{"data": "0" * 16}, {"seed": 1}, {"epsilon": 11.0}, {"size": 47}, {"images": 3}, {}]
+)
+def test_a_perturbation_that_was_crafted_otherwise_is_not_the_committed_one(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(study, "COMMITTED", tmp_path)
+    target = Target(ask("baseline"), ask, Clock(None), lambda what, unit: lambda *told: None)
+    assert study.committed_perturbation(target, "uap") is None
+    how = crafting("uap", size=TINY.eval_crop, study=SHORT)
+    origin = asdict(how) | {"attack": "uap", "data": target.training.digest(), "passes": 1} | other
+    made = Perturbation("uap", rough(8).v_CHW, origin)
+    write_perturbation(tmp_path / f"silhouettes-{TINY.name}" / "uap.safetensors", made)
+    assert (study.committed_perturbation(target, "uap") is None) == bool(other)
 
 
 def test_without_the_published_files_their_rows_are_left(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from segmix_core import results
-from segmix_core.attacks import Perturbation
+from segmix_core.attacks import Perturbation, read_perturbation
 from segmix_core.attacks.uap import UAP
 from segmix_core.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from segmix_core.data.dataset import SegmentationDataset
@@ -29,8 +29,22 @@ from segmix_core.request import Request
 from segmix_core.robustness.condition import attack_digest, condition_of, is_of_this_code
 from segmix_core.robustness.protocol import adaptive_digest, adaptive_rows
 from segmix_core.robustness.target import Clock, Reporter, Target
-from segmix_core.robustness.universal import Shown, crafted, crafting, fittings, published, ways
+from segmix_core.robustness.universal import (
+    Crafting,
+    Shown,
+    crafted,
+    crafting,
+    fittings,
+    published,
+    ways,
+)
 from segmix_core.run import OutOfTimeError, Ran, asked_of, held_rows
+
+COMMITTED = results.REPOSITORY / "data" / "perturbations"
+"""Crafted perturbations by data set and scale, such as silhouettes-mini/uap.safetensors."""
+
+_STOPPED_EARLY = ("iterations", "passes")
+"""Of a crafting what it says of itself may be less than was asked for."""
 
 
 def run_study(
@@ -141,9 +155,11 @@ def _whole(target: Target, part: Part, perturbations: Path | None) -> Iterator[d
     else:
         for one in UNIVERSALS:
             if one.file is None or perturbations is not None:
+                committed = committed_perturbation(target, one.name) if one.file is None else None
+                pixels = {} if committed is None else {"sha256": committed.origin["sha256"]}
                 for stage, everyway in ((2, one.file is not None), (1, False)):
                     for how, control in fittings(published=everyway):
-                        yield {"name": one.name, "how": how, "control": control, "stage": stage}
+                        yield pixels | {"name": one.name, "how": how, "control": control, "stage": stage}
 
 
 def check_study(
@@ -176,6 +192,8 @@ def _universal(target: Target, perturbations: Path | None) -> Iterator[dict[str,
             if perturbations is None:
                 continue
             perturbation = published(perturbations, universal)
+        elif (committed := committed_perturbation(target, universal.name)) is not None:
+            perturbation = committed
         else:
             surrogate = surrogate or target.another("baseline", SURROGATE)
             perturbation = _crafted_on(surrogate, universal.name)
@@ -196,8 +214,32 @@ def _matrix(target: Target, perturbations: Path | None) -> Iterator[dict[str, An
                 yield from _under(target, way)
 
 
+def committed_perturbation(target: Target, attack: str) -> Perturbation | None:
+    """The perturbation of the repository that was crafted on such images in such a way; None without one.
+
+    Processors round differently, and a surrogate that was trained on another one is another network: only
+    with the same file are rows of two machines rows of one perturbation.
+
+    Raises:
+        InputError: the file is there and cannot be read.
+    """
+    request = target.request
+    path = COMMITTED / f"{request.dataset}-{request.scale.name}" / f"{attack}.safetensors"
+    if not path.is_file():
+        return None
+    found = read_perturbation(path, name=attack)
+    how = asdict(_how(target, attack))
+    asked = {name: value for name, value in how.items() if name not in _STOPPED_EARLY}
+    asked |= {"data": target.training.digest()}
+    return found if asked.items() <= found.origin.items() else None
+
+
+def _how(source: Target, attack: str) -> Crafting:
+    return crafting(attack, size=source.request.eval_crop, study=source.study)
+
+
 def _crafted_on(source: Target, attack: str) -> Perturbation:
-    how = crafting(attack, size=source.request.eval_crop, study=source.study)
+    how = _how(source, attack)
     return crafted(
         source.checkpoint,
         how,
