@@ -937,6 +937,22 @@ def test_a_committed_perturbation_is_shown_and_none_is_crafted(
     assert {file_digest(one) for one in folder.iterdir()} <= digests
 
 
+@pytest.mark.parametrize("folder", sorted(study.COMMITTED.iterdir()), ids=lambda path: path.name)
+def test_the_committed_perturbations_are_one_set_for_the_images_of_the_rows(folder: Path) -> None:
+    dataset, _, scale = folder.name.rpartition("-")
+    found = {path.stem: read_perturbation(path) for path in folder.iterdir()}
+    assert set(found) == {one.name for one in UNIVERSALS if one.file is None}
+    assert len({one.origin["network"] for one in found.values()}) == 1
+    rows = results.read(results.RESULTS / f"{folder.name}.jsonl")
+    trained_on = {row["dataset_digest"] for row in rows if row["dataset"] == dataset}
+    for name, one in found.items():
+        how = asdict(crafting(name, size=one.v_CHW.shape[-1], study=STUDIES[scale]))
+        asked = {key: value for key, value in how.items() if key not in ("iterations", "passes")}
+        assert asked.items() <= one.origin.items()
+        assert one.origin["data"] in trained_on
+        assert one.v_CHW.abs().max() <= how["epsilon"]
+
+
 @pytest.mark.parametrize(
     "other", [{"data": "0" * 16}, {"seed": 1}, {"epsilon": 11.0}, {"size": 47}, {"images": 3}, {}]
 )
