@@ -1,6 +1,7 @@
 """The command line: what `--json` holds, what an error says, what Ctrl-C leaves."""
 
 import contextlib
+import errno
 import io
 import itertools
 import json
@@ -1112,6 +1113,23 @@ def test_work_that_fails_is_one_line_and_exit_1(
     assert said.status == 1
     assert "No space left on device" in said.err
     assert [path.name for path in (tmp_path / "full").glob("[!.]*")] == ["run.json"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.EACCES, 2), (errno.EISDIR, 2), (errno.ENOSPC, 1)])
+def test_a_path_that_the_system_refuses_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    def fail(options: object) -> int:
+        raise OSError(number, os.strerror(number), "given/path")
+
+    monkeypatch.setattr("segmix_core.cli.command._answer", fail)
+    refused(segmix("report", "table1"), f"given/path: {os.strerror(number)}", "check the path", status=status)
+
+
+def test_what_an_error_cites_does_not_steer_the_terminal() -> None:
+    said = segmix("report", "table\x1b[31m99")
+    assert said.status == 2
+    assert "\x1b" not in said.err
 
 
 def test_debug_shows_where_an_error_came_from() -> None:

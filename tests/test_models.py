@@ -203,7 +203,17 @@ def test_encoder_weights_load_strictly(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.conv1.weight, encoder.conv1.weight.half().float())
     save_file({name: value for name, value in state.items() if name != "conv1.weight"}, bad)
     other.write_text("no weights at all")
+    spoilt = {}
+    for name, value in (("complex", 1j), ("nan", float("nan"))):
+        spoilt[name] = tmp_path / f"{name}.pth"
+        torch.save(state | {"conv1.weight": encoder.conv1.weight.detach() * value}, spoilt[name])
+    (greeting := tmp_path / "greeting.pth").write_text("hello world")
+    torch.save({1: torch.zeros(3)}, numbered := tmp_path / "numbered.pth")
     for path, message in (
+        (spoilt["complex"], "tensor conv1.weight holds values that are not finite numbers"),
+        (spoilt["nan"], "tensor conv1.weight holds values that are not finite numbers"),
+        (greeting, "not a readable weights file|plain tensors"),
+        (numbered, "dictionary of tensors"),
         (bad, "conv1.weight"),
         (other, "plain tensors"),
         (tmp_path / "none.pth", "no such"),

@@ -216,6 +216,19 @@ def test_a_root_of_another_layout(tmp_path: Path) -> None:
     refused(lambda: open_voc(tmp_path, "val"), str(tmp_path), "no folder ImageSets", "VOC layout")
 
 
+@pytest.mark.parametrize("split", ["../Segmentation/val", "/etc/passwd", "a/b"])
+def test_a_list_is_a_name_and_no_path(tiny_voc: Path, split: str) -> None:
+    refused(lambda: open_voc(tiny_voc, split), f"list {split}", "is a path", "name a list of")
+
+
+def test_a_line_of_a_list_does_not_lead_out_of_the_folder(tiny_voc: Path) -> None:
+    (tiny_voc.parent / "outside.png").write_bytes(
+        (tiny_voc / "SegmentationClass" / "val_0000.png").read_bytes()
+    )
+    write_list(tiny_voc, "leading", "/JPEGImages/val_0000.jpg /../outside.png")
+    refused(lambda: open_voc(tiny_voc, "leading"), str(tiny_voc), "leads out of it: .*outside", "restore")
+
+
 def test_a_missing_list_names_the_nearest_one(tiny_voc: Path) -> None:
     error = refused(lambda: open_voc(tiny_voc, "vall"), "Segmentation/vall.txt", "no such list", "'val'?")
     assert "lists here: train, val" in error.todo

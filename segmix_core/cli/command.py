@@ -1,6 +1,7 @@
 """The command `segmix`: which command was given, and how it ends."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -10,6 +11,12 @@ from segmix_core import __version__
 from segmix_core.cli import datasets, networks, tables
 from segmix_core.cli.arguments import Answer, Parser
 from segmix_core.errors import InputError, WorkError
+
+_WRONG_PATH = {
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR),
+    *(errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+}
+"""Errors of the system that tell of a path that was given, and not of the work."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,9 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WorkError as error:
         return _fail(f"{error}", 1)
     except OSError as error:
-        return _fail(
-            f"{error.filename or options.command}: {error.strerror or error}; free space or check the path", 1
-        )
+        where = f"{error.filename or options.command}: {error.strerror or error}"
+        if error.errno in _WRONG_PATH:
+            return _fail(f"{where}; check the path", 2)
+        return _fail(f"{where}; free space or check the path", 1)
     except KeyboardInterrupt:
         return _fail(f"{options.command}: interrupted; {_how_to_go_on(options)}", 130)
     except Exception as error:  # nobody is to read a traceback, but for who asks for it
@@ -74,5 +82,6 @@ def _how_to_go_on(options: argparse.Namespace) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"segmix: error: {' '.join(message.split())}", file=sys.stderr)
+    line = "".join(letter if letter.isprintable() else " " for letter in message)
+    print(f"segmix: error: {' '.join(line.split())}", file=sys.stderr)
     return status

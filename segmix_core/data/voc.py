@@ -102,6 +102,9 @@ def find_voc(
         needed = (label, image) if need_images else (label,)
         missing = [path for path in needed if not path.is_file()]
         errors += [_not_there(path, split) for path in missing]
+        if any(".." in Path(part).parts for part in parts):
+            errors.append(InputError(root, f"list {split} leads out of it: {line}", "restore the list"))
+            continue
         if identifier in found:
             errors.append(_twice(root, split, identifier))
         elif not missing:
@@ -199,6 +202,8 @@ def read_split(root: Path, split: str) -> list[str]:
     Raises:
         InputError: no such list, or see `read_list`.
     """
+    if Path(split).name != split:
+        raise InputError(f"list {split}", "is a path", f"name a list of {root / 'ImageSets'}")
     folders = [root / "ImageSets" / name for name in _LISTS]
     for folder in folders:
         for spelling in SPELLINGS.get(split, (split,)):

@@ -139,13 +139,18 @@ def _read_tensors(path: Path) -> Mapping[str, Tensor]:
         raise InputError(path, "no such weights file", advice)
     try:
         if path.suffix == ".safetensors":
-            loaded: Mapping[str, Tensor] = load_file(path)
-            return loaded
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(path, "not a readable weights file", advice) from error
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(path, "not a file of plain tensors; anything else could run code", advice) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise InputError(path, "not a readable weights file", advice) from error
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise InputError(path, "does not hold a dictionary of tensors", advice)
+    for name, value in state.items():
+        if value.is_complex() or not torch.isfinite(value).all():
+            raise InputError(path, f"tensor {name} holds values that are not finite numbers", advice)
     return state
