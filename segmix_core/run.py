@@ -234,10 +234,8 @@ def source_digest() -> str:
     """SHA-256 of the sources that decide the numbers of a run, not of what fetches or shows them."""
     package = Path(__file__).resolve().parent
     rooms = ("data", "mixing", "models", "training", "evaluation")
-    names = (
-        *("attacks/pgd", "cooccurrence", "experiments/factors", "losses", "measure", "metrics", "records"),
-        *("request", "rng", "run", "subsets"),
-    )
+    names = ("attacks/pgd", "cooccurrence", "experiments/factors", "losses", "measure", "metrics",
+             "records", "request", "rng", "run", "subsets")  # fmt: skip
     files = [package / f"{name}.py" for name in names]
     files += sorted(path for room in rooms for path in (package / room).rglob("*.py"))
     aside = {package / f"{name}.py" for name in _ASIDE}

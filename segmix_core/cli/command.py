@@ -12,10 +12,8 @@ from segmix_core.cli import datasets, networks, tables
 from segmix_core.cli.arguments import Answer, Parser
 from segmix_core.errors import InputError, WorkError
 
-_WRONG_PATH = {
-    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR),
-    *(errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
-}
+_WRONG_PATH = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+               errno.ELOOP}  # fmt: skip
 """Errors of the system that tell of a path that was given, and not of the work."""
 
 

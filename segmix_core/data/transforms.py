@@ -41,10 +41,10 @@ def augment(
     image: np.ndarray, label: np.ndarray, drawn: Augmentation, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Apply a drawn augmentation: uint8 (size, size, 3) and uint8 (size, size), 255 beyond the image."""
-    return cut(image, drawn, size), cut(label, drawn, size)
+    return augment_one(image, drawn, size), augment_one(label, drawn, size)
 
 
-def cut(pixels: np.ndarray, drawn: Augmentation, size: int) -> np.ndarray:
+def augment_one(pixels: np.ndarray, drawn: Augmentation, size: int) -> np.ndarray:
     """Scale, crop and mirror an image (H, W, 3), bilinear, or a label map (H, W), nearest, as it was drawn.
 
     Only the source pixels that end up in the crop are resized.

@@ -95,6 +95,9 @@ def find_voc(
     found: dict[str, tuple[Path, Path]] = {}
     for line in lines:
         parts = line.split()
+        if any(".." in Path(part).parts for part in parts):
+            errors.append(InputError(root, f"list {split} leads out of it: {line}", "restore the list"))
+            continue
         identifier = id_of(line)
         image = root / "JPEGImages" / f"{identifier}.jpg"
         given = root / parts[1].lstrip("/") if len(parts) > 1 else None
@@ -102,9 +105,6 @@ def find_voc(
         needed = (label, image) if need_images else (label,)
         missing = [path for path in needed if not path.is_file()]
         errors += [_not_there(path, split) for path in missing]
-        if any(".." in Path(part).parts for part in parts):
-            errors.append(InputError(root, f"list {split} leads out of it: {line}", "restore the list"))
-            continue
         if identifier in found:
             errors.append(_twice(root, split, identifier))
         elif not missing:

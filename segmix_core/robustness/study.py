@@ -228,18 +228,18 @@ def committed_perturbation(target: Target, attack: str) -> Perturbation | None:
     if not path.is_file():
         return None
     found = read_perturbation(path, name=attack)
-    how = asdict(_how(target, attack))
+    how = asdict(_crafting_of(target, attack))
     asked = {name: value for name, value in how.items() if name not in _STOPPED_EARLY}
     asked |= {"data": target.training.digest()}
     return found if asked.items() <= found.origin.items() else None
 
 
-def _how(source: Target, attack: str) -> Crafting:
+def _crafting_of(source: Target, attack: str) -> Crafting:
     return crafting(attack, size=source.request.eval_crop, study=source.study)
 
 
 def _crafted_on(source: Target, attack: str) -> Perturbation:
-    how = _how(source, attack)
+    how = _crafting_of(source, attack)
     return crafted(
         source.checkpoint,
         how,

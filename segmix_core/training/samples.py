@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from segmix_core.cooccurrence import clusters, dataset_presence, presence
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.saliency import SaliencyDataset
-from segmix_core.data.transforms import augment, cut, draw_augmentation
+from segmix_core.data.transforms import augment, augment_one, draw_augmentation
 from segmix_core.errors import InputError
 from segmix_core.mixing import cluster_pairs
 from segmix_core.records import Batch
@@ -95,7 +95,7 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor] | InputError]):
                 images.append(crop)
                 labels.append(cropped)
                 if salient is not None:
-                    paired_by.append(cut(salient.category(int(index)), drawn, self.crop))
+                    paired_by.append(augment_one(salient.category(int(index)), drawn, self.crop))
         except InputError as error:
             return error
         if salient is None:
