@@ -4,6 +4,8 @@ import ast
 import fcntl
 import hashlib
 import itertools
+import json
+import math
 import os
 import shutil
 import tempfile
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from segmix_core.errors import InputError, WorkError
 
@@ -145,6 +148,24 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` in one step."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text of someone else's says.
+
+    Raises:
+        ValueError: it is no JSON, or is nested without end, or holds a number that is not finite.
+    """
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number} is no finite number")
+    return value
 
 
 def file_digest(path: Path) -> str:

@@ -24,7 +24,7 @@ from segmix_core.data.saliency import PSEUDO_CATEGORIES, SaliencyDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import Experiment, Scale, nearest
 from segmix_core.files import file_digest
-from segmix_core.models import Precision, SourceSeparation, native, read_checkpoint
+from segmix_core.models import Precision, SourceSeparation, load_weights, native, read_checkpoint
 from segmix_core.rng import stream
 from segmix_core.training import Plan, TrainingBatches
 
@@ -223,7 +223,7 @@ def model_of(request: Request, num_logits: int) -> SourceSeparation:
             raise InputError(
                 request.start, "was written by another architecture", "start from a run of this experiment"
             )
-        model.load_state_dict(content["model"], strict=True)
+        load_weights(model, content, request.start)
     return model
 
 

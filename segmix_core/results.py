@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from segmix_core.errors import InputError
-from segmix_core.files import replacing
+from segmix_core.experiments.factors import Method
+from segmix_core.files import parse_json, replacing
 
 SCHEMA = 3
 
@@ -77,6 +78,25 @@ CONDITION: dict[str, type | tuple[type, ...]] = {
 }
 """What a row says of images that were attacked or corrupted."""
 
+_NUMBER = (int, float)
+ADAPTIVE: dict[str, type | tuple[type, ...]] = {
+    "checks": dict,  # name of a sanity check -> whether it holds
+    "failed": list,  # names of those that do not
+}
+"""What the making of an adaptive attack holds, of noise in its place too."""
+
+ATTACK = ADAPTIVE | {
+    "aim": str,
+    "epsilon": _NUMBER,
+    "losses": list,
+    "shrink": bool,
+    "steps": int,
+}
+"""The same of an attack itself."""
+
+PERCENT = ("mIoU", "aAcc", "iou_per_category")
+"""Metrics in 0..100; the others, those of salient objects, are in 0..1."""
+
 
 def problem_with(row: object) -> str | None:
     """What is wrong with a row, or None."""
@@ -84,14 +104,45 @@ def problem_with(row: object) -> str | None:
         return "not a JSON object"
     problem = _misplaced(row, FIELDS)
     if problem is None and row["condition"] is not None:
-        problem = _misplaced(row["condition"], CONDITION)
+        problem = _misplaced(row["condition"], CONDITION) or _misplaced_making(row["condition"])
     if problem is not None:
         return problem
     if row["schema"] != SCHEMA:
         return f"schema {row['schema']} is not {SCHEMA}"
     if "printed" in row or "printed" in row["metrics"]:
         return "a printed number may not enter a result row"
+    if not all(isinstance(name, str) for name in row["mean_over"] or ()):
+        return f"field 'mean_over' is {row['mean_over']!r}"
+    try:
+        Method.stored(row["method"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return f"field 'method' is none that can be declared ({error})"
+    return _misplaced_metric(row["metrics"])
+
+
+def _misplaced_making(condition: dict[str, Any]) -> str | None:
+    if condition["kind"] != "adaptive":
+        return None
+    if not _is_number(condition["epsilon"]):
+        return f"field 'epsilon' is {condition['epsilon']!r}"
+    is_attack = condition["epsilon"] > 0 and condition["control"] is None
+    return _misplaced(condition["making"], ATTACK if is_attack else ADAPTIVE)
+
+
+def _misplaced_metric(metrics: dict[str, Any]) -> str | None:
+    """A metric that is no number, or not within its range; null is one that has no pixel."""
+    for name, value in metrics.items():
+        most = 100 if name in PERCENT else 1
+        if (name == "iou_per_category") != isinstance(value, dict):
+            return f"metric '{name}' is {value!r}"
+        for one in value.values() if isinstance(value, dict) else (value,):
+            if one is not None and not (_is_number(one) and 0 <= one <= most):
+                return f"metric '{name}' is {one!r}, and not a number in 0..{most}"
     return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _misplaced(entry: dict[str, Any], fields: dict[str, type | tuple[type, ...]]) -> str | None:
@@ -150,7 +201,7 @@ def _whole_lines(content: bytes) -> bytes:
     """A file's lines without what a killed process left of the last; one that is JSON is whole."""
     end = content.rfind(b"\n") + 1
     try:
-        json.loads(content[end:])
+        parse_json(content[end:])
     except ValueError:
         return content[:end]
     return content + b"\n"
@@ -202,7 +253,7 @@ def _rows_in(path: Path, lines: bytes) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:  # no JSON, or no text at all
             raise InputError(
                 f"{path}:{number}", f"broken line ({error})", "remove the line or restore the file"

@@ -829,6 +829,14 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
             ("category", "did you mean 'dog'?"),
         ),
         (("evaluate", "FILE", "--dataset", "voc2012", "--root", "ROOT"), ("not a checkpoint",)),
+        (("evaluate", "CHECKPOINT", "--dataset", "voc2021"), ("'voc2012'?",)),
+        (
+            ("evaluate", "CHECKPOINT", "--dataset", "ecssd", "--root", "ROOT", "--split", "val"),
+            ("list", "'val'", "test"),
+        ),
+        (("predict", "CHECKPOINT", "DEEP", "--out", "OUT"), ("DEEP", "mode I;16", "8 bits a channel")),
+        (("report", "table1", "--results", "ROOT"), ("ROOT", "holds no .jsonl file")),
+        (("claims", "--results", "ROOT"), ("ROOT", "holds no .jsonl file")),
         (
             ("evaluate", "CHECKPOINT", "--dataset", "unrel", "--root", "ROOT"),
             ("has no label maps", "figure 4"),
@@ -949,6 +957,8 @@ def test_bad_input_is_one_line_and_exit_2(
     row = Path(trained["checkpoint"]).with_name("rows.jsonl").read_text().splitlines()[0]
     broken.write_text(f"{row}\n{row[:80]}\n")
     Image.new("RGB", (20, 20)).save(photo)
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.full((20, 20), 4000, dtype=np.uint16)).save(deep)
     (tmp_path / "huge").mkdir()
     write_huge(tmp_path / "huge" / "huge.png")
     (tmp_path / "long" / "ImageSets" / "Segmentation").mkdir(parents=True)
@@ -961,6 +971,7 @@ def test_bad_input_is_one_line_and_exit_2(
         "ROOT": root,
         "BROKEN": broken,
         "PHOTO": photo,
+        "DEEP": deep,
         "HUGE": tmp_path / "huge",
         "LONG": tmp_path / "long",
         "WEIGHTS": weights,

@@ -61,6 +61,14 @@ class Handler(BaseHTTPRequestHandler):
             self._head(200, {"Content-Type": "text/html; charset=utf-8"})
             self.wfile.write(b"<!DOCTYPE html><html>Please sign in</html>" * 20)
             return
+        if way == "patience":
+            for _ in range(500):
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                time.sleep(0.01)
+            return
+        if isinstance(way, str) and way.startswith("to "):
+            self._head(302, {"Location": way.removeprefix("to ")})
+            return
         if way == "silent":
             time.sleep(0.6)
             return
@@ -320,6 +328,32 @@ def test_what_is_in_the_way_is_left_alone_and_nothing_is_unpacked_beside_it(
     assert [line for line in server.log if "DUTS-TR" in str(line)] == []  # it was there already
 
 
+@pytest.mark.parametrize("way", ["file", "link"])
+def test_a_file_of_the_users_own_is_left_alone(server: Server, tmp_path: Path, way: str) -> None:
+    server.files = {
+        "DUTS-TR.zip": zipped(("DUTS-TR/1.jpg", b"one"), ("DUTS-TR/2.jpg", b"two"), ("read.me", b"of TR")),
+        "DUTS-TE.zip": zipped(("DUTS-TE/3.jpg", b"three"), ("read.me", b"of TE")),
+    }
+    (tmp_path / "DUTS-TR").mkdir()
+    same, mine = tmp_path / "DUTS-TR" / "1.jpg", tmp_path / "DUTS-TR" / "2.jpg"
+    same.write_bytes(b"one")
+    if way == "file":
+        mine.write_bytes(b"2!!")
+    else:
+        mine.symlink_to("nowhere")
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"2\.jpg: is in the way of a different file of that name"):
+        fetch("duts", tmp_path, server)
+    assert way == "link" or mine.read_bytes() == b"2!!"
+    assert before <= set(tmp_path.rglob("*"))
+    mine.unlink()
+    assert fetch("duts", tmp_path, server).files == 5
+    assert (tmp_path / "read.me").read_bytes() == b"of TE"  # of two archives the later one's
+    (tmp_path / "DUTS-TE" / "3.jpg").write_bytes(b"cut")
+    assert fetch("duts", tmp_path, server).new == ("DUTS-TE.zip",)
+    assert (tmp_path / "DUTS-TE" / "3.jpg").read_bytes() == b"three"  # what was fetched is mended
+
+
 # Servers
 
 
@@ -456,7 +490,9 @@ def test_a_server_that_always_stops_further_on_is_not(server: Server, tmp_path: 
     assert (tmp_path / "unrel/1.bin").stat().st_size == 7 << 20
 
 
-@pytest.mark.parametrize(("way", "said"), [("trickle", r"\(\d+ bytes in"), ("silent", r"\(timed out")])
+@pytest.mark.parametrize(
+    ("way", "said"), [("trickle", r"\(\d+ bytes in"), ("silent", r"\(no answer within 0.25 s")]
+)
 def test_a_server_that_stands_still_is_asked_again(
     server: Server, tmp_path: Path, unrel: bytes, way: str, said: str
 ) -> None:
@@ -525,6 +561,27 @@ def test_a_web_page_in_between_does_not_cost_what_is_there(
     server.answers("good")
     fetch("unrel", tmp_path, server)
     assert server.log[0]["range"] == f"bytes={len(server.files['unrel-dataset.tar.gz']) // 2}-"
+
+
+def test_a_server_that_never_comes_to_its_answer_is_given_up(
+    server: Server, tmp_path: Path, unrel: bytes
+) -> None:
+    server.answers("patience", "good")
+    begun = time.monotonic()
+    with pytest.raises(InputError, match=r"the download failed \(no answer within 0\.2 s\)"):
+        fetch("unrel", tmp_path, server, timeout=0.2, tries=1)
+    assert time.monotonic() - begun < 2.5  # of the five seconds that it would take
+    assert fetch("unrel", tmp_path, server, timeout=0.2).files == 2
+
+
+@pytest.mark.parametrize("goal", ["http://[::1/unrel-dataset.tar.gz", f"http://{'a' * 70}/a.tar.gz"])
+def test_a_redirection_to_no_address_is_one_line(
+    server: Server, tmp_path: Path, unrel: bytes, goal: str
+) -> None:
+    server.answers(f"to {goal}")
+    with pytest.raises(InputError, match="by hand and give --mirror"):
+        fetch("unrel", tmp_path, server)
+    assert left(tmp_path) == set()
 
 
 def test_what_begins_like_no_archive_is_refused(server: Server, tmp_path: Path) -> None:
@@ -659,14 +716,33 @@ def spoiled_header() -> bytes:
     return gzip.compress(bytes(body))
 
 
+def boastful_zip() -> bytes:
+    """A zip that holds 4000 bytes and says in its directory that they are 5000."""
+    body = bytearray(zipped(("a.jpg", noise(4000))))
+    start = body.index(b"PK\x01\x02") + 24
+    body[start : start + 4] = (5000).to_bytes(4, "little")
+    return bytes(body)
+
+
 @pytest.mark.parametrize(
-    "beside", ["unrel-dataset.tar.gz.part.json", ".fetched/unrel-unrel-dataset.tar.gz.json"]
+    ("beside", "text"),
+    [
+        ("unrel-dataset.tar.gz.part.json", "[]"),
+        ("unrel-dataset.tar.gz.part.json", "[" * 200_000),
+        ("unrel-dataset.tar.gz.part.json", '{"etag": 5}'),
+        (".fetched/unrel-unrel-dataset.tar.gz.json", "[]"),
+        (".fetched/unrel-unrel-dataset.tar.gz.json", '{"bytes_of": {}}'),
+        (".fetched/unrel-unrel-dataset.tar.gz.json", '{"bytes_of": {"a.jpg": "1"}}'),
+        (".fetched/another.json", '{"bytes_of": 5}'),
+    ],
 )
-def test_a_damaged_note_beside_a_download_is_named(server: Server, tmp_path: Path, beside: str) -> None:
+def test_a_damaged_note_beside_a_download_is_named(
+    server: Server, tmp_path: Path, beside: str, text: str
+) -> None:
     server.files["unrel-dataset.tar.gz"] = tarred(("a.jpg", b"a"))
     note = tmp_path / beside
     note.parent.mkdir(exist_ok=True)
-    note.write_text("[]")
+    note.write_text(text)
     with pytest.raises(InputError, match="is damaged") as error:
         fetch("unrel", tmp_path, server)
     assert str(note) in str(error.value)
@@ -677,6 +753,7 @@ def test_a_damaged_note_beside_a_download_is_named(server: Server, tmp_path: Pat
     [
         ("DUTS-TR.zip", spoiled_zip),
         ("DUTS-TR.zip", lying_zip),
+        ("DUTS-TR.zip", boastful_zip),
         ("DUTS-TR.zip", lambda: zipped(("a.jpg", noise(4000)))[:-30]),
         ("unrel-dataset.tar.gz", spoiled_header),
         ("unrel-dataset.tar.gz", lambda: tarred(("a.jpg", noise(4000)))[:-300]),
@@ -802,7 +879,10 @@ def test_what_needs_an_account_is_taken_from_a_local_archive(
     assert local.exists()
 
 
-@pytest.mark.parametrize("mirror", ["downloads/voc", "ftp://example.org", "file://downloads", "https:///a"])
+@pytest.mark.parametrize("mirror",
+    ["downloads/voc", "ftp://example.org", "file://downloads", "https:///a", "http://[::1", "http://a:b/c",
+     "http://example.org/\u00fcber", "http://example.org/a b"],
+)  # fmt: skip
 def test_a_mirror_that_is_no_address_is_refused(tmp_path: Path, mirror: str) -> None:
     with pytest.raises(InputError, match="is no address"):
         fetch("unrel", tmp_path, mirror=mirror)
@@ -817,7 +897,13 @@ def test_unknown_names_and_folders_that_are_none_are_refused(tmp_path: Path) -> 
 
 
 def test_a_damaged_record_is_said_before_the_download(server: Server, tmp_path: Path, unrel: bytes) -> None:
-    for text in ("{", '{"files": [{"name": "unrel"}]}'):
+    whole = {"name": "unrel/a.zip", "url": "http://example.org", "sha256": "0" * 64, "bytes": 1}
+    for text in (
+        "{",
+        '{"files": [{"name": "unrel"}]}',
+        json.dumps({"files": [whole | {"name": 5}]}),
+        "[" * 10**5,
+    ):
         (tmp_path / "CHECKSUMS.json").write_text(text)
         with pytest.raises(InputError, match=r"CHECKSUMS\.json: is damaged"):
             fetch("unrel", tmp_path, server)

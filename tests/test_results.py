@@ -178,13 +178,45 @@ def test_a_misplaced_value_is_refused_on_both_ways(tmp_path: Path, field: str, v
         results.read(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"metrics": {"mIoU": 999.0}}, "metric 'mIoU' is 999.0, and not a number in 0..100"),
+        ({"metrics": {"aAcc": -1}}, "metric 'aAcc' is -1,"),
+        ({"metrics": {"mIoU": math.nan}}, "nan"),
+        ({"metrics": {"mIoU": "abc"}}, "metric 'mIoU' is 'abc'"),
+        ({"metrics": {"mIoU": True}}, "metric 'mIoU' is True"),
+        ({"metrics": {"mIoU": {"cat": 1.0}}}, "metric 'mIoU' is {'cat': 1.0}"),
+        ({"metrics": {"MAE": 1.5}}, "metric 'MAE' is 1.5, and not a number in 0..1"),
+        ({"metrics": {"iou_per_category": 50.0}}, "metric 'iou_per_category' is 50.0"),
+        ({"metrics": {"iou_per_category": {"cat": 100.5}}}, "metric 'iou_per_category' is 100.5"),
+        ({"mean_over": [{}]}, "field 'mean_over' is [{}]"),
+        ({"method": {}}, "field 'method' is none that can be declared"),
+        ({"method": ROW["method"] | {"delta": 5}}, "field 'method' is none that can be declared"),
+        ({"method": ROW["method"] | {"new": 5}}, "field 'method' is none that can be declared"),
+        ({"condition": ATTACKED | {"kind": "adaptive"}}, "field 'aim' is missing"),
+        ({"condition": ATTACKED | {"kind": "adaptive", "control": "noise"}}, "field 'checks' is missing"),
+        ({"condition": ATTACKED | {"kind": "adaptive", "epsilon": None}}, "field 'epsilon' is None"),
+    ],
+)
+def test_what_a_field_holds_is_refused_on_both_ways(tmp_path: Path, change: Any, said: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        results.append(path, [row(**change)])
+    path.write_text(json.dumps(row(**change)) + "\n")
+    with pytest.raises(InputError, match="(?i)" + re.escape(said)) as caught:
+        results.read(path)
+    assert caught.value.where == f"{path}:1"
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="schema 99 is not 3"):
         results.append(tmp_path / "rows.jsonl", [row(schema=99)])
 
 
 @pytest.mark.parametrize(
-    "broken", ["{", "", '{"seed": 0} trailing', json.dumps(ROW)[:-40], "\ufffd", "[]", "7"]
+    "broken",
+    ["{", "", '{"seed": 0} trailing', json.dumps(ROW)[:-40], "\ufffd", "[]", "7", "[" * 200_000, "1e999"],
 )
 def test_a_broken_line_is_refused_with_file_and_number(tmp_path: Path, broken: str) -> None:
     path = tmp_path / "rows.jsonl"

@@ -500,7 +500,13 @@ def test_attacked_rows_bring_the_clean_rows_of_their_own_network(tmp_path: Path)
         ]
 
 
+ADAPTIVE: dict[str, Any] = {"aim": "joint", "checks": {}, "epsilon": 1, "failed": [], "losses": ["ce"],
+                            "shrink": True, "steps": 10}  # fmt: skip
+
+
 def of(condition: dict[str, Any], miou: float = 30.0, **changes: Any) -> dict[str, Any]:
+    if condition["kind"] == "adaptive":
+        condition = condition | {"making": ADAPTIVE | condition["making"]}
     return result_row(miou, condition=ATTACKED | condition, **changes)
 
 

@@ -1,5 +1,6 @@
 """Both stages, step for step: the schedule, stopping and going on, damaged checkpoints, failing disks."""
 
+import functools
 import os
 import pickle
 import random
@@ -535,13 +536,14 @@ def test_a_file_in_place_of_the_folder_is_refused_and_kept(root: Path, tmp_path:
 def _save_for_ever(
     path: Path, model: SourceSeparation, optimizer: torch.optim.Optimizer, step: int
 ) -> NoReturn:
+    plan = Plan(method=METHODS["baseline"].method, scale=TINY, seed=0, stage1_steps=5, stage2_steps=5)
     try:
         while True:
             step += 1
             with torch.no_grad():
                 for tensor in model.state_dict().values():
                     tensor.fill_(step)
-            checkpoint.save(path, model, optimizer, Progress(step=step), {})
+            checkpoint.save(path, model, optimizer, Progress(step=step), plan.identity())
     finally:
         os._exit(1)
 
@@ -699,6 +701,56 @@ def test_weights_that_do_not_fit_their_architecture_are_refused(stopped: Path) -
     with pytest.raises(InputError) as error:
         load_model(path)
     one_line(error, path, "the weights do not fit the architecture")
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "said"),
+    [
+        ("model", None, "the checkpoint is damaged (model is not"),
+        ("model", {"encoder.conv1.weight": 5}, "the checkpoint is damaged (model is not"),
+        ("model", {5: torch.zeros(3)}, "the checkpoint is damaged (model is not"),
+        ("architecture", [1], "the checkpoint is damaged (architecture is not"),
+        ("progress", {}, "the checkpoint is damaged (step of progress is not"),
+        ("progress.step", -5, "the checkpoint is damaged (step of progress is not"),
+        ("identity", {}, "the checkpoint is damaged (method of identity is not"),
+        ("identity.method", {}, "the checkpoint is damaged (method of identity is not"),
+        ("identity.method.delta", {"kind": 5}, "the checkpoint is damaged (method of identity is not"),
+        ("identity.scale.eval_crop", -5, "the checkpoint is damaged (eval_crop of scale is not"),
+        ("identity.scale.eval_crop", "abc", "the checkpoint is damaged (eval_crop of scale is not"),
+        ("identity.scale.eval_crop", 0, "the checkpoint is damaged (scale is not"),
+        ("identity.scale.silhouettes", [1], "the checkpoint is damaged (scale is not"),
+        ("architecture", {}, "names an architecture that cannot be built"),
+        ("architecture.backbone", "resnet7", "names an architecture that cannot be built"),
+        ("architecture.head", "round", "names an architecture that cannot be built"),
+        ("architecture.aspp_rates", [2], "names an architecture that cannot be built"),
+        ("architecture.num_categories", -1, "names an architecture that cannot be built"),
+        ("architecture.num_categories", "abc", "names an architecture that cannot be built"),
+        ("architecture.more", 1, "names an architecture that cannot be built"),
+    ],
+)
+def test_a_checkpoint_with_a_part_of_something_else_is_refused(
+    stopped: Path, at: str, value: object, said: str
+) -> None:
+    path = stopped / "checkpoint.pt"
+    content = read_checkpoint(path)
+    *within, last = at.split(".")
+    functools.reduce(dict.__getitem__, within, content)[last] = value
+    torch.save(content, path)
+    with pytest.raises(InputError) as error:
+        load_model(path)
+    one_line(error, path, said)
+
+
+@pytest.mark.parametrize(("part", "value"), [("optimizer", {}), ("progress", {"more": 1})])
+def test_what_cannot_be_gone_on_from_is_refused(
+    root: Path, stopped: Path, part: str, value: dict[str, Any]
+) -> None:
+    content = read_checkpoint(stopped / "checkpoint.pt")
+    content[part] = value if part == "optimizer" else content[part] | value
+    torch.save(content, stopped / "checkpoint.pt")
+    with pytest.raises(InputError, match="the checkpoint is damaged") as error:
+        go(root, stopped, method="baseline", resume=True)
+    assert error.value.where == str(stopped / "checkpoint.pt")
 
 
 def test_weights_that_are_not_finite_are_refused(stopped: Path) -> None:

@@ -28,6 +28,7 @@ SPLITS = {
     "voc2012": ("train_aug", "val"),
     "coco": ("trainval35k", "minival"),
     "duts": ("train", "test"),
+    "ecssd": ("test", "test"),
     "silhouettes-saliency": ("train", "test"),
     OUT_OF_CONTEXT: ("ordinary", "outofcontext"),
 }
@@ -212,7 +213,7 @@ def root_of(options: argparse.Namespace) -> Path:
     """The folder of a data set: as given, or of generated pictures of the scale."""
     if options.root is not None:
         return Path(options.root)
-    from segmix_core.data import generated_root, out_of_context_root, saliency_root
+    from segmix_core.data import check_dataset, generated_root, out_of_context_root, saliency_root
     from segmix_core.experiments import find_scale
 
     generated = {
@@ -221,6 +222,8 @@ def root_of(options: argparse.Namespace) -> Path:
         OUT_OF_CONTEXT: out_of_context_root,
     }
     if options.dataset not in generated:
+        if options.command != "data":  # which checks those without labels, too
+            check_dataset(options.dataset)
         raise InputError(f"dataset {options.dataset}", "no --root given", "say where the data set lies")
     scale = "demo"
     if options.command in ("evaluate", "attack"):

@@ -205,6 +205,10 @@ def _results_of(options: argparse.Namespace) -> Path:
     where: Path | None = options.results
     if where is not None and not where.exists():
         raise InputError(where, "no such results file or folder", "name what 'segmix run --out' has written")
+    if where is not None and where.is_dir() and not any(where.glob("*.jsonl")):
+        raise InputError(
+            where, "holds no .jsonl file that can be read", "name what 'segmix run --out' has written"
+        )
     return where or results.RESULTS
 
 

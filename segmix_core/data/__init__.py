@@ -58,6 +58,8 @@ def open_dataset(
     if name == "coco":
         return open_coco(root, split, need_images=need_images, progress=progress)
     if name == "ecssd" or (name == "silhouettes-saliency" and split == "test"):
+        if split != "test":
+            raise nearest("list", split, ("test",))
         return open_ecssd(root, threshold=mask_threshold, name=name)
     if name in SALIENCY:
         return open_duts(root, split, pseudo=pseudo, threshold=mask_threshold, name=name)

@@ -168,11 +168,15 @@ def read_image(path: Path) -> np.ndarray:
     """uint8 (H, W, 3), RGB; grey, CMYK, palette and EXIF-rotated files are brought to that.
 
     Raises:
-        InputError: see `open_picture`.
+        InputError: see `open_picture`; or more than 8 bits a channel, which Pillow would cut off at 255.
     """
     with open_picture(path) as opened:
-        upright = ImageOps.exif_transpose(opened)
-        return np.asarray(upright.convert("RGB"))
+        mode = opened.mode
+        deep = mode[0] in "IF"  # I;16 and its kin, I and F
+        image = None if deep else np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    if image is None:
+        raise InputError(path, f"an image of mode {mode}", "write it with 8 bits a channel")
+    return image
 
 
 def read_label(path: Path, num_categories: int) -> np.ndarray:

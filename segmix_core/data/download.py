@@ -9,6 +9,7 @@ unpacked.
 from __future__ import annotations
 
 import errno
+import filecmp
 import gzip
 import hashlib
 import http.client
@@ -17,9 +18,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 import struct
 import tarfile
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -27,7 +30,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -36,7 +39,7 @@ from segmix_core import __version__
 from segmix_core.data.catalog import CATALOG, MAX_FACTOR, MAX_FILES, Archive, Source
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import nearest
-from segmix_core.files import alone, file_digest, write_text
+from segmix_core.files import alone, file_digest, parse_json, write_text
 
 _BLOCK = 1 << 18
 _SLOWEST = 1024  # bytes; a server that sends fewer within a whole timeout counts as silent
@@ -61,6 +64,10 @@ class Recorded:
     url: str
     sha256: str
     bytes: int
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(text, str) for text in (self.name, self.url, self.sha256)):
+            raise TypeError("a name, address or checksum that is no text")
 
 
 @dataclass(frozen=True)
@@ -136,11 +143,24 @@ def fetch(
 def _address(archive: Archive, mirror: str | None) -> str:
     if mirror is None:
         return archive.url
-    address = urllib.parse.urlsplit(mirror)
-    if address.scheme not in ("http", "https", "file") or (address.scheme == "file") == bool(address.netloc):
-        raise InputError(f"mirror {mirror}", "is no address", "begin it with https://, http:// or file:///")
+    if not _is_address(mirror):
+        raise InputError(
+            f"mirror {mirror}", "is no address", "begin it with https:// or http://, in ASCII, or file:///"
+        )
     mirror = mirror.rstrip("/")
     return mirror if mirror.endswith(f"/{archive.file}") else f"{mirror}/{archive.file}"
+
+
+def _is_address(text: str) -> bool:
+    """Of a server, as it goes over the line, or of a local folder."""
+    try:
+        address = urllib.parse.urlsplit(text)
+        plain = text.isascii() and text.isprintable() and " " not in text and address.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    if address.scheme == "file":
+        return not address.netloc
+    return address.scheme in ("http", "https") and bool(address.hostname) and plain
 
 
 @dataclass(frozen=True)
@@ -198,7 +218,7 @@ def _list_path(root: Path, name: str, archive: Archive) -> Path:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(path, f"is damaged ({error})", "remove it to fetch anew") from error
 
@@ -208,15 +228,22 @@ def _unpacked(root: Path, name: str, archive: Archive) -> dict[str, int] | None:
     path = _list_path(root, name, archive)
     if not path.is_file():
         return None
-    try:
-        bytes_of: dict[str, int] = _read_json(path)["bytes_of"]
-        whole = all(
-            (root / file).is_file() and (root / file).stat().st_size == size
-            for file, size in bytes_of.items()
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(path, f"is damaged ({error})", "remove it to unpack anew") from error
+    bytes_of = _listed(path)
+    whole = all(
+        (root / file).is_file() and (root / file).stat().st_size == size for file, size in bytes_of.items()
+    )
     return bytes_of if whole else None
+
+
+def _listed(path: Path) -> dict[str, int]:
+    """What a list says that an archive unpacked to: files, never none, and their bytes."""
+    known = _read_json(path)
+    bytes_of = known.get("bytes_of") if isinstance(known, dict) else None
+    if not (
+        isinstance(bytes_of, dict) and bytes_of and all(isinstance(size, int) for size in bytes_of.values())
+    ):
+        raise InputError(path, "is damaged (no list of files)", "remove it to unpack anew")
+    return bytes_of
 
 
 def _read_record(root: Path) -> dict[str, Recorded]:
@@ -281,8 +308,11 @@ class _Part:
         self.total: int | None = None  # bytes of the whole file, where the server said
         self._beside = path.with_name(f"{path.name}.json")
         known = _read_json(self._beside) if self._beside.is_file() else {}
-        if not isinstance(known, dict):
-            raise InputError(self._beside, "is damaged (not an object)", "remove it to fetch anew")
+        kinds = {"url": str, "etag": str, "modified": str, "total": int}
+        if not isinstance(known, dict) or not all(
+            isinstance(known.get(name), kind | None) for name, kind in kinds.items()
+        ):
+            raise InputError(self._beside, "is damaged (other fields than ours)", "remove it to fetch anew")
         if known.get("url") == url:
             self.etag, self.modified, self.total = (known.get(key) for key in ("etag", "modified", "total"))
         else:
@@ -376,6 +406,46 @@ def _one_connection(part: _Part, archive: Archive, source: Source, line: _Line) 
         raise _DroppedError("the server closed the connection")
 
 
+class _InTime(http.client.HTTPConnection):
+    """A connection whose answer begins within its timeout, which by itself is of each single read."""
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        late = threading.Event()
+
+        def give_up(sock: socket.socket) -> None:
+            late.set()
+            with suppress(OSError):  # it was closed meanwhile
+                sock.shutdown(socket.SHUT_RDWR)
+
+        watch = threading.Timer(self.timeout or 0.0, give_up, (self.sock,))
+        watch.start()
+        try:
+            return super().getresponse()
+        except Exception as error:
+            if late.is_set() or isinstance(error, TimeoutError):
+                raise TimeoutError(f"no answer within {self.timeout:g} s") from error
+            raise
+        finally:
+            watch.cancel()
+
+
+class _InTimeSecure(_InTime, http.client.HTTPSConnection):
+    pass
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_InTime, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_InTimeSecure, req)
+
+
+_OPENER = urllib.request.build_opener(_Http, _Https)
+
+
 def _answer(part: _Part, archive: Archive, source: Source, timeout: float) -> http.client.HTTPResponse:
     """Ask for what is missing; where the server has another file by now, for all of it."""
     headers = {"User-Agent": f"segmix/{__version__}", "Accept-Encoding": "identity"}
@@ -386,7 +456,7 @@ def _answer(part: _Part, archive: Archive, source: Source, timeout: float) -> ht
             headers["If-Range"] = part.validator
     request = urllib.request.Request(part.url, headers=headers)
     try:
-        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout)
+        response: http.client.HTTPResponse = _OPENER.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
             if error.code in _PASSING:
@@ -395,6 +465,10 @@ def _answer(part: _Part, archive: Archive, source: Source, timeout: float) -> ht
                 raise InputError(
                     part.url, f"the server answers {error.code} {error.reason}", _by_hand(archive, source)
                 ) from error
+    except ValueError as error:  # of an address that a redirection names
+        raise InputError(
+            part.url, f"the server sends on to what is no address ({error})", _by_hand(archive, source)
+        ) from error
     else:
         if response.status != 206 or not partial or part.goes_on(response.headers):
             return response
@@ -503,7 +577,7 @@ def _unpack_into(root: Path, archive: Archive, url: str, file: Path) -> dict[str
         with _on_disk(temporary):
             temporary.mkdir()
         unpacked = _unpack(archive, file, temporary)
-        _refuse_in_the_way(temporary, root)
+        _refuse_in_the_way(temporary, root, _fetched_before(root))
         _merge(temporary, root)
     except _UnsafeError as error:
         raise _WrongFileError(url, f"is not unpacked: {error}", "take it from its publisher") from error
@@ -550,6 +624,8 @@ def _write(member: _Member, goal: Path) -> None:
     goal.parent.mkdir(parents=True, exist_ok=True)
     with goal.open("wb") as opened:
         shutil.copyfileobj(member.content, opened, _BLOCK)
+        if opened.tell() != member.size:
+            raise EOFError(f"{member.name!r} has {opened.tell()} bytes, and not {member.size}")
 
 
 def _inside(name: str) -> PurePosixPath:
@@ -610,19 +686,30 @@ def _tar_members(file: Path, name: str) -> Generator[_Member]:
                 raise tarfile.ReadError("a header in it is damaged")
 
 
-def _refuse_in_the_way(source: Path, target: Path) -> None:
-    """Raise InputError where `target` has a file for a folder of `source`, or the other way round."""
+def _fetched_before(root: Path) -> set[Path]:
+    """The files under the root that came out of an archive, which another may replace."""
+    return {root / file for path in (root / ".fetched").glob("*.json") for file in _listed(path)}
+
+
+def _refuse_in_the_way(source: Path, target: Path, fetched: set[Path]) -> None:
+    """Raise InputError where `target` has something else of a name in `source` that was not fetched."""
     for entry in sorted(source.iterdir()):
         goal = target / entry.name
         if entry.is_dir() and goal.is_dir():
-            _refuse_in_the_way(entry, goal)
-        elif (goal.exists() or goal.is_symlink()) and entry.is_dir() != goal.is_dir():
-            coming = "folder" if entry.is_dir() else "file"
-            raise InputError(
-                goal,
-                f"is in the way of a {coming} of that name",
-                "move it away and give the same command again to go on",
-            )
+            _refuse_in_the_way(entry, goal, fetched)
+            continue
+        if not goal.exists() and not goal.is_symlink():
+            continue
+        coming = "folder" if entry.is_dir() else "file"
+        if entry.is_dir() == goal.is_dir():
+            if goal in fetched or (goal.is_file() and filecmp.cmp(entry, goal, shallow=False)):
+                continue
+            coming = "different file"
+        raise InputError(
+            goal,
+            f"is in the way of a {coming} of that name",
+            "move it away and give the same command again to go on",
+        )
 
 
 def _merge(source: Path, target: Path) -> None:

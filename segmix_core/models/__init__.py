@@ -3,7 +3,7 @@
 from segmix_core.models.encoder import BACKBONES, Encoder, load_encoder
 from segmix_core.models.precision import Precision, autocast, native
 from segmix_core.models.separation import SourceSeparation
-from segmix_core.models.stored import load_model, read_checkpoint
+from segmix_core.models.stored import load_model, load_weights, read_checkpoint
 
 __all__ = [
     "BACKBONES",
@@ -13,6 +13,7 @@ __all__ = [
     "autocast",
     "load_encoder",
     "load_model",
+    "load_weights",
     "native",
     "read_checkpoint",
 ]

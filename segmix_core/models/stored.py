@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from segmix_core.errors import InputError
+from segmix_core.experiments.factors import Method
 from segmix_core.models.separation import SourceSeparation
 
 CHECKPOINT_FORMAT = 1
 _PARTS = {"architecture", "model", "optimizer", "progress", "identity"}
+_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "progress": {"step": int, "seconds": (int, float), "losses": list},
+    "identity": {"method": dict, "scale": dict, "stage1_steps": int, "stage2_steps": int},
+    "scale": {"name": str, "eval_crop": int, "silhouettes": (list, tuple)},
+}
+"""What is read of a checkpoint, but for its tensors; no number is below 0."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -42,7 +50,37 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         or not content.keys() >= _PARTS
     ):
         raise InputError(path, "not a checkpoint of this project", advice)
+    damaged = _damaged_part(content)
+    if damaged is not None:
+        raise InputError(path, f"the checkpoint is damaged ({damaged} is not as it was written)", advice)
     return content
+
+
+def _damaged_part(content: dict[str, Any]) -> str | None:
+    """The part of a checkpoint that is not as it is written; None: all are whole."""
+    parts = {name: content[name] for name in sorted(_PARTS)}
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            return name
+    for name, tensor in parts["model"].items():
+        plain = isinstance(tensor, Tensor) and tensor.layout is torch.strided and not tensor.is_complex()
+        if not (isinstance(name, str) and plain):
+            return "model"
+    parts["scale"] = parts["identity"].get("scale")
+    for name, fields in _FIELDS.items():
+        part = parts[name]
+        for field, kind in fields.items():
+            value = part.get(field) if isinstance(part, dict) else None
+            if not isinstance(value, kind) or (isinstance(value, int | float) and value < 0):
+                return f"{field} of {name}"
+    crop, generated = parts["scale"]["eval_crop"], parts["scale"]["silhouettes"]
+    if crop < 1 or len(generated) != 3 or not all(isinstance(number, int) for number in generated):
+        return "scale"
+    try:
+        Method.stored(parts["identity"]["method"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return "method of identity"
+    return None
 
 
 def load_model(checkpoint_path: str | Path) -> SourceSeparation:
@@ -53,16 +91,29 @@ def load_model(checkpoint_path: str | Path) -> SourceSeparation:
             are not finite.
     """
     content = read_checkpoint(checkpoint_path)
-    model = build(content["architecture"])
+    try:
+        model = build(content["architecture"])
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        what = "names an architecture that cannot be built"
+        raise InputError(checkpoint_path, what, "name a checkpoint written by 'segmix train'") from error
+    load_weights(model, content, checkpoint_path)
+    return model.eval()
+
+
+def load_weights(model: SourceSeparation, content: dict[str, Any], path: str | Path) -> None:
+    """Load what `read_checkpoint` found in `path` into a network, strictly.
+
+    Raises:
+        InputError: the weights do not fit the network, or are not finite.
+    """
     try:
         model.load_state_dict(content["model"], strict=True)
-    except (RuntimeError, KeyError) as error:
+    except RuntimeError as error:
         what = "the weights do not fit the architecture the checkpoint names"
-        raise InputError(checkpoint_path, what, "name a checkpoint written by 'segmix train'") from error
+        raise InputError(path, what, "name a checkpoint written by 'segmix train'") from error
     for name, tensor in model.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
-            raise InputError(checkpoint_path, f"{name} holds values that are not finite", "train it anew")
-    return model.eval()
+            raise InputError(path, f"{name} holds values that are not finite", "train it anew")
 
 
 def build(architecture: dict[str, Any]) -> SourceSeparation:

@@ -10,7 +10,7 @@ import torch
 
 from segmix_core.errors import InputError
 from segmix_core.files import replacing
-from segmix_core.models import SourceSeparation, read_checkpoint
+from segmix_core.models import SourceSeparation, load_weights, read_checkpoint
 from segmix_core.models.stored import CHECKPOINT_FORMAT
 
 
@@ -71,9 +71,13 @@ def restore(
         )
     if content["architecture"] != model.architecture:
         raise InputError(path, "was written by another architecture", "resume with the options of that run")
-    model.load_state_dict(content["model"], strict=True)
-    optimizer.load_state_dict(content["optimizer"])
-    return Progress(**content["progress"])
+    load_weights(model, content, path)
+    try:
+        optimizer.load_state_dict(content["optimizer"])
+        return Progress(**content["progress"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = "the checkpoint is damaged (its optimizer or progress is none of this run's)"
+        raise InputError(path, what, "remove it, and train anew") from error
 
 
 def begin_after_stage1(stage1: Path, folder: Path, identity: dict[str, Any]) -> None:
