@@ -24,6 +24,17 @@ _TRIES = 1000
 """How often a folder is made again that is taken away meanwhile."""
 
 
+def check_writable(path: Path) -> None:
+    """Find out before the work whether a file can be written to `path`; nothing is written.
+
+    Raises:
+        InputError: it cannot.
+    """
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if there.is_dir() == (there == path) or not os.access(there, os.W_OK):
+        raise InputError(path, "cannot be written", "choose another place")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it onto `path` if the block succeeds.
@@ -32,9 +43,11 @@ def replacing(path: Path) -> Iterator[Path]:
     that a killed process leaves is hidden (`.<name>.*.part`) and goes with the next `sweep` of the folder.
 
     Raises:
-        InputError: the folder cannot be made or written to.
+        InputError: the folder cannot be made or written to, or `path` is a folder itself.
         WorkError: writing failed later on, say because the disk is full; `path` is as it was.
     """
+    if path.is_dir():
+        raise InputError(path, "is a folder", "name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

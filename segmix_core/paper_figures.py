@@ -21,7 +21,7 @@ from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
 from segmix_core.experiments import FIGURES, METHODS, nearest
 from segmix_core.experiments.robustness import STUDIES, SURROGATE, UNIVERSALS
-from segmix_core.files import replacing
+from segmix_core.files import check_writable, replacing
 from segmix_core.losses import phantom_activation
 from segmix_core.measure import segmenter
 from segmix_core.mixing import mix, pair_scores
@@ -125,6 +125,7 @@ def draw_to(
     """
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(path, "is no .png, .svg or .pdf file", "name --out so")
+    check_writable(path)
     drawn = draw(number, request_for, seeds, **how)
     setting = _setting(request_for("baseline", seeds[0]), seeds if number == 5 else seeds[:1])
     drawn.figure.text(0.01, 0, setting, va="top", fontsize=8, color="0.35")

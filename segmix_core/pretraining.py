@@ -15,7 +15,7 @@ from segmix_core.data import SALIENCY, open_dataset, silhouettes
 from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
 from segmix_core.experiments import Scale
-from segmix_core.files import file_digest
+from segmix_core.files import check_writable, file_digest
 from segmix_core.request import check_device
 from segmix_core.rng import stream
 from segmix_core.training import Pretraining, pretrain, write_encoder
@@ -41,9 +41,11 @@ def pretrain_encoder(
     set imply. A tenth of the images, 2,000 at most, is held out to measure accuracy.
 
     Raises:
-        InputError: a data set that cannot be used, as one of salient objects, which are of no category.
+        InputError: a data set that cannot be used, as one of salient objects, which are of no category; or
+            `out` cannot be written.
     """
     check_device(device)
+    check_writable(out)
     if dataset in SALIENCY:
         raise InputError(f"dataset {dataset}", "has no categories to name", "take one that has, as voc2012")
     backbone = backbone or scale.backbone

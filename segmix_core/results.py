@@ -17,7 +17,7 @@ from typing import Any
 
 from segmix_core.errors import InputError
 from segmix_core.experiments.factors import Method
-from segmix_core.files import parse_json, replacing
+from segmix_core.files import check_writable, parse_json, replacing
 
 SCHEMA = 3
 
@@ -213,10 +213,8 @@ def check_appendable(path: Path) -> None:
     Raises:
         InputError: the file cannot be written, or it holds a broken line.
     """
-    there = next(one for one in (path, *path.absolute().parents) if one.exists())
-    if there.is_dir() == (there == path) or not os.access(there, os.W_OK):
-        raise InputError(path, "cannot be written", "choose another place")
-    if there == path:
+    check_writable(path)
+    if path.exists():
         read(path)
 
 

@@ -35,7 +35,7 @@ from segmix_core.cli.datasets import _list_line
 from segmix_core.cli.progress import Progress, note
 from segmix_core.data.dataset import Listed
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
-from segmix_core.errors import InputError
+from segmix_core.errors import LONGEST, InputError, short
 from segmix_core.experiments import METHODS, SCALES, Scale
 from segmix_core.experiments.scales import SMOKE
 from segmix_core.files import file_digest
@@ -924,6 +924,18 @@ def test_submit_packs_what_the_server_takes(root: Path, trained: dict[str, Any],
         (("experiments", "--table", "99"), ("known: 1",)),
         (("data", "make", "silhouettes", "--out", "FILE/made"), ("cannot write here",)),
         (("data", "make", "silhouettes", "--out", "OUT", "--images", "0"), ("--images",)),
+        (("data", "make", "silhouettes", "--out", "OUT", "--images", "1" + "0" * 20), ("more than 1000000",)),
+        (("data", "make", "silhouettes", "--out", "OUT", "--val", "1" + "0" * 20), ("more than 1000000",)),
+        (("data", "make", "silhouettes", "--out", "OUT", "--size", "5000"), ("more than 4096",)),
+        (("pretrain", "--out", "OUT/e.safetensors", "--images", "1000000"), ("more than 100000",)),
+        (
+            ("evaluate", "CHECKPOINT", "--dataset", "voc2012", "--root", "ROOT", "--crop", "1000000"),
+            ("more than 4096",),
+        ),
+        (("pretrain", "--out", "FOLDER"), ("FOLDER", "cannot be written")),
+        (("figure", "5", "DATA", "--out", "FOLDER"), ("FOLDER", "cannot be written")),
+        (("submit", "CHECKPOINT", "--root", "ROOT", "--split", "val", "--out", "FOLDER"), (".tgz",)),
+        (("submit", "CHECKPOINT", "--root", "ROOT", "--split", "val", "--out", "ARCHIVE"), ("is a folder",)),
         (("data", "make", "silhouettes", "--out", "OUT", "--size", "8"), ("--size", "give 32 or more")),
         (("data", "check", "--root", "NONE"), ("NONE",)),
         (("data", "fetch", "voc", "--root", "OUT"), ("unknown name 'voc'", "did you mean 'voc2012'")),
@@ -957,6 +969,8 @@ def test_bad_input_is_one_line_and_exit_2(
     row = Path(trained["checkpoint"]).with_name("rows.jsonl").read_text().splitlines()[0]
     broken.write_text(f"{row}\n{row[:80]}\n")
     Image.new("RGB", (20, 20)).save(photo)
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "folder.tgz").mkdir()
     deep = tmp_path / "deep.png"
     Image.fromarray(np.full((20, 20), 4000, dtype=np.uint16)).save(deep)
     (tmp_path / "huge").mkdir()
@@ -972,6 +986,8 @@ def test_bad_input_is_one_line_and_exit_2(
         "BROKEN": broken,
         "PHOTO": photo,
         "DEEP": deep,
+        "FOLDER": tmp_path / "folder.png",
+        "ARCHIVE": tmp_path / "folder.tgz",
         "HUGE": tmp_path / "huge",
         "LONG": tmp_path / "long",
         "WEIGHTS": weights,
@@ -1141,6 +1157,24 @@ def test_what_an_error_cites_does_not_steer_the_terminal() -> None:
     said = segmix("report", "table\x1b[31m99")
     assert said.status == 2
     assert "\x1b" not in said.err
+
+
+def test_what_an_error_cites_is_cut() -> None:
+    error = InputError("x.xml, line 7", f"unknown name '{'a' * 9000}'", "name a category of VOC")
+    assert str(error).startswith("x.xml, line 7: unknown name 'aaa")
+    assert str(error).endswith("aaa ...; name a category of VOC")
+    assert len(error.what) == LONGEST
+    assert short("a" * LONGEST) == "a" * LONGEST
+
+
+def test_a_terminal_that_does_not_know_a_letter_is_told_all_the_same(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "segmix_core", "data", "make", "silhouettes", "--images", "2", "--val", "2",
+         "--size", "32", "--out", str(tmp_path / "\u732b")],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert rb"\u732b" in made.stdout
 
 
 def test_debug_shows_where_an_error_came_from() -> None:

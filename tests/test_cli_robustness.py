@@ -301,7 +301,14 @@ def test_an_interrupted_attack_goes_on_where_it_was(
         (("--attack", "noise", "--output", "joint"), ("--output joint", "choose dominant or final")),
         (("--attack", "noise", "--steps", "4"), ("--steps", "noise takes no steps")),
         (("--attack", "apgd", "--craft-split", "nosuch"), ("--craft-split", "not crafted on a list")),
-        (("--attack", "uap", "--epsilon", "0,10"), ("0 leaves nothing to craft; give sizes above 0",)),
+        (
+            ("--attack", "uap", "--epsilon", "0,10"),
+            ("0 leaves nothing to craft; give sizes of 1e-06 or more",),
+        ),
+        (
+            ("--attack", "gd-uap-none", "--steps", "1", "--epsilon", "1e-9"),
+            ("1e-09 leaves nothing to craft",),
+        ),
         (("--attack", "uap", "--craft-split", "trian"), ("trian", "train")),
         (("--steps", "0"), ("--steps",)),
         (("--images", "0"), ("--images",)),

@@ -295,6 +295,7 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda c: c["images"][1].update(file_name="a\0b.jpg"), "no usable 'file_name'"),
     (lambda c: c["images"][1].update(file_name="a\ud800.jpg"), "no usable 'file_name'"),
     (lambda c: c["images"][1].update(file_name="x" * 300), "no usable 'file_name'"),
+    (lambda c: c["images"][1].update(file_name="\u00e9" * 190), "no usable 'file_name'"),  # 380 bytes
     (lambda c: c["images"][1].update(height=True), "no usable 'height'"),
     (lambda c: c["images"][1].update(width=10**9), "no usable 'width'"),
     (lambda c: c["images"][1].update(width=0), "no usable 'width'"),

@@ -89,6 +89,18 @@ ATTACKED: dict[str, Any] = {
 }
 
 
+MADE: dict[str, Any] = {
+    "aim": "joint",
+    "checks": {},
+    "epsilon": 1,
+    "failed": [],
+    "losses": ["ce"],
+    "shrink": True,
+    "steps": 10,
+}
+"""What the making of an adaptive attack holds."""
+
+
 def row(miou: float | None = None, **changes: Any) -> dict[str, Any]:
     """A valid row with the given fields, and mIoU, changed."""
     metrics = ROW["metrics"] if miou is None else ROW["metrics"] | {"mIoU": miou}

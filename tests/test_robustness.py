@@ -13,7 +13,7 @@ import torch
 from conftest import write_voc
 from PIL import Image
 from scipy.io import savemat
-from test_results import ATTACKED
+from test_results import ATTACKED, MADE
 from test_results import row as result_row
 from torch import Tensor
 
@@ -758,7 +758,7 @@ def test_adaptive_rows_that_are_kept_are_those_of_the_tolerance(
 ) -> None:
     """It decides which checks hold, and so whether the rows are valid."""
     target: Any = SimpleNamespace(study=SHORT, shown_in=lambda part: images, folder=tmp_path)
-    worst = result_row(condition=ATTACKED | {"kind": "adaptive", "aim": "worst"})
+    worst = result_row(condition=ATTACKED | {"kind": "adaptive", "aim": "worst", "making": MADE})
     asked: list[str] = []
     monkeypatch.setattr(protocol, "_attacks", lambda *given: asked.append("anew") or [worst])
     for tolerance, times in ((0.5, 1), (0.5, 1), (0.25, 2), (0.5, 2)):

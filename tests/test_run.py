@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import write_voc
 from PIL import Image
-from test_results import ATTACKED
+from test_results import ATTACKED, MADE
 from test_results import row as result_row
 
 from segmix_core import request as requests
@@ -500,13 +500,9 @@ def test_attacked_rows_bring_the_clean_rows_of_their_own_network(tmp_path: Path)
         ]
 
 
-ADAPTIVE: dict[str, Any] = {"aim": "joint", "checks": {}, "epsilon": 1, "failed": [], "losses": ["ce"],
-                            "shrink": True, "steps": 10}  # fmt: skip
-
-
 def of(condition: dict[str, Any], miou: float = 30.0, **changes: Any) -> dict[str, Any]:
     if condition["kind"] == "adaptive":
-        condition = condition | {"making": ADAPTIVE | condition["making"]}
+        condition = condition | {"making": MADE | condition["making"]}
     return result_row(miou, condition=ATTACKED | condition, **changes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +13,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 from torch import Tensor
 from torch.nn import functional as F
 
 from segmix_core.errors import InputError
-from segmix_core.files import file_digest, replacing
+from segmix_core.files import file_digest, parse_json, replacing
 
 Scale = Literal["pixel", "unit"]
 Fit = Literal["resize", "tile", "center_pad"]
@@ -28,7 +29,8 @@ CONTROLS: tuple[Control, ...] = get_args(Control)
 
 FORMS = (".mat", ".npy", ".pth", ".pt", ".safetensors")
 _KEY = "perturbation"  # of the tensor in a file of ours
-_NOTHING = 1e-6  # a largest value that is none on any scale
+NOTHING = 1e-6  # a largest value that is none on any scale
+_MOST = 3 * 4096**2  # numbers in a perturbation
 _SLACK = 1e-3  # of 255: rounding that a stated epsilon forgives
 
 
@@ -108,7 +110,7 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
     if not np.isfinite(found).all():
         raise InputError(path, "holds values that are not finite", "restore the file")
     size = float(np.abs(found).max(initial=0))
-    if size < _NOTHING:
+    if size < NOTHING:
         raise InputError(path, "is zero everywhere", "restore the file")
     if scale is None and not stated and size <= 1:
         raise InputError(
@@ -138,16 +140,20 @@ def read_perturbation(path: Path, *, scale: Scale | None = None, name: str | Non
 
 
 def _matlab(path: Path) -> tuple[np.ndarray, str]:
+    found = None
     try:
-        content = loadmat(path, appendmat=False)
+        shapes = {name: shape for name, shape, _ in whosmat(path, appendmat=False)}
+        if "r" in shapes and math.prod(shapes["r"]) <= _MOST:  # nothing else is unpacked, nor a bomb
+            found = loadmat(path, appendmat=False, variable_names=["r"])["r"]
     except Exception as error:  # scipy raises a dozen kinds for a file that is cut or damaged
         raise InputError(path, "is no whole .mat file", "restore the file") from error
-    found = content.get("r")
-    if not isinstance(found, np.ndarray):
-        names = ", ".join(sorted(name for name in content if not name.startswith("__"))) or "nothing"
+    if "r" not in shapes:
+        names = ", ".join(sorted(shapes)) or "nothing"
         raise InputError(path, f"has no key 'r', but {names}", "give a perturbation as published")
-    if found.dtype.kind != "f":
-        raise _wrong_numbers(path, found.dtype)
+    if found is None:
+        raise _too_large(path)
+    if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
+        raise _wrong_numbers(path, getattr(found, "dtype", type(found).__name__))
     if found.ndim != 3 or found.shape[2] != 3:
         raise _wrong_shape(path, found.shape, "width x height x 3")
     return found.transpose(2, 1, 0), "width x height x channel, RGB"
@@ -178,6 +184,8 @@ def _torch(path: Path) -> tuple[np.ndarray, str]:
         raise InputError(path, "does not hold one tensor", "save the tensor alone, by torch.save")
     if not content.is_floating_point() or content.layout is not torch.strided or content.is_meta:
         raise _wrong_numbers(path, f"{content.dtype} ({content.layout}, {content.device})")
+    if content.numel() > _MOST:  # a few bytes can be spread over any shape
+        raise _too_large(path)
     return _channel_first(path, content.detach().double().numpy())
 
 
@@ -185,15 +193,16 @@ def _crafted(path: Path) -> tuple[np.ndarray, str, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as opened:
             found = opened.get_tensor(_KEY)
-            stated = json.loads((opened.metadata() or {})["making"])
+            stated = parse_json((opened.metadata() or {})["making"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(path, "is no perturbation that was crafted here", "craft it anew") from error
     if found.dtype.kind != "f":
         raise _wrong_numbers(path, found.dtype)
     if found.ndim != 3 or found.shape[0] != 3:
         raise _wrong_shape(path, found.shape, "3 x height x width")
-    if not isinstance(stated, dict) or not isinstance(stated.get("epsilon"), int | float):
-        raise InputError(path, "does not say its epsilon", "craft it anew")
+    epsilon = stated.get("epsilon") if isinstance(stated, dict) else None
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 < epsilon <= 255:
+        raise InputError(path, "does not say its epsilon, of 0..255", "craft it anew")
     if not isinstance(stated.get("name", ""), str):
         raise InputError(path, "has a name that is no text", "craft it anew")
     return found, "channel x height x width, RGB", stated
@@ -212,6 +221,10 @@ def _channel_first(path: Path, found: np.ndarray) -> tuple[np.ndarray, str]:
 
 def _wrong_numbers(path: Path, kind: object) -> InputError:
     return InputError(path, f"holds {kind}", "save plain floating-point numbers")
+
+
+def _too_large(path: Path) -> InputError:
+    return InputError(path, f"holds more than {_MOST} numbers", "restore the file, or give a smaller one")
 
 
 def _wrong_shape(path: Path, shape: tuple[int, ...], wanted: str) -> InputError:

@@ -35,6 +35,10 @@ SPLITS = {
 """Training and evaluation lists where they are not train and val."""
 
 
+MAX_SIDE = 4096
+"""Pixels of a generated picture or of a crop."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with errors in this project's one-line form."""
 
@@ -138,6 +142,17 @@ def positive(text: str) -> int:
     return value
 
 
+def up_to(most: int) -> Callable[[str], int]:
+    """A whole number from 1 to `most`: what more would ask for does not fit into a memory."""
+
+    def whole(text: str) -> int:
+        if (value := positive(text)) > most:
+            raise argparse.ArgumentTypeError(f"{value} is more than {most}")
+        return value
+
+    return whole
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -147,7 +162,7 @@ def _count(text: str) -> int:
 
 def side(text: str) -> int:
     """Side of generated pictures, in pixels."""
-    value = positive(text)
+    value = up_to(MAX_SIDE)(text)
     if value < 32:
         raise argparse.ArgumentTypeError(f"on {value} pixels not every object shows: give 32 or more")
     return value

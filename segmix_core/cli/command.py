@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from segmix_core import __version__
 from segmix_core.cli import datasets, networks, tables
 from segmix_core.cli.arguments import Answer, Parser
-from segmix_core.errors import InputError, WorkError
+from segmix_core.errors import InputError, WorkError, short
 
 _WRONG_PATH = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
                errno.ELOOP}  # fmt: skip
@@ -19,6 +20,9 @@ _WRONG_PATH = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EIS
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit status 0 done, 1 the work failed, 2 bad input or usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
     options = parser().parse_args(argv)
     if options.debug:
         return _answer(options)
@@ -38,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # nobody is to read a traceback, but for who asks for it
         if _is_memory(error):
             return _fail(f"{options.command}: out of memory; choose a smaller --scale or another --device", 1)
-        return _fail(f"{options.command}: {type(error).__name__}: {error}; --debug shows where", 1)
+        return _fail(
+            f"{options.command}: {type(error).__name__}: {short(f'{error}')}; --debug shows where", 1
+        )
 
 
 def parser() -> Parser:

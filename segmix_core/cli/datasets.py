@@ -20,10 +20,10 @@ from segmix_core.cli.arguments import (
     lists_of,
     mask_option,
     perturbation_scale_option,
-    positive,
     root_of,
     seed_option,
     side,
+    up_to,
 )
 from segmix_core.cli.progress import Progress
 from segmix_core.errors import InputError
@@ -55,8 +55,8 @@ def add_to(commands: Any) -> None:
         help="scenes in VOC's layout; salient objects in DUT-S's and ECSSD's; scenes in unheard-of company",
     )
     make.add_argument("--out", type=Path, required=True, help="folder of the data set")
-    make.add_argument("--images", type=positive, help="training images (1000; outofcontext has none)")
-    make.add_argument("--val", type=positive, default=400, help="validation images (400)")
+    make.add_argument("--images", type=up_to(10**6), help="training images (1000; outofcontext has none)")
+    make.add_argument("--val", type=up_to(10**6), default=400, help="validation images (400)")
     make.add_argument("--size", type=side, default=128, help="side in pixels (128)")
     seed_option(make)
     fetch = command(data, "fetch", _data_fetch, "download a published data set: checked, resumed, unpacked")

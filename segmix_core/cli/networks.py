@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmix_core.cli.arguments import (
+    MAX_SIDE,
     OUT_OF_CONTEXT,
     Answer,
     as_text,
@@ -28,6 +29,7 @@ from segmix_core.cli.arguments import (
     size,
     sizes,
     training_options,
+    up_to,
 )
 from segmix_core.cli.progress import Progress, note
 from segmix_core.errors import InputError
@@ -45,7 +47,7 @@ def add_to(commands: Any) -> None:
     pretrain.add_argument("--split", help="training list, as of train by default")
     pretrain.add_argument("--out", type=Path, required=True, help="a .safetensors file")
     pretrain.add_argument(
-        "--images", type=positive, help="objects to generate, where no folder is given (12000)"
+        "--images", type=up_to(10**5), help="objects to generate, where no folder is given (12000)"
     )
     pretrain.add_argument("--epochs", type=positive, default=12, help="passes over the images (12)")
     backbone_option(pretrain)
@@ -71,7 +73,7 @@ def add_to(commands: Any) -> None:
         choices=["crop", "full"],
         help="the middle of an image, or all of it (crop; salient objects: full)",
     )
-    evaluate.add_argument("--crop", type=positive, help="side in pixels; the scale's own by default")
+    evaluate.add_argument("--crop", type=up_to(MAX_SIDE), help="side in pixels; the scale's own by default")
     evaluate.add_argument("--categories", type=names, help="restrict the mean to these, comma-separated")
     device_option(evaluate)
     evaluate.add_argument(
@@ -113,7 +115,7 @@ def add_to(commands: Any) -> None:
         help="of each loss (sea, apgd: 300); passes over the images (uap: 10); iterations (gd-uap: 40000, "
         "which takes hours without a GPU)",
     )
-    attack.add_argument("--crop", type=positive, help="side in pixels; the scale's own by default")
+    attack.add_argument("--crop", type=up_to(MAX_SIDE), help="side in pixels; the scale's own by default")
     attack.add_argument("--categories", type=names, help="restrict the mean to these, comma-separated")
     seed_option(attack)
     device_option(attack)

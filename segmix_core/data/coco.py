@@ -365,7 +365,7 @@ def _is_name(value: object) -> bool:
 def _is_file_name(value: Any) -> bool:
     """A name within one folder: nothing that leads out of it, and nothing that no disk can store."""
     plain = _is_name(value) and not set(value) & {"/", "\\"} and value not in (".", "..")
-    return plain and Path(value).stem != "" and len(value) <= 200
+    return plain and Path(value).stem != "" and len(value.encode()) <= 200
 
 
 def _by_id(

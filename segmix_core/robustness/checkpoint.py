@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segmix_core.attacks.adaptive import LOSSES, Adversary, Aim, Loss, available_aims
+from segmix_core.attacks.perturbation import NOTHING
 from segmix_core.attacks.sanity import (
     Check,
     never_helps,
@@ -207,9 +208,11 @@ def _universal(
     crop: int,
     reporter: Reporter,
 ) -> list[dict[str, Any]]:
-    if min(asked.epsilons) <= 0:
+    if min(asked.epsilons) < NOTHING:
         raise InputError(
-            "--epsilon", f"{min(asked.epsilons):g} leaves nothing to craft", "give sizes above 0"
+            "--epsilon",
+            f"{min(asked.epsilons):g} leaves nothing to craft",
+            f"give sizes of {NOTHING:g} or more",
         )
     assert asked.craft_split is not None
     training = open_dataset(asked.dataset, asked.root, asked.craft_split)

@@ -24,7 +24,7 @@ from segmix_core.attacks import (
     write_perturbation,
 )
 from segmix_core.attacks.gd_uap import GDUAP, KNOWLEDGE, craft_gd_uap
-from segmix_core.attacks.perturbation import Control, Fit
+from segmix_core.attacks.perturbation import NOTHING, Control, Fit
 from segmix_core.attacks.uap import UAP, craft_uap
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
@@ -203,8 +203,12 @@ def crafted(
             )
             if not np.isfinite(made.epsilon):
                 raise InputError(checkpoint, f"{how.name} diverges on it", "name another checkpoint")
-            if made.epsilon == 0:
-                raise InputError(checkpoint, f"no step of {how.name} changes this network", "train it longer")
+            if made.epsilon < NOTHING:
+                raise InputError(
+                    checkpoint,
+                    f"no step of {how.name} changes this network",
+                    "train it longer, or give a larger epsilon",
+                )
             write_perturbation(path, made)
             with replacing(path.with_suffix(".png")) as temporary:
                 Image.fromarray(picture_of(made)).save(temporary, format="PNG")
