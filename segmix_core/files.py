@@ -1,4 +1,4 @@
-"""Files and folders that are either wholly there or not there at all."""
+"""Files and folders that are either wholly there or not there at all; JSON of others, read with care."""
 
 import ast
 import fcntl
