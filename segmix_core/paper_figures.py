@@ -286,7 +286,10 @@ def _perturbed(runs: _Runs, perturbations: Path | None) -> Drawn:
             report=runs.reporter("crafting gd-uap-none"),
         )
     else:
-        perturbation = published(perturbations, UNIVERSALS[0])
+        found = [published(perturbations, one) for one in UNIVERSALS]
+        at_hand = {one.name: one for one in found if one is not None}
+        # The paper shows one of GD-UAP.
+        perturbation = at_hand.get("gd-uap-none", at_hand[UNIVERSALS[0].name])
     perturb = Shown(perturbation).perturb()
     indices, rule = _occluded(runs, 3)
     segments = {name: runs.segment(name) for name in METHODS}

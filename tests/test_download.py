@@ -888,6 +888,12 @@ def test_a_mirror_that_is_no_address_is_refused(tmp_path: Path, mirror: str) -> 
         fetch("unrel", tmp_path, mirror=mirror)
 
 
+def test_a_file_is_named_without_the_query_of_its_address(server: Server, tmp_path: Path) -> None:
+    server.files["perturbations.tar.gz"] = tarred(("perturbation_segmentation/a.npy", b"a"))
+    assert fetch("gd-uap", tmp_path, server).new == ("perturbations.tar.gz",)
+    assert (tmp_path / "perturbation_segmentation" / "a.npy").exists()
+
+
 def test_unknown_names_and_folders_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown name 'voc12'; did you mean 'voc2012'\?"):
         fetch("voc12", tmp_path)
@@ -917,7 +923,7 @@ def test_the_catalog_gives_addresses_and_says_who_published_each_checksum() -> N
     archives = [archive for source in CATALOG.values() for archive in source.archives]
     assert len({archive.url for archive in archives}) == len(archives)
     for archive in archives:
-        assert re.fullmatch(r"https?://[\w.:-]+/[\w./-]+", archive.url)
+        assert re.fullmatch(r"https?://[\w.:-]+/[\w./-]+(\?dl=1)?", archive.url)
         assert download._kind(archive.file)
         assert archive.about < archive.max_bytes
         assert (archive.md5 is None) == (archive.md5_from is None)

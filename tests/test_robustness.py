@@ -1,6 +1,7 @@
 """Attacks on lists of images, perturbations that are kept, and the study: measured once, and whole."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -393,10 +394,29 @@ def test_a_published_perturbation_has_its_published_size(tmp_path: Path, largest
     v_WHC = np.linspace(-largest, largest, 8 * 8 * 3, dtype=np.float32).reshape(8, 8, 3)
     savemat(tmp_path / "ResNet-152.mat", {"r": v_WHC})
     if fits:
-        assert published(tmp_path, UNIVERSALS[0]).epsilon == pytest.approx(10)
+        found = published(tmp_path, UNIVERSALS[0])
+        assert found is not None
+        assert found.epsilon == pytest.approx(10)
     else:
         with pytest.raises(InputError, match=r"and 10 of 255 was published; restore the file"):
             published(tmp_path, UNIVERSALS[0])
+
+
+def test_a_file_of_gd_uap_stands_in_for_crafting(tmp_path: Path) -> None:
+    declared = {one.name: one for one in UNIVERSALS}
+    assert published(tmp_path, declared["gd-uap-none"]) is None
+    assert published(tmp_path, declared["uap"]) is None
+    v_1CHW = np.linspace(-10, 10, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
+    np.save(tmp_path / "gd-uap-none.npy", v_1CHW)
+    found = published(tmp_path, declared["gd-uap-none"])
+    assert found is not None
+    assert (found.name, found.epsilon) == ("gd-uap-none", 10)
+    np.save(tmp_path / "gd-uap-none.npy", v_1CHW / 255)
+    with pytest.raises(InputError, match=r"and 10 of 255 was published; restore the file"):
+        published(tmp_path, declared["gd-uap-none"])
+    (tmp_path / "gd-uap-data.npy").mkdir()
+    with pytest.raises(InputError, match=r"gd-uap-data\.npy: no such perturbation"):
+        published(tmp_path, declared["gd-uap-data"])
 
 
 # The study
@@ -935,6 +955,20 @@ def test_a_committed_perturbation_is_shown_and_none_is_crafted(
         row["condition"]["making"]["sha256"] for row in of_kind(results.read(path), "universal", "baseline")
     }
     assert {file_digest(one) for one in folder.iterdir()} <= digests
+    # Whoever has published ones of GD-UAP sees them instead.
+    shown_to["perturbations"] = shutil.copytree(files, tmp_path / "files")
+    rng = np.random.default_rng(1)
+    np.save(tmp_path / "files" / "gd-uap-none.npy", rng.uniform(-10, 10, (1, 3, 64, 64)).astype(np.float32))
+    assert run_study(("universal",), ask, **shown_to) == Ran(done=["universal baseline 0"])
+    assert run_study(("universal",), ask, **shown_to) == Ran(held=["universal baseline 0"])
+    ways = {
+        (row["condition"]["how"], row["condition"]["making"]["file"], row["stage"])
+        for row in of_kind(results.read(path), "universal", "baseline")
+        if row["condition"]["name"] == "gd-uap-none"
+    }
+    named = {(how, "gd-uap-none.npy", 2) for how in ("resize", "tile", "center_pad")}
+    crafted_one = {("resize", "gd-uap-none.safetensors", stage) for stage in (1, 2)}
+    assert ways == named | {("resize", "gd-uap-none.npy", 1)} | crafted_one
 
 
 @pytest.mark.parametrize("folder", sorted(study.COMMITTED.iterdir()), ids=lambda path: path.name)

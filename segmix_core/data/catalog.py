@@ -28,8 +28,8 @@ class Archive:
 
     @property
     def file(self) -> str:
-        """The file name: the last part of the address."""
-        return self.url.rpartition("/")[2]
+        """The file name: the last part of the address, without a query."""
+        return self.url.partition("?")[0].rpartition("/")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +187,16 @@ CATALOG: dict[str, Source] = {
         archives=tuple(
             Archive(url=f"{_UAP}/{network}.mat", about=_MB // 2, max_bytes=4 * _MB)
             for network in ("CaffeNet", "GoogLeNet", "ResNet-152", "VGG-16", "VGG-19", "VGG-F")
+        ),
+    ),
+    "gd-uap": Source(
+        home="https://github.com/val-iisc/GD-UAP",
+        archives=(
+            Archive(  # dl=1 asks for the file, not for a page about it
+                url="https://www.dropbox.com/s/ixjzg4itx10nhid/perturbations.tar.gz?dl=1",
+                about=50 * _MB,
+                max_bytes=500 * _MB,
+            ),
         ),
     ),
 }

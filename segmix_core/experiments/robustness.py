@@ -36,19 +36,24 @@ class Universal:
 
     name: str  # what rows call it
     file: str | None = None  # as published; None: crafted on the surrogate
+    or_file: str | None = None  # shown instead of crafting, where whoever has the published ones names one so
     epsilon: float = 10.0  # L_inf, 0..255, as published or as it is crafted
 
 
 UNIVERSALS: tuple[Universal, ...] = (
     Universal(name="uap-resnet152", file="ResNet-152.mat"),
     Universal(name="uap-googlenet", file="GoogLeNet.mat"),
-    Universal(name="gd-uap-none"),
-    Universal(name="gd-uap-range"),
-    Universal(name="gd-uap-data"),
-    Universal(name="gd-uap-part"),
+    Universal(name="gd-uap-none", or_file="gd-uap-none.npy"),
+    Universal(name="gd-uap-range", or_file="gd-uap-range.npy"),
+    Universal(name="gd-uap-data", or_file="gd-uap-data.npy"),
+    Universal(name="gd-uap-part", or_file="gd-uap-part.npy"),
     Universal(name="uap"),
 )
-"""The files are those of Moosavi-Dezfooli et al. (2017). The paper's GD-UAP perturbations are not public."""
+"""The files are those of Moosavi-Dezfooli et al. (2017).
+
+The authors of GD-UAP link perturbations for four segmenters (`val-iisc/GD-UAP`, segmentation/readme.md); of
+which Table 6 is, the paper does not say. So no name of theirs stands here, but one to give to a file.
+"""
 
 TOLERANCE = 0.5
 """Points that decide nothing between attacks, which are heuristics.

@@ -24,7 +24,7 @@ def check_perturbations(
     Raises:
         InputError: no such folder, or no perturbation in it. Everything else is a `Problem`.
     """
-    of_table6 = {one.file: one for one in UNIVERSALS if one.file is not None}
+    of_table6 = {one.file or one.or_file: one for one in UNIVERSALS}
 
     def read(path: Path) -> object:
         known = of_table6.get(path.name)

@@ -23,6 +23,7 @@ from segmix_core.experiments.robustness import (
     SURROGATE,
     UNIVERSALS,
     Part,
+    Universal,
 )
 from segmix_core.files import alone
 from segmix_core.request import Request
@@ -155,9 +156,9 @@ def _whole(target: Target, part: Part, perturbations: Path | None) -> Iterator[d
     else:
         for one in UNIVERSALS:
             if one.file is None or perturbations is not None:
-                committed = committed_perturbation(target, one.name) if one.file is None else None
-                pixels = {} if committed is None else {"sha256": committed.origin["sha256"]}
-                for stage, everyway in ((2, one.file is not None), (1, False)):
+                at_hand = _at_hand(target, one, perturbations) if one.file is None else None
+                pixels = {} if at_hand is None else {"sha256": at_hand.origin["sha256"]}
+                for stage, everyway in ((2, one.file is not None or _is_published(at_hand)), (1, False)):
                     for how, control in fittings(published=everyway):
                         yield pixels | {"name": one.name, "how": how, "control": control, "stage": stage}
 
@@ -180,24 +181,20 @@ def check_study(
         )
     if "universal" in parts and perturbations is not None:
         for universal in UNIVERSALS:
-            if universal.file is not None:
-                published(perturbations, universal)
+            published(perturbations, universal)
 
 
 def _universal(target: Target, perturbations: Path | None) -> Iterator[dict[str, Any]]:
     """Table 6: published perturbations, and those crafted on a baseline that is not among the compared."""
     surrogate = None
     for universal in UNIVERSALS:
-        if universal.file is not None:
-            if perturbations is None:
-                continue
-            perturbation = published(perturbations, universal)
-        elif (committed := committed_perturbation(target, universal.name)) is not None:
-            perturbation = committed
-        else:
+        if universal.file is not None and perturbations is None:
+            continue
+        perturbation = _at_hand(target, universal, perturbations)
+        if perturbation is None:
             surrogate = surrogate or target.another("baseline", SURROGATE)
             perturbation = _crafted_on(surrogate, universal.name)
-        for way in ways(perturbation, access="transfer", published=universal.file is not None):
+        for way in ways(perturbation, access="transfer", published=_is_published(perturbation)):
             yield from _under(target, way)
         for way in ways(perturbation, access="transfer", published=False):
             yield from _under(target, way, stage=1)
@@ -212,6 +209,17 @@ def _matrix(target: Target, perturbations: Path | None) -> Iterator[dict[str, An
             perturbation = replace(_crafted_on(source, attack), name=f"{attack} on {name}")
             for way in ways(perturbation, access=access, published=False):
                 yield from _under(target, way)
+
+
+def _at_hand(target: Target, universal: Universal, perturbations: Path | None) -> Perturbation | None:
+    """A perturbation that need not be crafted: as published, or committed."""
+    found = None if perturbations is None else published(perturbations, universal)
+    return committed_perturbation(target, universal.name) if found is None else found
+
+
+def _is_published(perturbation: Perturbation | None) -> bool:
+    """Whether it says of no attack here that it made it."""
+    return perturbation is not None and "attack" not in perturbation.origin
 
 
 def committed_perturbation(target: Target, attack: str) -> Perturbation | None:

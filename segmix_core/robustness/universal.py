@@ -222,16 +222,21 @@ def picture_of(perturbation: Perturbation) -> np.ndarray:
     return picture
 
 
-def published(folder: Path, universal: Universal) -> Perturbation:
+def published(folder: Path, universal: Universal) -> Perturbation | None:
     """A published perturbation from the folder that a user named.
+
+    Returns:
+        None for one that is crafted, if the folder holds no `or_file` to be shown instead.
 
     Raises:
         InputError: it is not there, cannot be read, or is not of its published size.
     """
-    assert universal.file is not None
-    path = folder / universal.file
+    file = universal.file or universal.or_file
+    if file is None or (universal.file is None and not (folder / file).exists()):
+        return None
+    path = folder / file
     if not path.is_file():
-        raise InputError(path, "no such perturbation", f"put {universal.file} there, or name no folder")
+        raise InputError(path, "no such perturbation", f"put {file} there, or name no folder")
     found = read_perturbation(path, scale="pixel", name=universal.name)
     if abs(found.epsilon - universal.epsilon) > _ROUNDING:
         raise InputError(
