@@ -14,10 +14,11 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
+from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data import check_disjoint, coco
 from segmix_core.data.check import check
-from segmix_core.data.coco import open_coco
+from segmix_core.data.coco import halve, open_coco
 from segmix_core.errors import InputError
 
 HEIGHT, WIDTH = 40, 60
@@ -408,6 +409,43 @@ def test_cut_json_and_missing_or_other_images_are_refused(tmp_path: Path) -> Non
         open_coco(root, "val2017", maps=tmp_path / "maps")
     with pytest.raises(InputError, match="no such folder"):
         open_coco(tmp_path / "nowhere", "val2017", maps=tmp_path / "maps")
+
+
+def test_a_sample_in_one_file_is_halved(tmp_path: Path) -> None:
+    root = write(tmp_path / "coco", content())
+    assert halve(root, "train2017", tmp_path / "halves") == (2, 1)
+    training, evaluation = (
+        open_coco(tmp_path / "halves", split, maps=tmp_path / "maps") for split in ("trainval35k", "minival")
+    )
+    assert [name[-2:] for name in training.ids] == ["07", "11"]
+    assert [name[-2:] for name in evaluation.ids] == ["09"]
+    check_disjoint(training, evaluation)
+    whole = open_coco(root, "train2017", maps=tmp_path / "maps")
+    for index, (half, place) in enumerate([(training, 0), (evaluation, 0), (training, 1)]):
+        np.testing.assert_array_equal(half.pair(place)[1], whole.pair(index)[1])
+    assert check("coco", tmp_path / "halves").problems == ()
+    with pytest.raises(InputError, match="is there already"):
+        halve(root, "train2017", tmp_path / "halves")
+    single = content() | {"images": content()["images"][:1], "annotations": content()["annotations"][:2]}
+    with pytest.raises(InputError, match="names a single image"):
+        halve(write(tmp_path / "one", single), "train2017", tmp_path / "of one")
+    for part in ("train2014", "valminusminival2014"):
+        write(tmp_path / "before", content(), part)
+    with pytest.raises(InputError, match="name one: train2014, valminusminival2014"):
+        halve(tmp_path / "before", "trainval35k", tmp_path / "of one")
+    assert not (tmp_path / "of one").exists()
+
+
+def test_the_committed_rows_are_of_the_halves_of_the_published_sample(
+    real_data: Path, tmp_path: Path
+) -> None:
+    assert halve(real_data / "coco128", "train2017", tmp_path / "halves") == (64, 64)
+    training, evaluation = (
+        open_coco(tmp_path / "halves", split, maps=tmp_path / "maps").digest()
+        for split in ("trainval35k", "minival")
+    )
+    rows = results.read(results.RESULTS / "coco-demo.jsonl")
+    assert {(row["dataset_digest"], row["eval_digest"]) for row in rows} == {(training, evaluation)}
 
 
 def test_the_published_sample(real_data: Path, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ COMMANDS = {
     "data make": "name=silhouettes --kind=scenes,saliency,outofcontext --out --images --val --size --seed",
     "data fetch": "name --root --mirror",
     "data augment": "--root --sbd",
+    "data halve": "--root --split --out",
     "data check": "--dataset --root --mask-threshold --perturbation-scale=pixel,unit",
     "subsets": "--dataset --root --split --train-split --out",
     "pretrain": "--scale --dataset --root --split --out --images --epochs --backbone --seed --device",

@@ -43,7 +43,7 @@ def add_to(commands: Any) -> None:
         "--write", action="store_true", help="update the committed table of VOC label statistics"
     )
 
-    data = commands.add_parser("data", help="make or check a data set").add_subparsers(
+    data = commands.add_parser("data", help="make, fetch or check a data set").add_subparsers(
         dest="action", required=True, metavar="ACTION", parser_class=Parser
     )
     make = command(data, "make", _data_make, "generate the silhouettes in the VOC layout")
@@ -66,6 +66,10 @@ def add_to(commands: Any) -> None:
     augment = command(data, "augment", _data_augment, "add SBD's masks to a VOC folder: list train_aug")
     augment.add_argument("--root", type=Path, required=True, help="folder of VOC 2012")
     augment.add_argument("--sbd", type=Path, required=True, help="folder of SBD (benchmark_RELEASE)")
+    halve = command(data, "halve", _data_halve, "two lists of one of COCO: every second image to measure on")
+    halve.add_argument("--root", type=Path, required=True, help="folder of the sample, in COCO's layout")
+    halve.add_argument("--split", default="train2017", help="its list (train2017)")
+    halve.add_argument("--out", type=Path, required=True, help="folder of the two lists, which is made")
     check = command(data, "check", _data_check, "open and validate every file of a data set")
     data_options(check, "voc2012", OUT_OF_CONTEXT, "sbd", "outofcontext", "unrel", "uap")
     mask_option(check)
@@ -149,6 +153,13 @@ def _data_augment(options: argparse.Namespace) -> Answer:
 
     made = make_train_aug(options.sbd, options.root, progress=Progress("augment", "masks"))
     return as_text(dataclasses.asdict(made))
+
+
+def _data_halve(options: argparse.Namespace) -> Answer:
+    from segmix_core.data.coco import halve
+
+    training, evaluation = halve(options.root, options.split, options.out)
+    return as_text({"trainval35k": training, "minival": evaluation})
 
 
 def _data_check(options: argparse.Namespace) -> Answer:

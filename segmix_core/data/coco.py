@@ -27,7 +27,7 @@ from pycocotools import mask as coco_mask
 
 from segmix_core.data.dataset import MAX_PIXELS, Checked, Listed, Problem, SegmentationDataset, read_image
 from segmix_core.errors import InputError
-from segmix_core.files import alone, file_digest, replacing, write_text
+from segmix_core.files import alone, file_digest, new_folder, replacing, write_text
 from segmix_core.records import IGNORE_INDEX
 
 MAPS = Path(__file__).resolve().parents[2] / "data" / "generated"
@@ -133,6 +133,48 @@ def open_coco(
         image_paths=image_paths,
         label_paths=tuple(folder / f"{record.identifier}.png" for record in records),
     )
+
+
+def halve(root: Path, split: str, out: Path) -> tuple[int, int]:
+    """Make two lists of one, for a sample of COCO in a single file: Table 3 needs a list to be measured on.
+
+    Of the images by id, the first, third, ... are `train2017` of `out`, and the others its `val2017`. Beside
+    the two annotation files lie links to the folder of the images.
+
+    Args:
+        out: a folder, which is made.
+
+    Returns:
+        The images of each list.
+
+    Raises:
+        InputError: `out` is there already; a file is missing or broken; there are fewer than two images.
+    """
+    path, *more = _sources(Path(root), split)
+    if more:
+        raise InputError(path, f"is not all of list {split}", f"name one: {', '.join(_PARTS[split][-1])}")
+    _, records = _read(path)
+    if len(records) < 2:
+        raise InputError(path, "names a single image", "name a list of two or more")
+    images = _image_path(Path(root), records[0]).parent
+    if not images.is_dir():
+        raise InputError(images, "no such folder of images", "restore the images")
+    content = json.loads(path.read_bytes())
+    halves = {
+        name: {record.number for record in records[first::2]}
+        for name, first in (("train2017", 0), ("val2017", 1))
+    }
+    with new_folder(Path(out)) as made:
+        for folder in ("annotations", "images"):
+            (made / folder).mkdir()
+        for name, kept in halves.items():
+            half = content | {
+                "images": [entry for entry in content["images"] if entry["id"] in kept],
+                "annotations": [entry for entry in content["annotations"] if entry["image_id"] in kept],
+            }
+            write_text(_file(made, name), json.dumps(half))
+            (made / "images" / name).symlink_to(images.resolve(), target_is_directory=True)
+    return len(halves["train2017"]), len(halves["val2017"])
 
 
 def _known(folder: Path) -> tuple[tuple[str, ...], list[CocoImage]] | None:
