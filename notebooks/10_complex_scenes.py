@@ -220,6 +220,25 @@ plt.show()
 # {numref}`fig-occluded` has true occlusion: the generator knows what stands before what. An instance that is hidden wholly is in
 # neither the annotation nor the map, so both count the same objects.
 #
+# ## Figs. 3 and 7: what the methods say of them
+#
+# In the manner of the paper's panels, of this page's runs. No image is chosen by hand; the rule stands below each figure.
+
+# %% mystnb={"figure": {"caption": "Fig. 3 of the paper, from runs of one seed: evaluation images with occlusion, their labels, and what each method predicts. `segmix figure 3` draws it.", "name": "fig-occluded-predictions"}, "image": {"alt": "Rows of an image, its label map, and the label maps that five methods predict."}} tags=["nbval-ignore-output"]
+third = setting.figure(3)
+plt.show()
+
+# %% tags=["nbval-ignore-output"]
+Markdown(f"Which images: {third.rule}.")
+
+# %% mystnb={"figure": {"caption": "Fig. 7 of the paper, from the same runs: the two evaluation images with the most occluded objects. `segmix figure 7` draws it.", "name": "fig-most-occluded"}, "image": {"alt": "Two images, their label maps, and the label maps that the methods predict."}} tags=["nbval-ignore-output"]
+seventh = setting.figure(7)
+plt.show()
+
+# %% tags=["nbval-ignore-output"]
+Markdown(f"Which images: {seventh.rule}. One seed, a few images: these are to look at, and rank nothing.")
+
+# %% [markdown]
 # ## Table 4, printed beside measured
 #
 # The mIoU of a subset is the mean over the categories present in its labels or predictions. Sums of stored

@@ -206,7 +206,7 @@ chapter.table(["claim", "contrast", "printed", "where", "reading"], lines)
 # * The runs start from random or generated weights and are short; most networks are underfitted. Mixing makes their task harder, so that a method which
 #   needs long training is at a disadvantage here.
 # * The methods of Table 1 train the same number of steps, fine-tuning included. Networks that are read before stage 2 have had the steps of stage 1 alone: in
-#   Tables 9 and 11 all have; for "without denoising" there are contrasts of equal length beside the paper's.
+#   Table 11 all have, in Table 9 all that the paper prints; for "without denoising" there are contrasts of equal length beside the paper's.
 # * "Not measured", or a dash, means that there are no rows at a scale that is judged. There may be some at `demo`: `segmix report tableN` shows them.
 #
 # ## Takeaways

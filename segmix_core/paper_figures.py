@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def draw_to(
 ) -> Drawn:
     """Draw a figure into a .png, .svg or .pdf file, which appears when it is whole; see `draw`.
 
-    Below it stands, as in the rule, of which networks it is: data, scale and seeds.
+    Below it stands of which networks it is, data, scale and seeds, and the rule that chose what it shows.
 
     Args:
         path: the file; an older one is replaced.
@@ -128,7 +129,9 @@ def draw_to(
     check_writable(path)
     drawn = draw(number, request_for, seeds, **how)
     setting = _setting(request_for("baseline", seeds[0]), seeds if number == 5 else seeds[:1])
-    drawn.figure.text(0.01, 0, setting, va="top", fontsize=8, color="0.35")
+    letters = int(14 * drawn.figure.get_figwidth())
+    said = textwrap.fill(f"{setting}; {drawn.rule}", letters)
+    drawn.figure.text(0.01, 0, said, va="top", fontsize=8, color="0.35")
     with replacing(path) as temporary:
         drawn.figure.savefig(temporary, format=path.suffix[1:], bbox_inches="tight", pad_inches=0.05)
     plt.close(drawn.figure)
@@ -230,13 +233,10 @@ def _occluded(runs: _Runs, count: int) -> tuple[list[int], str]:
 
 
 def _most_occluded(runs: _Runs, count: int) -> tuple[list[int], str]:
+    """The images with the most objects that an annotation marks occluded; without annotations, as above."""
     folder = runs.evaluation.root / "Annotations"
     if not folder.is_dir():
-        raise InputError(
-            runs.evaluation.root,
-            "has no folder Annotations, which tells what is occluded",
-            "take VOC or the silhouettes",
-        )
+        return _occluded(runs, count)
     occluded = []
     for identifier in runs.evaluation.ids:
         annotation = read_annotation(folder / f"{identifier}.xml", runs.evaluation.categories)

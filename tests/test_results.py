@@ -705,6 +705,25 @@ def test_blocks_of_encoders_are_apart_at_paper_scale_and_one_below(tmp_path: Pat
     ]
 
 
+def test_settings_of_the_same_words_are_told_apart_by_their_digest(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    other = row(dataset_digest="0" * 16, metrics={"mIoU": 60.0})
+    results.append(path, [row(metrics={"mIoU": 50.0}), other, row(seed=1, metrics={"mIoU": 52.0})])
+    lines = [line for line in as_markdown(report_rows("table1", where=path)).splitlines() if "sketch" in line]
+    assert [line.split(" | ")[4][:5] for line in lines] == ["51.00", "60.00"]
+    first, second = (re.search(r"silhouettes val, setting (\w{4}) \|", line) for line in lines)
+    assert first is not None
+    assert second is not None
+    assert first[1] != second[1]
+    results.append(tmp_path / "one.jsonl", [other])
+    (line,) = [
+        line
+        for line in as_markdown(report_rows("table1", where=tmp_path / "one.jsonl")).splitlines()
+        if "60.00" in line
+    ]
+    assert ", setting" not in line
+
+
 def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
     assert "| not measured |" in as_markdown(report_rows("table1", where=tmp_path))
     with pytest.raises(InputError, match="unknown name 'table99'"):

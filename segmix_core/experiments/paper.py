@@ -323,6 +323,7 @@ def _table9() -> Iterator[Row]:
     shared = _variation(9, "sourcesep-cm-shared-aspp", replace(SOURCESEP_CM, shared_aspp=True))
     relu = _variation(9, "sourcesep-cm-relu-ssh", replace(_without_dn(SOURCESEP_CM), head="full_relu"))
     lines += [
+        ("SourceSep-CM (w/ SSH, w/ DN)", METHODS["sourcesep-cm"], _OPEN),
         ("SourceSep-CM (shared ASPP, w/ DN)", shared, _OPEN),
         ("SourceSep-CM (w/ SSH, ReLU on its logits)", relu, _OPEN),
     ]

@@ -467,12 +467,25 @@ def as_markdown(rows: Rows) -> str:
             printed = "" if row["printed"] is None else str(row["printed"])
             cells = [row["row"], row["column"], row["metric"], printed]
             entries = [entry for found in row["measured"].values() for entry in found.values()]
-            lines += [f"| {' | '.join([*cells, *_measured_cells(entry)])} |" for entry in entries]
+            lines += [f"| {' | '.join([*cells, *found])} |" for found in _measured_apart(entries)]
             if not entries:
                 lines.append(f"| {' | '.join(cells)} | not measured |{' |' * (len(_COLUMNS) - 5)}")
         lines.append("")
-    lines.append("n: evaluation images. ±: half of the 95 % interval of the mean over seeds (Student's t).")
+    lines.append(
+        "n: evaluation images. ±: half of the 95 % interval of the mean over seeds (Student's t). "
+        "setting: what is said in the same words differs in digests, of data or weights; the later is below."
+    )
     return "\n".join(lines)
+
+
+def _measured_apart(entries: Rows) -> list[list[str]]:
+    """The cells of each entry; of what is said in the same words, the data name the setting, too."""
+    cells = [_measured_cells(entry) for entry in entries]
+    words = [tuple(found[1:5]) for found in cells]  # scale, data, start, steps
+    for entry, found, said in zip(entries, cells, words, strict=True):
+        if words.count(said) > 1:
+            found[2] += f", setting {entry['setting'][:4]}"
+    return cells
 
 
 def _measured_cells(entry: dict[str, Any]) -> list[str]:
