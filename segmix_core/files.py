@@ -84,6 +84,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     out = Path(out)
     if out.exists():
         raise InputError(out, "is there already", "choose another --out, or remove it")
+    above = [folder for folder in out.absolute().parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
@@ -97,6 +98,10 @@ def new_folder(out: Path) -> Iterator[Path]:
         temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if not out.exists():
+            with suppress(OSError):  # somebody else has begun in one
+                for folder in above:
+                    folder.rmdir()
 
 
 def sweep(folder: Path) -> None:

@@ -188,7 +188,7 @@ def stored_crop(checkpoint: Path, root: Path) -> int:
     """Pixels, side of the crop of protocol `crop` at a checkpoint's scale, for the images in `root`."""
     scale = read_checkpoint(checkpoint)["identity"]["scale"]
     size: int = scale["eval_crop"]
-    return min(size, scale["silhouettes"][2]) if GENERATED in root.resolve().parents else size
+    return min(size, scale["silhouettes"][2] or size) if GENERATED in root.resolve().parents else size
 
 
 def evaluate_checkpoint(
@@ -272,7 +272,8 @@ def predict(
         For each image, `<name>.png` and `<name>-overlay.jpg` in `out`.
 
     Raises:
-        InputError: a bad checkpoint or image, or a result would replace an image or another result.
+        InputError: a bad checkpoint or image, or a result would replace an image, another result, or a file
+            that no call of this wrote.
     """
     taken = {path.resolve() for path in images}
     for path in images:
@@ -284,6 +285,9 @@ def predict(
                     "choose another --out, or give images of one name one by one",
                 )
             taken.add(target.resolve())
+        if not _is_ours(out, path.stem):
+            what = "is there already, and no label map of this command"
+            raise InputError(out / f"{path.stem}.png", what, "choose another --out")
     segment = segmenter(checkpoint, device=device)
     written = []
     for number, path in enumerate(images, 1):
@@ -295,16 +299,31 @@ def predict(
         overlay = np.where(label[..., None] > 0, (image.astype(np.uint16) + shown) // 2, image).astype(
             np.uint8
         )
-        for name, picture, kind in (
-            (f"{path.stem}.png", drawn, "PNG"),
-            (f"{path.stem}-overlay.jpg", Image.fromarray(overlay), "JPEG"),
-        ):
+        pictures = {
+            f"{path.stem}.png": (drawn, "PNG"),
+            f"{path.stem}-overlay.jpg": (Image.fromarray(overlay), "JPEG"),
+        }
+        for name, (picture, kind) in reversed(pictures.items()):  # the label map last: see `_is_ours`
             with replacing(out / name) as temporary:
                 picture.save(temporary, format=kind)
-            written.append(out / name)
+        written += [out / name for name in pictures]
         if progress is not None:
             progress(number, len(images))
     return written
+
+
+def _is_ours(out: Path, name: str) -> bool:
+    """Whether `predict` may write a label map there: none is, or one in its palette beside an overlay."""
+    label = out / f"{name}.png"
+    if not label.exists():
+        return True
+    try:
+        with Image.open(label) as opened:
+            colours = opened.getpalette() if opened.mode == "P" else None
+    except OSError:
+        return False
+    known = voc_palette()[: len(VOC_CATEGORIES)].ravel().tolist()
+    return colours is not None and colours[: len(known)] == known and (out / f"{name}-overlay.jpg").exists()
 
 
 def reported_output(content: dict[str, Any]) -> Literal["dominant", "final"]:

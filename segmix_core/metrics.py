@@ -6,6 +6,7 @@ to run again.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from scipy.sparse import csr_array
 
 from segmix_core.errors import InputError
 from segmix_core.files import replacing
+
+_LARGEST = 4 << 30
+"""Bytes of the matrices of one run, unpacked: 5,000 images of COCO take 0.13 GB for each output and stage."""
 
 
 def iou(matrix_NN: np.ndarray) -> np.ndarray:
@@ -106,17 +110,36 @@ def load_confusions(path: Path) -> ImageConfusions:
         InputError: no such file, or not one of these.
     """
     try:
+        with zipfile.ZipFile(path) as packed:
+            if sum(part.file_size for part in packed.infolist()) > _LARGEST:
+                raise ValueError("more than any run leaves")
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            names = [name.partition(" ")[::2] for name in archive.files]
-            return ImageConfusions(
-                ids=tuple(archive["ids"].tolist()),
-                categories=tuple(archive["categories"].tolist()),
-                matrices={
-                    name: sparse(archive[f"matrix {name}"]) for kind, name in names if kind == "matrix"
-                },
-                subsets={name: archive[f"subset {name}"] for kind, name in names if kind == "subset"},
-            )
+            return _confusions_of(dict(archive))
     except FileNotFoundError as error:
         raise InputError(path, "no such file", "restore it, or take its rows out of the results") from error
     except Exception as error:  # numpy and zipfile raise half a dozen kinds for a file that is cut or damaged
         raise InputError(path, "not a file of confusion matrices", "restore it") from error
+
+
+def _confusions_of(arrays: dict[str, np.ndarray]) -> ImageConfusions:
+    """What the arrays of a file say, or ValueError (KeyError, where there are no ids)."""
+    ids, categories = arrays.pop("ids"), arrays.pop("categories")
+    for names in (ids, categories):
+        if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) != len(names):
+            raise ValueError("names that are no texts, or are there twice")
+    matrices, subsets = {}, {}
+    for name, array in arrays.items():
+        kind, _, what = name.partition(" ")
+        if kind == "matrix":
+            if array.shape != (len(ids), len(categories), len(categories)) or array.dtype != np.int32:
+                raise ValueError(f"{name} is no matrix of counts for each image")
+            if array.size and array.min() < 0:
+                raise ValueError(f"{name} counts less than nothing")
+            matrices[what] = sparse(array)
+        elif kind == "subset":
+            if array.shape != ids.shape or array.dtype != bool:
+                raise ValueError(f"{name} does not say of each image whether it is in")
+            subsets[what] = array
+    return ImageConfusions(
+        ids=tuple(ids.tolist()), categories=tuple(categories.tolist()), matrices=matrices, subsets=subsets
+    )

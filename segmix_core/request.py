@@ -190,7 +190,9 @@ def weights_of(request: Request) -> tuple[str | Path | None, dict[str, Any] | No
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as opened:
-                record |= opened.metadata() or {}
+                record = (
+                    opened.metadata() or {}
+                ) | record  # the file says how it was made, and not what it is
         except (SafetensorError, OSError) as error:
             raise InputError(
                 path, "not a readable weights file", "make it anew, or give --pretrained none"

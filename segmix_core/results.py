@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from segmix_core.experiments.factors import Method
 from segmix_core.files import check_writable, parse_json, replacing
 
 SCHEMA = 3
+_BEGINNING = b'{"'
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "data" / "results"
@@ -151,8 +153,10 @@ def _misplaced(entry: dict[str, Any], fields: dict[str, type | tuple[type, ...]]
         return f"field '{min(missing)}' is missing"
     for name, kind in fields.items():
         # A bool is an int to Python, and a misplaced one here.
-        if not isinstance(entry[name], kind) or (isinstance(entry[name], bool) and kind is not bool):
-            return f"field '{name}' is {entry[name]!r}"
+        value = entry[name]
+        wrong = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+        if wrong or (isinstance(value, float) and not math.isfinite(value)):
+            return f"field '{name}' is {value!r}"
     return None
 
 
@@ -171,7 +175,7 @@ def append(path: Path, rows: list[dict[str, Any]], *, missing: Missing | None = 
 
     Raises:
         ValueError: a row is not valid.
-        InputError: the file cannot be written, or, with `missing`, a line of it is broken.
+        InputError: the file cannot be written, or a line of it is broken; it is as it was.
     """
     for row in rows:
         problem = problem_with(row)
@@ -184,7 +188,8 @@ def append(path: Path, rows: list[dict[str, Any]], *, missing: Missing | None = 
             opened.seek(0)
             whole = _whole_lines(content := opened.read())
             end = min(len(content), len(whole))
-            text = _lines(path, rows if missing is None else missing(_rows_in(path, whole), rows))
+            held = _rows_in(path, whole)
+            text = _lines(path, rows if missing is None else missing(held, rows))
             try:
                 opened.truncate(end)
                 opened.write(whole[end:] + text.encode())
@@ -198,12 +203,16 @@ def append(path: Path, rows: list[dict[str, Any]], *, missing: Missing | None = 
 
 
 def _whole_lines(content: bytes) -> bytes:
-    """A file's lines without what a killed process left of the last; one that is JSON is whole."""
+    """A file's lines without what a killed process left of the last; one that is JSON is whole.
+
+    What does not begin as a row does was left by no process of ours, and stays.
+    """
     end = content.rfind(b"\n") + 1
+    rest = content[end:]
     try:
-        parse_json(content[end:])
+        parse_json(rest)
     except ValueError:
-        return content[:end]
+        return content[:end] if _BEGINNING.startswith(rest[:2]) else content + b"\n"
     return content + b"\n"
 
 
@@ -219,7 +228,9 @@ def check_appendable(path: Path) -> None:
 
 
 def _lines(path: Path, rows: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(_with_its_file(row, path), sort_keys=True) + "\n" for row in rows)
+    return "".join(
+        json.dumps(_with_its_file(row, path), sort_keys=True, allow_nan=False) + "\n" for row in rows
+    )
 
 
 def _with_its_file(row: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -450,6 +450,21 @@ def test_predict_replaces_neither_photographs_nor_its_own_results(
     assert photos[0].read_bytes() == before
     refused(segmix(*common, *photos, "--out", tmp_path / "out"), "would replace")
     assert not (tmp_path / "out").exists()
+    # What it wrote itself is written again; another file of the name, a published mask too, is not.
+    for _ in range(2):
+        assert segmix(*common, photos[0], "--out", tmp_path / "out").status == 0
+    (tmp_path / "out" / "photo-overlay.jpg").unlink()
+    mask = (tmp_path / "out" / "photo.png").read_bytes()
+    refused(
+        segmix(*common, photos[0], "--out", tmp_path / "out"), "photo.png: is there already, and no label"
+    )
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "photo.png").write_text("mine")
+    refused(
+        segmix(*common, photos[0], "--out", tmp_path / "other"), "photo.png: is there already, and no label"
+    )
+    assert (tmp_path / "other" / "photo.png").read_text() == "mine"
+    assert (tmp_path / "out" / "photo.png").read_bytes() == mask
 
 
 def test_pretrain(tmp_path: Path) -> None:
@@ -555,6 +570,13 @@ def test_a_run_that_outlasts_the_budget_stops_at_a_checkpoint_and_is_gone_on_wit
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("45s", 45), ("25m", 1500), ("1.5h", 5400)])
 def test_a_budget_has_units(text: str, seconds: float) -> None:
     assert as_seconds(text) == seconds
+
+
+def test_a_name_counts_once() -> None:
+    options = parser().parse_args(
+        ["run", "table1", "--categories", "background,cat, background", "--seeds", "1,0,1"]
+    )
+    assert (options.categories, options.seeds) == (("background", "cat"), (1, 0))
 
 
 def test_claims_have_verdicts() -> None:

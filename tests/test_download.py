@@ -68,6 +68,17 @@ class Handler(BaseHTTPRequestHandler):
             return
         if isinstance(way, str) and way.startswith("to "):
             self._head(302, {"Location": way.removeprefix("to ")})
+            self._dribble(b"x" * 500)
+            return
+        if way == "half a length":  # of a chunk, a letter now and then
+            self._head(200, {"Transfer-Encoding": "chunked"})
+            self.wfile.write(b"2000\r\n" + body[:0x2000] + b"\r\n")
+            self._dribble(b"0" * 500)
+            return
+        if way == "trailers":
+            self._head(200, {"Transfer-Encoding": "chunked"})
+            self.wfile.write(b"2000\r\n" + body[:0x2000] + b"\r\n0\r\n")
+            self._dribble(b"a: b\r\n" * 500, 6)
             return
         if way == "silent":
             time.sleep(0.6)
@@ -95,6 +106,12 @@ class Handler(BaseHTTPRequestHandler):
             length = {"Transfer-Encoding": "chunked"}
         self._head(status, {"Content-Type": "application/octet-stream"} | tags | length)
         self._send(body[begin:], way)
+
+    def _dribble(self, body: bytes, size: int = 1) -> None:
+        """Bytes that come too often for a wait to be long, and too seldom to come to an end in time."""
+        for start in range(0, len(body), size):
+            self.wfile.write(body[start : start + size])
+            time.sleep(0.02)
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -574,7 +591,37 @@ def test_a_server_that_never_comes_to_its_answer_is_given_up(
     assert fetch("unrel", tmp_path, server, timeout=0.2).files == 2
 
 
-@pytest.mark.parametrize("goal", ["http://[::1/unrel-dataset.tar.gz", f"http://{'a' * 70}/a.tar.gz"])
+@pytest.mark.parametrize("way", ["half a length", "trailers"])
+def test_a_body_that_never_comes_to_its_end_is_given_up(
+    server: Server, tmp_path: Path, unrel: bytes, way: str
+) -> None:
+    server.answers(way)
+    begun = time.monotonic()
+    with pytest.raises(InputError, match=r"the download failed .*no answer within 0\.2 s"):
+        fetch("unrel", tmp_path, server, timeout=0.2, tries=1)
+    assert time.monotonic() - begun < 5  # of the ten seconds that it would take
+    server.answers("good")
+    assert fetch("unrel", tmp_path, server).files == 2
+
+
+def test_what_stands_below_a_redirection_is_not_waited_for(
+    server: Server, tmp_path: Path, unrel: bytes
+) -> None:
+    server.answers(f"to {server.url}/unrel-dataset.tar.gz", "good")
+    begun = time.monotonic()
+    assert fetch("unrel", tmp_path, server).files == 2
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "ftp://127.0.0.1/a.tar.gz",
+        "file:///etc/hosts",
+        "http://[::1/unrel-dataset.tar.gz",
+        f"http://{'a' * 70}/a.tar.gz",
+    ],
+)
 def test_a_redirection_to_no_address_is_one_line(
     server: Server, tmp_path: Path, unrel: bytes, goal: str
 ) -> None:
@@ -599,6 +646,7 @@ def test_a_file_without_end_is_refused(
     server.answers(way)
     with pytest.raises(InputError, match="is larger than 5000 bytes"):
         fetch("unrel", tmp_path, server)
+    assert left(tmp_path) == set()
 
 
 # Archives
@@ -709,6 +757,27 @@ def lying_zip() -> bytes:
     return bytes(body)
 
 
+def nameless_zip() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a.jpg", b"a")
+        info = zipfile.ZipInfo("b")
+        info.filename = ""
+        archive.writestr(info, b"b")
+    return out.getvalue()
+
+
+def sparse_tar() -> bytes:
+    """A tar whose header promises a map of holes that is not there."""
+    info = tarfile.TarInfo("a.jpg")
+    info.size = 4
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a.jpg"}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info, io.BytesIO(b"none"))
+    return out.getvalue()
+
+
 def spoiled_header() -> bytes:
     """A tar whose second header is damaged: tarfile alone takes that for the end."""
     body = bytearray(tarred(("a.jpg", noise(512)), ("b.jpg", noise(900)), mode="w"))
@@ -755,6 +824,8 @@ def test_a_damaged_note_beside_a_download_is_named(
         ("DUTS-TR.zip", lying_zip),
         ("DUTS-TR.zip", boastful_zip),
         ("DUTS-TR.zip", lambda: zipped(("a.jpg", noise(4000)))[:-30]),
+        ("DUTS-TR.zip", nameless_zip),
+        ("unrel-dataset.tar.gz", sparse_tar),
         ("unrel-dataset.tar.gz", spoiled_header),
         ("unrel-dataset.tar.gz", lambda: tarred(("a.jpg", noise(4000)))[:-300]),
         ("unrel-dataset.tar.gz", lambda: tarred(("a.jpg", b"a"))[:-8] + bytes(8)),
@@ -913,6 +984,14 @@ def test_a_damaged_record_is_said_before_the_download(server: Server, tmp_path: 
         (tmp_path / "CHECKSUMS.json").write_text(text)
         with pytest.raises(InputError, match=r"CHECKSUMS\.json: is damaged"):
             fetch("unrel", tmp_path, server)
+    (tmp_path / "CHECKSUMS.json").unlink()
+    (tmp_path / "CHECKSUMS.json").mkdir()
+    with pytest.raises(InputError, match=r"CHECKSUMS\.json: is no file"):
+        fetch("unrel", tmp_path, server)
+    (tmp_path / "CHECKSUMS.json").rmdir()
+    (tmp_path / ".fetched").write_text("mine")
+    with pytest.raises(InputError, match=r"\.fetched: is no folder"):
+        fetch("unrel", tmp_path, server)
     assert server.log == []
 
 

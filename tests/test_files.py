@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from segmix_core.errors import InputError
-from segmix_core.files import alone, code_digest, replacing, sweep
+from segmix_core.files import alone, code_digest, new_folder, replacing, sweep
 
 KILLED = """
 import os, signal, sys
@@ -136,3 +136,13 @@ def test_code_is_known_by_what_it_does(tmp_path: Path, change: tuple[str, str], 
     assert (tmp_path / "before.py").read_text() != (tmp_path / "after.py").read_text()
     before, after = (code_digest(tmp_path / f"{name}.py") for name in ("before", "after"))
     assert (before == after) == same
+
+
+def test_folders_that_were_made_for_a_failing_one_go_again(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OSError, match="fails"), new_folder(tmp_path / "there" / "new" / "newer" / "out"):
+        raise OSError("fails")
+    assert list((tmp_path / "there").iterdir()) == []
+    with new_folder(tmp_path / "there" / "new" / "out") as made:
+        (made / "a").touch()
+    assert (tmp_path / "there" / "new" / "out" / "a").exists()

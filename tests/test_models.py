@@ -14,7 +14,7 @@ from segmix_core.experiments import METHODS, SCALES
 from segmix_core.files import file_digest
 from segmix_core.models import Encoder, SourceSeparation, autocast, load_encoder, native
 from segmix_core.models.separation import upsample
-from segmix_core.request import WEIGHTS, Request, precision_of
+from segmix_core.request import WEIGHTS, Request, precision_of, weights_of
 
 SMALL = {"backbone": "resnet18w32", "aspp_channels": 16, "aspp_rates": (2, 4, 6), "output_stride": 8}
 
@@ -207,11 +207,20 @@ def test_encoder_weights_load_strictly(tmp_path: Path) -> None:
     for name, value in (("complex", 1j), ("nan", float("nan"))):
         spoilt[name] = tmp_path / f"{name}.pth"
         torch.save(state | {"conv1.weight": encoder.conv1.weight.detach() * value}, spoilt[name])
+    odd = {
+        "sparse": torch.zeros(4, 3, 7, 7).to_sparse(),
+        "spread": torch.zeros(1).expand(10**6, 10**5),
+        "large": torch.full((32, 3, 7, 7), 1e300, dtype=torch.float64),
+    }
+    for name, tensor in odd.items():
+        spoilt[name] = tmp_path / f"{name}.pth"
+        torch.save(state | {"conv1.weight": tensor}, spoilt[name])
     (greeting := tmp_path / "greeting.pth").write_text("hello world")
     torch.save({1: torch.zeros(3)}, numbered := tmp_path / "numbered.pth")
     for path, message in (
         (spoilt["complex"], "tensor conv1.weight holds values that are not finite numbers"),
         (spoilt["nan"], "tensor conv1.weight holds values that are not finite numbers"),
+        *((spoilt[name], "tensor conv1.weight holds values that are not finite numbers") for name in odd),
         (greeting, "not a readable weights file|plain tensors"),
         (numbered, "dictionary of tensors"),
         (bad, "conv1.weight"),
@@ -222,6 +231,20 @@ def test_encoder_weights_load_strictly(tmp_path: Path) -> None:
             SourceSeparation(5, pretrained=path, **SMALL)
     with pytest.raises(InputError, match="did you mean 'resnet50'"):
         SourceSeparation(5, backbone="resnet5O")
+
+
+def test_a_file_does_not_say_what_it_is(tmp_path: Path) -> None:
+    """A header tells how weights were made; name and digest are of the file itself."""
+    records = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        path = tmp_path / f"{seed}.safetensors"
+        forged = {"name": "silhouettes-resnet18w32.safetensors", "sha256": "0" * 64, "epochs": "3"}
+        save_file(Encoder("resnet18w32").state_dict(), path, metadata=forged)
+        request = Request(experiment=METHODS["baseline"], scale=SCALES["smoke"], pretrained=str(path))
+        records.append(weights_of(request)[1])
+        assert records[-1] == {"name": path.name, "sha256": file_digest(path), "epochs": "3"}
+    assert records[0] != records[1]
 
 
 def test_the_committed_encoder_is_the_one_that_rows_name() -> None:

@@ -1,7 +1,9 @@
 """Perturbations from files of every published form, what is refused, how they fit an image, controls."""
 
+import io
 import json
 import pickle
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -275,17 +277,43 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path: Path) -> None:
         read_perturbation(path)
 
 
-@pytest.mark.parametrize("form", ["mat", "pth"])
+def holes(path: Path, beginning: bytes, size: int) -> None:
+    """A file that takes hardly any place on the disk."""
+    with path.open("wb") as opened:
+        opened.write(beginning)
+        opened.truncate(len(beginning) + size)
+
+
+@pytest.mark.parametrize("form", ["mat", "pth", "npy", "safetensors"])
 def test_a_bomb_is_refused(form: str, tmp_path: Path) -> None:
     """A file of a few kilobytes that would fill the memory."""
     path = tmp_path / f"v.{form}"
+    shape, size = (3, 60_000, 16_000), 4 * 3 * 60_000 * 16_000
     if form == "mat":
         save_mat(path, np.zeros((4096, 4097, 3), dtype=np.float32))
-    else:
+    elif form == "pth":
         save_pth(path, torch.zeros(1).expand(3, 200_000, 200_000))
-    assert path.stat().st_size < 1 << 20
+    elif form == "npy":
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        holes(path, header.getvalue(), size)
+    else:
+        tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
+        header_text = json.dumps({"__metadata__": {"making": '{"epsilon": 10}'}, "perturbation": tensor})
+        holes(path, struct.pack("<Q", len(header_text)) + header_text.encode(), size)
+    assert path.stat().st_blocks * 512 < 1 << 20
     with pytest.raises(InputError, match="holds more than 50331648 numbers"):
         read_perturbation(path)
+
+
+def test_numbers_that_numpy_lacks_are_one_line(tmp_path: Path) -> None:
+    for dtype, said in ((torch.float8_e4m3fn, "F8_E4M3"), (torch.bfloat16, "BF16")):
+        path = tmp_path / "v.safetensors"
+        save_file(
+            {"perturbation": torch.ones(3, 2, 2).to(dtype)}, path, metadata={"making": '{"epsilon": 9}'}
+        )
+        with pytest.raises(InputError, match=f"holds {said}"):
+            read_perturbation(path)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -374,7 +402,7 @@ def test_what_was_scaled_states_its_new_epsilon(tmp_path: Path) -> None:
         ({"perturbation": torch.ones(3, 2, 2)}, {"making": "[1]"}, "does not say its epsilon"),
         ({"perturbation": torch.ones(3, 2, 2)}, {"making": "{}"}, "does not say its epsilon"),
         ({"perturbation": torch.ones(3, 2, 2)}, {"making": '{"epsilon": 10, "name": 1}'}, "is no text"),
-        ({"perturbation": torch.ones(3, 2, 2).int()}, {"making": '{"epsilon": 10}'}, "holds int32"),
+        ({"perturbation": torch.ones(3, 2, 2).int()}, {"making": '{"epsilon": 10}'}, "holds I32"),
         ({"perturbation": torch.ones(2, 2, 3)}, {"making": '{"epsilon": 10}'}, "an array of 2 x 2 x 3"),
         *(
             ({"perturbation": torch.ones(3, 2, 2)}, {"making": f'{{"epsilon": {epsilon}}}'}, said)

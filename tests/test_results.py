@@ -33,7 +33,7 @@ from segmix_core.report import (
     substitutions,
     verdict,
 )
-from segmix_core.report.tables import setting_names, trained_in
+from segmix_core.report.tables import setting_names, term_of, trained_in, value_of
 
 CM = METHODS["sourcesep-cm"]
 
@@ -196,6 +196,7 @@ def test_a_misplaced_value_is_refused_on_both_ways(tmp_path: Path, field: str, v
         ({"metrics": {"mIoU": 999.0}}, "metric 'mIoU' is 999.0, and not a number in 0..100"),
         ({"metrics": {"aAcc": -1}}, "metric 'aAcc' is -1,"),
         ({"metrics": {"mIoU": math.nan}}, "nan"),
+        ({"seconds": math.inf}, "inf"),
         ({"metrics": {"mIoU": "abc"}}, "metric 'mIoU' is 'abc'"),
         ({"metrics": {"mIoU": True}}, "metric 'mIoU' is True"),
         ({"metrics": {"mIoU": {"cat": 1.0}}}, "metric 'mIoU' is {'cat': 1.0}"),
@@ -245,6 +246,21 @@ def test_bytes_that_are_no_text_are_refused_with_file_and_number(tmp_path: Path)
     path.write_bytes(json.dumps(ROW).encode() + b"\n\xff\xfe\x00\n")
     with pytest.raises(InputError, match=r"rows\.jsonl:2: broken line"):
         results.read(path)
+
+
+@pytest.mark.parametrize("content", [b"the only copy of my notes", b"\xff\xfe\x80", b"[1, 2", b'{ "a'])
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    for use in (
+        lambda: results.append(path, [ROW]),
+        lambda: results.append_missing(path, [ROW]),
+        lambda: results.check_appendable(path),
+        lambda: results.read(path),
+    ):
+        with pytest.raises(InputError, match=r"notes\.txt:1: broken line"):
+            use()
+        assert path.read_bytes() == content
 
 
 def test_a_missing_file_and_a_place_that_cannot_be_written(tmp_path: Path) -> None:
@@ -541,6 +557,47 @@ def test_a_damaged_file_of_matrices_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"two\.npz: not a file of confusion matrices; restore") as said:
             load_confusions(path)
         assert isinstance(said.value.__cause__, kind)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: {"matrix stage2 dominant": arrays["matrix stage2 dominant"][:1]},
+        lambda arrays: {"matrix stage2 dominant": arrays["matrix stage2 dominant"][:, :2, :2]},
+        lambda arrays: {"matrix stage2 dominant": -arrays["matrix stage2 dominant"]},
+        lambda arrays: {"matrix stage2 dominant": arrays["matrix stage2 dominant"].astype(np.float64)},
+        lambda arrays: {"subset first": arrays["subset first"].astype(np.int64)},
+        lambda arrays: {"subset first": arrays["subset first"][:1]},
+        lambda arrays: {"ids": np.array(["a", "a"])},
+        lambda arrays: {"categories": np.arange(3)},
+    ],
+    ids=range(8),
+)
+def test_matrices_that_no_run_leaves_are_refused(tmp_path: Path, change: Callable[..., Any]) -> None:
+    path = Path(two_images(tmp_path)["per_image"])
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez_compressed(path, **(arrays | change(arrays)))
+    with pytest.raises(InputError, match=r"two\.npz: not a file of confusion matrices"):
+        load_confusions(path)
+
+
+def test_what_the_matrices_do_not_hold_is_one_line(tmp_path: Path) -> None:
+    own = two_images(tmp_path)
+    assert value_of(own, subset="first") == 100
+    with pytest.raises(InputError, match=r"holds no matrices of stage 1, dominant"):
+        value_of(own | {"stage": 1}, subset="first")
+    with pytest.raises(InputError, match=r"category of .*two\.npz: unknown name 'zebra'"):
+        value_of(own | {"mean_over": ["zebra"]}, subset="first")
+    with pytest.raises(InputError, match=r"unknown name 'zebra'"):
+        term_of([own | {"mean_over": ["zebra"]}])
+
+
+def test_every_committed_file_of_matrices_is_read() -> None:
+    paths = sorted(results.RESULTS.glob("per_image/*.npz"))
+    assert len(paths) > 50
+    for path in paths:
+        assert load_confusions(path).matrices
 
 
 def test_the_bootstrap_is_paired_over_images_and_seeds() -> None:

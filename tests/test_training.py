@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -618,6 +619,24 @@ def test_a_checkpoint_cut_short_is_refused(root: Path, stopped: Path, kept: floa
     refuse(path, root, "the checkpoint is empty" if kept == 0 else "the checkpoint is cut short or damaged")
 
 
+def test_a_byte_that_changed_is_seen(root: Path, stopped: Path) -> None:
+    """torch itself does not look at the checksums of the parts."""
+    path = stopped / "checkpoint.pt"
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 3] ^= 255
+    path.write_bytes(whole)
+    refuse(path, root, "the checkpoint is cut short or damaged")
+
+
+def test_a_packed_checkpoint_is_refused(root: Path, stopped: Path, tmp_path: Path) -> None:
+    """A megabyte may unpack to a thousand."""
+    path = tmp_path / "checkpoint.pt"
+    with zipfile.ZipFile(stopped / "checkpoint.pt") as whole, zipfile.ZipFile(path, "w") as packed:
+        for part in whole.infolist():
+            packed.writestr(part.filename, whole.read(part), compress_type=zipfile.ZIP_DEFLATED)
+    refuse(path, root, "the checkpoint is cut short or damaged")
+
+
 def test_a_checkpoint_that_would_run_code_is_refused_and_does_not(root: Path, tmp_path: Path) -> None:
     path, marker = tmp_path / "checkpoint.pt", tmp_path / "marker"
     hostile = {"format": 1, "model": _Hostile(marker)}
@@ -719,7 +738,27 @@ def test_weights_that_do_not_fit_their_architecture_are_refused(stopped: Path) -
         ("identity.scale.eval_crop", "abc", "the checkpoint is damaged (eval_crop of scale is not"),
         ("identity.scale.eval_crop", 0, "the checkpoint is damaged (scale is not"),
         ("identity.scale.silhouettes", [1], "the checkpoint is damaged (scale is not"),
-        ("architecture", {}, "names an architecture that cannot be built"),
+        ("architecture", {}, "the checkpoint is damaged (aspp_rates of architecture is not"),
+        (
+            "architecture.aspp_rates",
+            [0, 2, 3],
+            "the checkpoint is damaged (aspp_rates of architecture is not",
+        ),
+        (
+            "architecture.aspp_rates",
+            [-1, 2, 3],
+            "the checkpoint is damaged (aspp_rates of architecture is not",
+        ),
+        ("progress.seconds", float("nan"), "the checkpoint is damaged (seconds of progress is not"),
+        ("progress.seconds", 10**400, "the checkpoint is damaged (seconds of progress is not"),
+        ("progress.step", True, "the checkpoint is damaged (step of progress is not"),
+        (
+            "identity.seed",
+            functools.reduce(lambda inner, _: [inner, inner], range(40), "x"),
+            "the checkpoint is damaged (identity is not",
+        ),
+        ("identity.scale.eval_crop", 20_000, "the checkpoint is damaged (scale is not"),
+        ("identity.scale.silhouettes", [48, 24, -5], "the checkpoint is damaged (scale is not"),
         ("architecture.backbone", "resnet7", "names an architecture that cannot be built"),
         ("architecture.head", "round", "names an architecture that cannot be built"),
         ("architecture.aspp_rates", [2], "names an architecture that cannot be built"),
@@ -741,12 +780,41 @@ def test_a_checkpoint_with_a_part_of_something_else_is_refused(
     one_line(error, path, said)
 
 
-@pytest.mark.parametrize(("part", "value"), [("optimizer", {}), ("progress", {"more": 1})])
+def _first_group(**changed: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content["optimizer"]["param_groups"][0].update(changed)
+
+
+def _first_buffer(value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        kept = content["optimizer"]["state"][0]
+        kept["momentum_buffer"] = value(kept["momentum_buffer"]) if callable(value) else value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.update(optimizer={}),
+        lambda content: content["progress"].update(more=1),
+        lambda content: content["optimizer"]["param_groups"][0].pop("momentum"),
+        lambda content: content["optimizer"]["state"].update({0: 3}),
+        lambda content: content["optimizer"]["state"].update({9999: {"momentum_buffer": None}}),
+        _first_group(momentum="a"),
+        _first_group(momentum=0.1),
+        _first_group(maximize=True),
+        _first_group(lr="a"),
+        _first_buffer("abc"),
+        _first_buffer(lambda buffer: buffer.flatten()[:-1]),
+        _first_buffer(lambda buffer: buffer * float("nan")),
+    ],
+    ids=range(12),
+)
 def test_what_cannot_be_gone_on_from_is_refused(
-    root: Path, stopped: Path, part: str, value: dict[str, Any]
+    root: Path, stopped: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
     content = read_checkpoint(stopped / "checkpoint.pt")
-    content[part] = value if part == "optimizer" else content[part] | value
+    change(content)
     torch.save(content, stopped / "checkpoint.pt")
     with pytest.raises(InputError, match="the checkpoint is damaged") as error:
         go(root, stopped, method="baseline", resume=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 
 from segmix_core.errors import InputError
 from segmix_core.files import file_digest, parse_json, replacing
+from segmix_core.models.tensors import read_tensors
 
 Scale = Literal["pixel", "unit"]
 Fit = Literal["resize", "tile", "center_pad"]
@@ -31,6 +31,7 @@ FORMS = (".mat", ".npy", ".pth", ".pt", ".safetensors")
 _KEY = "perturbation"  # of the tensor in a file of ours
 NOTHING = 1e-6  # a largest value that is none on any scale
 _MOST = 3 * 4096**2  # numbers in a perturbation
+_KINDS = ("F16", "F32", "F64")  # of numbers in a file of ours
 _SLACK = 1e-3  # of 255: rounding that a stated epsilon forgives
 
 
@@ -161,18 +162,18 @@ def _matlab(path: Path) -> tuple[np.ndarray, str]:
 
 def _numpy(path: Path) -> tuple[np.ndarray, str]:
     try:
-        with path.open("rb") as opened:
-            found = np.lib.format.read_array(opened, allow_pickle=False)  # type: ignore[no-untyped-call]
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)  # its header alone, so far
+        found = np.array(stored) if stored.size <= _MOST else None
     except Exception as error:  # numpy raises half a dozen kinds for a header that is cut or damaged
         raise InputError(path, "is no whole .npy file of numbers", "restore the file") from error
+    if found is None:
+        raise _too_large(path)
     return _channel_first(path, found)
 
 
 def _torch(path: Path) -> tuple[np.ndarray, str]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error below says it
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except Exception as error:  # what it raises for files that are cut, or would run code, varies
         raise InputError(
             path, "is no whole file of tensors, or would run code", "save the tensor alone, by torch.save"
@@ -192,12 +193,14 @@ def _torch(path: Path) -> tuple[np.ndarray, str]:
 def _crafted(path: Path) -> tuple[np.ndarray, str, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as opened:
-            found = opened.get_tensor(_KEY)
+            held = opened.get_slice(_KEY)
+            kind, size = held.get_dtype(), math.prod(held.get_shape())
+            found = opened.get_tensor(_KEY) if kind in _KINDS and size <= _MOST else None
             stated = parse_json((opened.metadata() or {})["making"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(path, "is no perturbation that was crafted here", "craft it anew") from error
-    if found.dtype.kind != "f":
-        raise _wrong_numbers(path, found.dtype)
+    if found is None:
+        raise _too_large(path) if size > _MOST else _wrong_numbers(path, kind)
     if found.ndim != 3 or found.shape[0] != 3:
         raise _wrong_shape(path, found.shape, "3 x height x width")
     epsilon = stated.get("epsilon") if isinstance(stated, dict) else None

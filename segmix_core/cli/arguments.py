@@ -192,17 +192,17 @@ def sizes(text: str) -> tuple[float, ...]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names, comma-separated."""
-    parts = tuple(part.strip() for part in text.split(","))
+    """Names, comma-separated, each once and in the order given."""
+    parts = [part.strip() for part in text.split(",")]
     if not all(parts):
         raise argparse.ArgumentTypeError(f"'{text}' names nothing in a place between commas")
-    return parts
+    return tuple(dict.fromkeys(parts))
 
 
 def integers(text: str) -> tuple[int, ...]:
     """Whole numbers, comma-separated, each once and in the order given."""
     try:
-        return tuple(dict.fromkeys(int(part) for part in names(text)))
+        return tuple(dict.fromkeys(map(int, names(text))))
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is no list of whole numbers, such as 0,1,2") from None
 

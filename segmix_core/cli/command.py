@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{options.command}: interrupted; {_how_to_go_on(options)}", 130)
     except Exception as error:  # nobody is to read a traceback, but for who asks for it
         if _is_memory(error):
-            return _fail(f"{options.command}: out of memory; choose a smaller --scale or another --device", 1)
+            size = "--crop" if getattr(options, "crop", None) else "--scale"
+            return _fail(f"{options.command}: out of memory; choose a smaller {size} or another --device", 1)
         return _fail(
             f"{options.command}: {type(error).__name__}: {short(f'{error}')}; --debug shows where", 1
         )

@@ -122,6 +122,8 @@ def fetch(
     counts, totals, new = 0, 0, []
     with alone(root):
         _read_record(root)  # if that is damaged, it is better said before the download
+        if (root / ".fetched").exists() and not (root / ".fetched").is_dir():
+            raise InputError(root / ".fetched", "is no folder", "remove it")
         for index, (archive, url) in enumerate(zip(source.archives, urls, strict=True)):
             unpacked = _unpacked(root, name, archive)
             if unpacked is None:
@@ -248,8 +250,10 @@ def _listed(path: Path) -> dict[str, int]:
 
 def _read_record(root: Path) -> dict[str, Recorded]:
     path = root / _RECORD
-    if not path.is_file():
+    if not path.exists():
         return {}
+    if not path.is_file():
+        raise InputError(path, "is no file", "remove it to record anew")
     try:
         return {entry["name"]: Recorded(**entry) for entry in _read_json(path)["files"]}
     except (KeyError, TypeError) as error:
@@ -406,47 +410,81 @@ def _one_connection(part: _Part, archive: Archive, source: Source, line: _Line) 
         raise _DroppedError("the server closed the connection")
 
 
-class _InTime(http.client.HTTPConnection):
-    """A connection whose answer begins within its timeout, which by itself is of each single read."""
+class _Response(http.client.HTTPResponse):
+    """An answer that knows its line, which urllib hands out no more."""
+
+    def __init__(self, sock: socket.socket, *given: Any, **named: Any) -> None:
+        super().__init__(sock, *given, **named)
+        self.line = sock
+
+
+@contextmanager
+def _in_time(line: socket.socket, timeout: float) -> Iterator[None]:
+    """Let a read end within `timeout` seconds, which by itself is of each single wait for a byte."""
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        with suppress(OSError):  # it was closed meanwhile
+            line.shutdown(socket.SHUT_RDWR)
+
+    watch = threading.Timer(timeout, give_up)
+    watch.start()
+    try:
+        yield
+    except Exception as error:
+        if late.is_set() or isinstance(error, TimeoutError):
+            raise TimeoutError(f"no answer within {timeout:g} s") from error
+        raise
+    finally:
+        watch.cancel()
+    if late.is_set():
+        raise TimeoutError(f"no answer within {timeout:g} s")
+
+
+class _Connection(http.client.HTTPConnection):
+    response_class = _Response
 
     def getresponse(self) -> http.client.HTTPResponse:
-        late = threading.Event()
-
-        def give_up(sock: socket.socket) -> None:
-            late.set()
-            with suppress(OSError):  # it was closed meanwhile
-                sock.shutdown(socket.SHUT_RDWR)
-
-        watch = threading.Timer(self.timeout or 0.0, give_up, (self.sock,))
-        watch.start()
-        try:
+        with _in_time(self.sock, self.timeout or 0.0):
             return super().getresponse()
-        except Exception as error:
-            if late.is_set() or isinstance(error, TimeoutError):
-                raise TimeoutError(f"no answer within {self.timeout:g} s") from error
-            raise
-        finally:
-            watch.cancel()
 
 
-class _InTimeSecure(_InTime, http.client.HTTPSConnection):
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
     pass
 
 
 class _Http(urllib.request.HTTPHandler):
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_InTime, req)
+        return self.do_open(_Connection, req)
 
 
 class _Https(urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_InTimeSecure, req)
+        return self.do_open(_SecureConnection, req)
 
 
-_OPENER = urllib.request.build_opener(_Http, _Https)
+class _Redirection(urllib.request.HTTPRedirectHandler):
+    """To http and https alone; whatever stands below the headers, and may have no end, is not read."""
+
+    def http_error_302(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any) -> Any:
+        fp.close()
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.startswith(("http://", "https://")):
+            raise ValueError(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _answer(part: _Part, archive: Archive, source: Source, timeout: float) -> http.client.HTTPResponse:
+_OPENER = urllib.request.build_opener(_Http, _Https, _Redirection)
+
+
+def _answer(part: _Part, archive: Archive, source: Source, timeout: float) -> _Response:
     """Ask for what is missing; where the server has another file by now, for all of it."""
     headers = {"User-Agent": f"segmix/{__version__}", "Accept-Encoding": "identity"}
     partial = part.size > 0
@@ -456,9 +494,9 @@ def _answer(part: _Part, archive: Archive, source: Source, timeout: float) -> ht
             headers["If-Range"] = part.validator
     request = urllib.request.Request(part.url, headers=headers)
     try:
-        response: http.client.HTTPResponse = _OPENER.open(request, timeout=timeout)
+        response: _Response = _OPENER.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
-        with error:
+        with closing(error):
             if error.code in _PASSING:
                 raise _DroppedError(f"the server answers {error.code} {error.reason}") from error
             if error.code != 416 or not partial:
@@ -481,10 +519,15 @@ def _by_hand(archive: Archive, source: Source) -> str:
     return f"get {archive.file} from {source.home} by hand and give --mirror file:///FOLDER-IT-LIES-IN"
 
 
-def _blocks(response: http.client.HTTPResponse, timeout: float) -> Iterator[bytes]:
+def _blocks(response: _Response, timeout: float) -> Iterator[bytes]:
     """The body as it comes; TimeoutError where it all but stands still."""
     since, came = time.monotonic(), 0
-    while block := response.read1(_BLOCK):
+
+    def read() -> bytes:
+        with _in_time(response.line, timeout):
+            return response.read1(_BLOCK)
+
+    while block := read():
         came += len(block)
         yield block
         now = time.monotonic()
@@ -495,7 +538,11 @@ def _blocks(response: http.client.HTTPResponse, timeout: float) -> Iterator[byte
 
 
 def _append(part: _Part, block: bytes, archive: Archive) -> None:
-    _refuse_larger(part.url, archive, part.size + len(block))
+    try:
+        _refuse_larger(part.url, archive, part.size + len(block))
+    except InputError:
+        part.discard()  # whatever it is, it is not what was asked for
+        raise
     with _on_disk(part.path), part.path.open("ab") as opened:
         opened.write(block)
 
@@ -555,7 +602,8 @@ _DAMAGED = (
     zlib.error,
     struct.error,
     EOFError,
-    UnicodeError,
+    ValueError,  # a number in a header that is none, a name that is no text
+    IndexError,  # a name that is empty
     NotImplementedError,  # zipfile: a feature of the format that it does not know
 )
 
@@ -579,6 +627,8 @@ def _unpack_into(root: Path, archive: Archive, url: str, file: Path) -> dict[str
         unpacked = _unpack(archive, file, temporary)
         _refuse_in_the_way(temporary, root, _fetched_before(root))
         _merge(temporary, root)
+    except InputError:
+        raise
     except _UnsafeError as error:
         raise _WrongFileError(url, f"is not unpacked: {error}", "take it from its publisher") from error
     except _DAMAGED as error:

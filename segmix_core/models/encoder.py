@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
+from segmix_core.models.tensors import is_plain, read_tensors
 
 _LAYERS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], list[int], int]] = {
     "resnet18w32": (BasicBlock, [2, 2, 2, 2], 32),  # half as wide: 2.8 million parameters, for small scales
@@ -138,19 +138,16 @@ def _read_tensors(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise InputError(path, "no such weights file", advice)
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
     except pickle.UnpicklingError as error:
         raise InputError(path, "not a file of plain tensors; anything else could run code", advice) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+    except Exception as error:  # torch and safetensors raise a dozen kinds for a file that is cut or damaged
         raise InputError(path, "not a readable weights file", advice) from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise InputError(path, "does not hold a dictionary of tensors", advice)
     for name, value in state.items():
-        if value.is_complex() or not torch.isfinite(value).all():
+        if not is_plain(value) or not torch.isfinite(value.float()).all():
             raise InputError(path, f"tensor {name} holds values that are not finite numbers", advice)
     return state

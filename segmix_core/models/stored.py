@@ -1,16 +1,15 @@
 """Opening a checkpoint: strictly, and without ever running code from it."""
 
 import pickle
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from segmix_core.errors import InputError
 from segmix_core.experiments.factors import Method
 from segmix_core.models.separation import SourceSeparation
+from segmix_core.models.tensors import is_plain, read_tensors
 
 CHECKPOINT_FORMAT = 1
 _PARTS = {"architecture", "model", "optimizer", "progress", "identity"}
@@ -19,7 +18,11 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "identity": {"method": dict, "scale": dict, "stage1_steps": int, "stage2_steps": int},
     "scale": {"name": str, "eval_crop": int, "silhouettes": (list, tuple)},
 }
-"""What is read of a checkpoint, but for its tensors; no number is below 0."""
+"""What is read of a checkpoint, but for its tensors; each number is in 0.._MOST."""
+
+_MOST = 10**12
+_LARGEST_CROP = 4096  # pixels
+_PARTS_OF_IDENTITY = 10_000
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -36,9 +39,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.stat().st_size == 0:
         raise InputError(path, "the checkpoint is empty", advice)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error below says it
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except Exception as error:  # torch raises a dozen kinds for a cut archive or a hostile pickle
         what = "the checkpoint is cut short or damaged"
         if isinstance(error, pickle.UnpicklingError):
@@ -63,24 +64,50 @@ def _damaged_part(content: dict[str, Any]) -> str | None:
         if not isinstance(part, dict):
             return name
     for name, tensor in parts["model"].items():
-        plain = isinstance(tensor, Tensor) and tensor.layout is torch.strided and not tensor.is_complex()
-        if not (isinstance(name, str) and plain):
+        if not (isinstance(name, str) and is_plain(tensor)):
             return "model"
+    if not _is_short(parts["identity"]):
+        return "identity"
     parts["scale"] = parts["identity"].get("scale")
     for name, fields in _FIELDS.items():
         part = parts[name]
         for field, kind in fields.items():
             value = part.get(field) if isinstance(part, dict) else None
-            if not isinstance(value, kind) or (isinstance(value, int | float) and value < 0):
+            if not isinstance(value, kind) or isinstance(value, bool):
+                return f"{field} of {name}"
+            if isinstance(value, int | float) and not 0 <= value < _MOST:
                 return f"{field} of {name}"
     crop, generated = parts["scale"]["eval_crop"], parts["scale"]["silhouettes"]
-    if crop < 1 or len(generated) != 3 or not all(isinstance(number, int) for number in generated):
+    if not 1 <= crop <= _LARGEST_CROP or not _are_counts(generated) or len(generated) != 3:
         return "scale"
+    if not _are_counts(rates := parts["architecture"].get("aspp_rates")) or 0 in rates:
+        return "aspp_rates of architecture"
     try:
         Method.stored(parts["identity"]["method"])
     except (AttributeError, KeyError, TypeError, ValueError):
         return "method of identity"
     return None
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(
+        isinstance(one, int) and not isinstance(one, bool) and 0 <= one < _MOST for one in values
+    )
+
+
+def _is_short(value: Any) -> bool:
+    """Whether a value is made of few parts: one list, put into itself forty times, is a trillion."""
+    waiting, looked = [value], 0
+    while waiting:
+        one = waiting.pop()
+        looked += 1
+        if looked > _PARTS_OF_IDENTITY or (isinstance(one, str) and len(one) > _PARTS_OF_IDENTITY):
+            return False
+        if isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return True
 
 
 def load_model(checkpoint_path: str | Path) -> SourceSeparation:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segmix_core import results
+from segmix_core.errors import InputError
 from segmix_core.experiments import (
     MEASURED_ON,
     METHODS,
@@ -46,6 +47,24 @@ def confusions_of(path: str) -> ImageConfusions:
     return load_confusions(Path(path))
 
 
+def _matrices_of(row: dict[str, Any]) -> ImageConfusions:
+    """The matrices beside a row, those of its own stage and output among them."""
+    found = confusions_of(row["per_image"])
+    if f"stage{row['stage']} {row['output']}" not in found.matrices:
+        what = f"holds no matrices of stage {row['stage']}, {row['output']}"
+        raise InputError(row["per_image"], what, "restore it, or take its rows out of the results")
+    return found
+
+
+def _numbers_of(names: Sequence[str] | None, row: dict[str, Any]) -> list[int] | None:
+    """The places of categories in the matrices beside a row; None is all."""
+    known = confusions_of(row["per_image"]).categories
+    for name in names or ():
+        if name not in known:
+            raise nearest(f"category of {row['per_image']}", name, known)
+    return [known.index(name) for name in names] if names else None
+
+
 def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = None) -> float | None:
     """A metric of a result row, on all its images or on a subset of them; None where it was not measured.
 
@@ -64,15 +83,14 @@ def value_of(row: dict[str, Any], metric: str = "mIoU", subset: str | None = Non
         return float(np.mean(present)) if present else None
     if row["per_image"] is None or not (named or metric in ("mIoU", "aAcc")):
         return None
-    confusions = confusions_of(row["per_image"])
+    confusions = _matrices_of(row)
     if subset not in confusions.subsets or not confusions.subsets[subset].any():
         return None
     matrix_NN = confusions.total(row["stage"], row["output"], subset)
     if metric == "aAcc":
         found = aacc(matrix_NN)
     else:
-        chosen = named or row["mean_over"]
-        found = miou(matrix_NN, [confusions.categories.index(name) for name in chosen] if chosen else None)
+        found = miou(matrix_NN, _numbers_of(named or row["mean_over"], row))
     return None if np.isnan(found) else 100 * float(found)
 
 
@@ -88,14 +106,12 @@ def term_of(rows: Rows, *, weight: float = 1.0, metric: str = "mIoU", subset: st
         rows: one for each seed, with matrices beside them.
         metric: an IoU or a mean of them, as of `Row`.
     """
-    confusions = [confusions_of(row["per_image"]) for row in rows]
-    chosen = named_in(metric) or rows[0]["mean_over"]
-    named = confusions[0].categories
+    confusions = [_matrices_of(row) for row in rows]
     return Term(
         weight=weight,
         matrices=[of.of(row["stage"], row["output"]) for of, row in zip(confusions, rows, strict=True)],
         counted_n=None if subset is None else confusions[0].subsets[subset],
-        categories=None if chosen is None else [named.index(name) for name in chosen],
+        categories=_numbers_of(named_in(metric) or rows[0]["mean_over"], rows[0]),
     )
 
 

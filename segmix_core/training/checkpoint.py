@@ -12,6 +12,7 @@ from segmix_core.errors import InputError
 from segmix_core.files import replacing
 from segmix_core.models import SourceSeparation, load_weights, read_checkpoint
 from segmix_core.models.stored import CHECKPOINT_FORMAT
+from segmix_core.models.tensors import is_plain
 
 
 @dataclass
@@ -72,12 +73,43 @@ def restore(
     if content["architecture"] != model.architecture:
         raise InputError(path, "was written by another architecture", "resume with the options of that run")
     load_weights(model, content, path)
-    try:
-        optimizer.load_state_dict(content["optimizer"])
-        return Progress(**content["progress"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    own = optimizer.state_dict()["param_groups"]
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    if (
+        not _fits(content["optimizer"], own, parameters)
+        or content["progress"].keys() != vars(Progress()).keys()
+    ):
         what = "the checkpoint is damaged (its optimizer or progress is none of this run's)"
-        raise InputError(path, what, "remove it, and train anew") from error
+        raise InputError(path, what, "remove it, and train anew")
+    optimizer.load_state_dict(content["optimizer"])
+    return Progress(**content["progress"])
+
+
+def _fits(stored: dict[str, Any], own: list[dict[str, Any]], parameters: list[torch.Tensor]) -> bool:
+    """Whether a stored state of the optimizer is one of a run with these groups, but for their rates."""
+
+    def settings(groups: Any) -> Any:
+        rates = ("lr", "initial_lr")
+        return [{name: value for name, value in group.items() if name not in rates} for group in groups]
+
+    groups, state = stored.get("param_groups"), stored.get("state")
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        return False
+    if settings(groups) != settings(own) or not all(isinstance(group.get("lr"), float) for group in groups):
+        return False
+    return isinstance(state, dict) and all(
+        key in range(len(parameters)) and isinstance(kept, dict) and _continues(kept, parameters[key])
+        for key, kept in state.items()
+    )
+
+
+def _continues(kept: dict[str, Any], parameter: torch.Tensor) -> bool:
+    """Whether what is kept of a parameter is a momentum that it can have."""
+    momentum = kept.get("momentum_buffer")
+    return kept.keys() == {"momentum_buffer"} and (
+        momentum is None
+        or (is_plain(momentum) and momentum.shape == parameter.shape and bool(momentum.isfinite().all()))
+    )
 
 
 def begin_after_stage1(stage1: Path, folder: Path, identity: dict[str, Any]) -> None:
