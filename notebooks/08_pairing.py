@@ -82,7 +82,7 @@ Markdown(
     f"In a batch of {GROUP} images of VOC's train_aug list, Algorithm 2 uses **{mine.distinct:.1f} different phantoms**; the busiest serves "
     f"{mine.busiest:.1f} of the {GROUP}. Over an epoch, {mine.ever:.0%} of the images are ever a phantom, and one is so {mine.most:.0f} times. "
     f"{mine.share_N[PERSON]:.0%} of the phantoms hold a person, as {presence[:, PERSON].mean():.0%} of the images do. "
-    f"{mine.capped:.0%} of the pairs are beyond the cap of three categories. That pairing by clusters *and* by co-occurrence reduces category bias is **{claim.verdict}**."
+    f"{mine.capped:.0%} of the pairs are beyond the cap of three categories. That pairing by clusters *and* by co-occurrence reduces category bias is **{claim.in_words}**."
 )
 
 # %% [markdown]
@@ -215,7 +215,7 @@ chapter.table(
 )
 
 # %%
-Markdown(f"The claim as a whole: **{claim.verdict}**.")
+Markdown(f"The claim as a whole: **{claim.in_words}**.")
 
 # %% [markdown]
 # ## Do other pairs make better networks?
@@ -313,7 +313,7 @@ print(
         for a, b in pairwise(SIZES)
     ),
 )
-print("claim 15:", claim.verdict)
+print("claim 15:", claim.in_words)
 print(
     "Algorithm 2 more biased than random pairs:",
     all(by_size["cooccurrence"][size].bias > by_size["random"][size].bias for size in SIZES),

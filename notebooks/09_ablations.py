@@ -158,7 +158,7 @@ complete = {
 total = sum(len({row.row for row in TABLES[table]}) for table in ABLATIONS)
 verdicts = "\n".join(
     f"* Claim {claim.number}: {claim.text} "
-    + "; ".join(f"**{one.verdict}**" + (f" ({one.setting})" if one.setting else "") for one in found)
+    + "; ".join(f"**{one.in_words}**" + (f" ({one.setting})" if one.setting else "") for one in found)
     + "."
     for claim, found in groupby(judged, key=lambda one: one.claim)
 )

@@ -105,9 +105,9 @@ def unjudged(contrast):
 
 
 verdicts = [
-    f"**{one.verdict}** ({one.setting})"
+    f"**{one.in_words}** ({one.setting})"
     if one.findings
-    else f"**{', '.join(dict.fromkeys(map(unjudged, claim.contrasts)))}**"
+    else f"**{one.verdict}** ({', '.join(dict.fromkeys(map(unjudged, claim.contrasts)))})"
     for one in judged
 ]
 

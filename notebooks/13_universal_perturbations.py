@@ -178,7 +178,7 @@ Markdown(text)
 # %%
 chapter.table(
     ["claim", "in our words", "setting", "verdict"],
-    [[one.claim.number, one.claim.text, one.setting or "–", one.verdict] for one in judged],
+    [[one.claim.number, one.claim.text, one.setting or "–", one.in_words] for one in judged],
 )
 
 # %% [markdown]
@@ -683,5 +683,5 @@ with torch.inference_mode():
         for v_CHW in (start_CHW, own["gd-uap-none"].v_CHW)
     ]
 print("GD-UAP fills the encoder more than the noise it started from:", filled[1] > filled[0] + 0.1)
-print("claims 6 and 7:", sorted({(one.claim.number, one.setting, one.verdict) for one in judged}))
+print("claims 6 and 7:", sorted({(one.claim.number, one.setting, one.in_words) for one in judged}))
 print("rows:", {key[0]: len(of) for key, of in measured.items()} or "not measured yet")

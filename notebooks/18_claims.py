@@ -47,11 +47,12 @@ judged = judge_claims(rows)
 # ## The finding, first
 
 # %%
-MEASURED = ("supported", "not supported", "undecided", "by construction")
-tally = Counter(one.verdict for one in judged)
+VERDICTS = ("supported", "not supported", "undecided")
+tally = Counter(one.verdict for one in judged if one.setting)
 scales = sorted({row["scale"] for row in rows} - set(NO_EVIDENCE))
 settings = list(dict.fromkeys(one.setting for one in judged if one.setting))
 with_rows = {one.claim.number for one in judged if one.setting}
+counted = [str(one.claim.number) for one in judged if one.without_rows == "by construction"]
 
 
 def decided(holds, setting):
@@ -65,8 +66,10 @@ def decided(holds, setting):
 
 
 said = (
-    f"{len(CLAIMS)} claims, each judged in every setting that has rows for it: {sum(tally[one] for one in MEASURED)} verdicts on "
-    f"{len(with_rows)} claims, {', '.join(f'**{tally[one]} {one}**' for one in MEASURED)}; {tally['not measured']} claims **have no rows at a scale that is judged**. "
+    f"{len(CLAIMS)} claims, each judged in every setting that has rows for it: {tally.total()} verdicts on "
+    f"{len(with_rows)} claims, {', '.join(f'**{tally[one]} {one}**' for one in VERDICTS)}"
+    f"{' (by construction, without a measurement: claim ' + ' and '.join(counted) + ')' if counted else ''}; "
+    f"{len(CLAIMS) - len(with_rows)} more claims are **undecided for want of rows** at a scale that is judged. "
     + (
         "**No network was trained at the paper's own scale**, with ImageNet weights and 513-pixel crops: a verdict is about the setting that stands beside it."
         if "paper" not in scales
@@ -92,7 +95,7 @@ Markdown("\n".join([said, "", *(lines or ["* none."])]))
 #
 # * **supported** when all contrasts hold that the paper says,
 # * **not supported** when one of them is contradicted,
-# * **undecided** otherwise: too few seeds, an interval or a bootstrap that holds zero, or a contrast that was not measured.
+# * **undecided** otherwise: too few seeds, an interval or a bootstrap that holds zero, a contrast that was not measured, or no rows at all.
 #
 # Rows of `smoke` and `demo` scale are never judged: they show that a command works.
 # The rule is a function with its own tests ({func}`segmix_core.report.claims.judge`). It was written before the rows, and changed in these ways when some rows were known:
@@ -105,25 +108,25 @@ Markdown("\n".join([said, "", *(lines or ["* none."])]))
 #   ([decisions](../book/decisions)). Where such orders would change a verdict, the table below says so: *with ours*.
 # * *Counted instead of timed*: claim 13 was first judged by seconds of training, which depend on the machine.
 #
-# One claim is arithmetic, and *by construction* is all that can be said of it.
+# One claim is arithmetic: it is supported, or not, *by construction*, and the table says so beside the verdict.
 #
 # ## All claims
 #
 # A setting is named after its data and its scale. Networks on `voc2012` start from random weights there, those on `silhouettes` from an encoder that has learned single
-# generated objects ([five methods at mini scale](07_photographs)). A dash: not measured in that setting, at a scale that is judged.
+# generated objects ([five methods at mini scale](07_photographs)). A dash: no rows in that setting, at a scale that is judged. A claim
+# that has none anywhere is undecided.
 
 # %%
 MARKS = {
     "supported": "✔ supported",
     "not supported": "✘ not supported",
     "undecided": "? undecided",
-    "by construction": "≡ by construction",
 }
 verdicts = {
-    (one.claim.number, one.setting): MARKS[one.verdict]
-    + (f" (*with ours:* {MARKS[one.with_tables]})" if one.with_tables != one.verdict else "")
+    (one.claim.number, name): f"{MARKS[one.verdict]}{one.in_words.removeprefix(one.verdict)}"
     for one in judged
-    if one.setting
+    for name in ([one.setting] if one.setting else settings)
+    if one.setting or name != "label statistics of VOC"
 }
 chapter.table(
     ["", "claim, in our words", "where", *settings],
@@ -207,7 +210,7 @@ chapter.table(["claim", "contrast", "printed", "where", "reading"], lines)
 #   needs long training is at a disadvantage here.
 # * The methods of Table 1 train the same number of steps, fine-tuning included. Networks that are read before stage 2 have had the steps of stage 1 alone: in
 #   Table 11 all have, in Table 9 all that the paper prints; for "without denoising" there are contrasts of equal length beside the paper's.
-# * "Not measured", or a dash, means that there are no rows at a scale that is judged. There may be some at `demo`: `segmix report tableN` shows them.
+# * "No judged rows", or a dash, means that there are none at a scale that is judged. There may be some at `demo`: `segmix report tableN` shows them.
 #
 # ## Takeaways
 #

@@ -74,7 +74,8 @@ def test_the_fifteen_claims_are_numbered() -> None:
 
 
 def test_nothing_measured_is_said() -> None:
-    assert [one.verdict for one in judge([])] == ["not measured"] * 15
+    assert [(one.verdict, one.without_rows) for one in judge([])] == [("undecided", "no judged rows")] * 15
+    assert {one.in_words for one in judge([])} == {"undecided (no judged rows)"}
 
 
 def test_a_claim_whose_every_part_holds_is_supported() -> None:
@@ -100,7 +101,8 @@ def test_what_no_sentence_says_is_shown_and_decides_nothing() -> None:
         "supported",
         "not supported",
     )  # and what it would decide, said
-    assert verdict_on(1, table1()).with_tables == "supported"
+    assert found.in_words == "supported (with ours: not supported)"
+    assert verdict_on(1, table1()).in_words == verdict_on(1, table1()).with_tables == "supported"
     alone = [row for row in table1() if row["experiment"] in ("mixup", "baseline")]
     assert verdict_on(1, alone).verdict == "undecided"
 
@@ -195,7 +197,9 @@ def test_names_are_as_short_as_tells_them_apart() -> None:
 
 @pytest.mark.parametrize("scale", ["smoke", "demo"])
 def test_short_runs_are_never_judged(scale: str) -> None:
-    assert verdict_on(1, [row | {"scale": scale} for row in table1()]).verdict == "not measured"
+    assert (
+        verdict_on(1, [row | {"scale": scale} for row in table1()]).in_words == "undecided (no judged rows)"
+    )
 
 
 def test_denoising_is_read_against_the_stage_1_of_the_same_runs() -> None:
@@ -210,7 +214,7 @@ def test_denoising_is_read_against_the_stage_1_of_the_same_runs() -> None:
     assert found.verdict == "supported"
     assert [finding.mean for finding in found.findings] == pytest.approx([2, 1, 1.5, 0.5, 1])
     swapped = [row | {"stage": 3 - row["stage"]} for row in rows if row["experiment"] in METHODS]
-    assert verdict_on(9, swapped).verdict == "not measured"
+    assert verdict_on(9, swapped).in_words == "undecided (no judged rows)"
 
 
 def test_pairs_are_judged_without_any_network() -> None:
@@ -250,11 +254,12 @@ def test_the_cost_of_clusters_is_the_stored_set_of_blends() -> None:
     assert published_epoch("clusters", presence) == 15_555 * 19 == 295_545
     assert published_epoch("cooccurrence", presence) == len(presence) == 10_582
     (found,) = [one for one in judge_claims([]) if one.claim.number == 13]
-    assert (found.verdict, found.setting) == ("by construction", "label statistics of VOC")
+    assert (found.verdict, found.setting) == ("supported", "label statistics of VOC")
+    assert (found.without_rows, found.in_words) == ("by construction", "supported (by construction)")
     assert found.findings[0].mean == pytest.approx(284.963)
     assert (found.findings[0].holds, found.findings[0].half_width_95) == ("counted", None)
     fewer = {("sourcesep-cc", EPOCH): {0: 1.0}, ("sourcesep-cm", EPOCH): {0: 2.0}}
-    assert verdict_on(13, [], pairs=fewer).verdict == "not supported"
+    assert verdict_on(13, [], pairs=fewer).in_words == "not supported (by construction)"
 
 
 def test_attacked_rows_are_in_no_clean_contrast() -> None:
@@ -262,7 +267,7 @@ def test_attacked_rows_are_in_no_clean_contrast() -> None:
     expected = verdict_on(1, table1())
     assert verdict_on(1, attacked + table1()) == expected
     assert verdict_on(1, table1() + attacked) == expected
-    assert verdict_on(1, attacked).verdict == "not measured"
+    assert verdict_on(1, attacked).in_words == "undecided (no judged rows)"
 
 
 def attacked_rows(
@@ -298,7 +303,7 @@ def test_losses_under_attack_are_paired_at_one_size() -> None:
     assert verdict_on(7, rows).findings[0].mean == pytest.approx(2)
     assert verdict_on(6, rows).verdict == verdict_on(7, rows).verdict == "supported"
     failed = [row | {"condition": row["condition"] and row["condition"] | {"valid": False}} for row in rows]
-    assert verdict_on(6, failed).verdict == "not measured"
+    assert verdict_on(6, failed).in_words == "undecided (no judged rows)"
 
 
 @pytest.mark.parametrize(
@@ -380,7 +385,7 @@ def test_one_sum_is_about_the_same_pixels() -> None:
     old, new = ({"making": {"sha256": name}} for name in ("old", "new"))
     cc = attacked_rows("sourcesep-cc", 60, 3, **old)
     rows = [*cc, *attacked_rows("baseline", 50, 9, **new)]
-    assert verdict_on(6, rows).verdict == "not measured"
+    assert verdict_on(6, rows).in_words == "undecided (no judged rows)"
     rows += [row for row in attacked_rows("baseline", 50, 7, **old) if row["condition"] is not None]
     assert verdict_on(6, rows).findings[0].mean == pytest.approx(4)
 
@@ -399,7 +404,7 @@ def test_one_sum_is_about_one_list_of_images() -> None:
     few = [row for row in attacked_rows("sourcesep-cc", 60, 3) if row["condition"]]
     few = [row | {"eval_digest": "ten images", "eval_images": 10} for row in few]
     rows = [*few, *rows_of("sourcesep-cc", 60, 60, 60), *attacked_rows("baseline", 50, 9)]
-    assert verdict_on(6, rows).verdict == "not measured"
+    assert verdict_on(6, rows).in_words == "undecided (no judged rows)"
     more = [row | {"eval_digest": "ten images"} for row in rows_of("sourcesep-cc", 62.0, 63.0, 64.0)]
     more += [row | {"eval_digest": "ten images"} for row in attacked_rows("baseline", 50, 9)]
     (over_cc,) = verdict_on(6, [*rows, *more]).findings
@@ -422,13 +427,13 @@ def test_one_sum_is_read_in_one_way(changed: dict[str, Any]) -> None:
 
 def test_a_claim_is_about_the_data_and_the_list_that_it_names() -> None:
     coco = [row | {"eval_dataset": "coco", "dataset": "coco"} for row in table1()]
-    assert verdict_on(1, coco).verdict == "not measured"
+    assert verdict_on(1, coco).in_words == "undecided (no judged rows)"
     assert verdict_on(2, coco).verdict == "supported"
-    assert verdict_on(2, table1()).verdict == "not measured"
+    assert verdict_on(2, table1()).in_words == "undecided (no judged rows)"
     for split, expected in (("outofcontext", ["out of context: CC - CM"]), ("incontext", [])):
         scenes = [row | {"eval_dataset": "silhouettes-outofcontext", "eval_split": split} for row in table1()]
         assert [finding.contrast.what for finding in verdict_on(5, scenes).findings] == expected
-        assert verdict_on(1, scenes).verdict == "not measured"
+        assert verdict_on(1, scenes).in_words == "undecided (no judged rows)"
 
 
 def test_images_that_disagree_leave_it_undecided(tmp_path: Path) -> None:

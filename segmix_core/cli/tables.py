@@ -250,6 +250,7 @@ def _claims(options: argparse.Namespace) -> Answer:
             "setting": one.setting,
             "verdict": one.verdict,
             "verdict_with_tables": one.with_tables,
+            "without_rows": one.without_rows,
             "contrasts": [
                 {
                     "what": finding.contrast.what,
@@ -267,8 +268,10 @@ def _claims(options: argparse.Namespace) -> Answer:
         }
         for one in judged
     ]
+    wide = max(len(one.in_words) for one in judged)
+    broad = max(len(one.setting) for one in judged)
     lines = [
-        f"{one.claim.number:>2}  {one.verdict:<14} {one.setting or '-':<26} {one.claim.text}"
+        f"{one.claim.number:>2}  {one.in_words:<{wide}}  {one.setting or '-':<{broad}}  {one.claim.text}"
         for one in judged
     ]
     return {"claims": document}, "\n".join(lines)

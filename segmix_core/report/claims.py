@@ -42,7 +42,7 @@ VOC_TRAINING = 10_582
 NO_EVIDENCE = ("smoke", "demo")
 """Scales whose rows show that a command works, and are never judged."""
 
-Verdict = Literal["supported", "not supported", "undecided", "by construction", "not measured"]
+Verdict = Literal["supported", "not supported", "undecided"]
 Expected = Literal["above", "not below"]
 Holds = Literal["yes", "no", "undecided", "counted"]
 
@@ -122,6 +122,21 @@ class Judged:
     def with_tables(self) -> Verdict:
         """What it would be if what is read off tables were claimed, too."""
         return _verdict(self.claim.contrasts, self.findings)
+
+    @property
+    def without_rows(self) -> str:
+        """Why the verdict rests on no measurement, in words; empty where it rests on one."""
+        if not self.findings:
+            return "no judged rows"
+        return "by construction" if all(one.holds == "counted" for one in self.findings) else ""
+
+    @property
+    def in_words(self) -> str:
+        """The verdict, with what it lacks beside it and what it would be with what is read off tables."""
+        said = [self.without_rows] if self.without_rows else []
+        if self.with_tables != self.verdict:
+            said.append(f"with ours: {self.with_tables}")
+        return self.verdict + (f" ({'; '.join(said)})" if said else "")
 
 
 def _read(name: str, **how: Any) -> Reading:
@@ -437,7 +452,7 @@ Pairs = Mapping[tuple[str, str], Mapping[int, float]]
 def judge(
     rows: Rows, *, numbers: Collection[int] | None = None, pairs: Pairs | None = None, draws: int = 1000
 ) -> list[Judged]:
-    """A verdict on each claim in every setting that has rows; "not measured" where there are none.
+    """A verdict on each claim in every setting that has rows; one for none, undecided, where there are none.
 
     A contrast holds when its mean over seeds has a 95 % interval above zero, with three seeds or more
     (`verdict`), and, where the matrices of single images are there, so has the bootstrap over images and
@@ -445,8 +460,8 @@ def judge(
     training list is not VOC's: their thresholds count images, and more pairs are rare on a short list. One
     about perturbations also needs them to take more than noise of their size: what noise takes as well tells
     nothing of an attack. A claim is supported when all the contrasts hold that a sentence says, not supported
-    when one of them is contradicted, and undecided otherwise; one that is arithmetic is true or not by
-    construction. Rows of the scales in `NO_EVIDENCE` are passed over.
+    when one of them is contradicted, and undecided otherwise. One that is arithmetic is supported or not by
+    construction (`Judged.without_rows`). Rows of the scales in `NO_EVIDENCE` are passed over.
 
     Args:
         numbers: of the claims; all by default.
@@ -486,12 +501,10 @@ def _about_pairs(contrast: Contrast) -> bool:
 
 def _verdict(claimed: Sequence[Contrast], findings: tuple[Finding, ...]) -> Verdict:
     found = [finding for finding in findings if finding.contrast in claimed]
-    if not findings:
-        return "not measured"
     if not found:
         return "undecided"
     if all(finding.holds == "counted" for finding in found):
-        return "by construction" if all(finding.mean > 0 for finding in found) else "not supported"
+        return "supported" if all(finding.mean > 0 for finding in found) else "not supported"
     if any(finding.holds == "no" for finding in found):
         return "not supported"
     whole = len(found) == len(claimed)
