@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,29 @@ def test_a_truncated_mat(folders: tuple[Path, Path], kept: float, compressed: bo
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     refused(lambda: make_train_aug(*folders), f"cls/{EXTRA[1]}.mat", "cut short|holds no struct", "restore")
     assert left_over(folders[1]) == []
+
+
+def test_a_mat_that_unpacks_to_more_than_any_label_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mat"
+    for kept, order in ((np.zeros((4000, 4000), np.uint8), "<"), (np.zeros((2000, 4000), np.uint16), ">")):
+        savemat(path, {"GTcls": {"Segmentation": kept}}, do_compression=True)
+        if order == ">":
+            path.write_bytes(_other_order(path.read_bytes()))
+        assert path.stat().st_size < 100_000
+        with monkeypatch.context() as patched:
+            patched.setattr("segmix_core.data.sbd.MAX_PIXELS", 1_000_000)
+            patched.setattr("segmix_core.data.sbd.loadmat", lambda *_, **__: pytest.fail("it was unpacked"))
+            refused(lambda: read_sbd_label(path), "a.mat", "unpacks to more than 1000000 bytes", "restore")
+    write_mat(path, sbd_map(1))
+    np.testing.assert_array_equal(read_sbd_label(path), sbd_map(1))
+
+
+def _other_order(content: bytes) -> bytes:
+    """The header and the tag of one packed element as a big-endian machine writes them."""
+    kind, length = struct.unpack("<II", content[128:136])
+    return content[:126] + b"MI" + struct.pack(">II", kind, length) + content[136:]
 
 
 def test_a_damaged_mat_is_refused_or_read_but_never_crashes(tmp_path: Path) -> None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 
-from segmix_core.data.dataset import Checked, Listed, check_files, read_image, read_label
+from segmix_core.data.dataset import MAX_PIXELS, Checked, Listed, check_files, read_image, read_label
 from segmix_core.data.voc import VOC_CATEGORIES, id_of, read_ids, read_list, voc_palette, year_folder
 from segmix_core.errors import InputError
 from segmix_core.files import alone, replacing, write_text
@@ -28,6 +31,9 @@ VOC_TRAIN, SBD_IMAGES, TRAIN_AUG = 1_464, 11_355, 10_582
 
 _RESTORE = "restore the file from SBD's archive"
 _PALETTE = voc_palette().tobytes()
+_PACKED = 15
+"""The data type of an element of a MATLAB 5 file that is packed by zlib (MATLAB's file format, table 1-1)."""
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -143,16 +149,20 @@ def read_sbd_label(path: Path) -> np.ndarray:
     """uint8 (H, W), 0..20, of `cls/ID.mat`: the struct GTcls with the field Segmentation.
 
     Raises:
-        InputError: no such file, one that cannot be read, or a label beyond 20 (SBD has no void).
+        InputError: no such file, one that cannot be read or unpacks to more than `MAX_PIXELS` bytes, or a
+            label beyond 20 (SBD has no void).
     """
     try:
         with path.open("rb") as opened, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the errors below say it
-            content = loadmat(opened, variable_names=["GTcls"])
+            bomb = _unpacks_to_more(opened, MAX_PIXELS)
+            content = {} if bomb else loadmat(opened, variable_names=["GTcls"])
     except FileNotFoundError as error:
         raise InputError(path, "no such label map", _RESTORE) from error
     except Exception as error:  # scipy raises a dozen kinds for a file that is cut or damaged
         raise InputError(path, "the label map is cut short or damaged", _RESTORE) from error
+    if bomb:
+        raise InputError(path, f"the label map unpacks to more than {MAX_PIXELS} bytes", _RESTORE)
     try:
         label = content["GTcls"]["Segmentation"].item()
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -162,6 +172,24 @@ def read_sbd_label(path: Path) -> np.ndarray:
     if label.max(initial=0) >= len(VOC_CATEGORIES):
         raise InputError(path, f"label {label.max()} is outside 0..{len(VOC_CATEGORIES) - 1}", _RESTORE)
     return label
+
+
+def _unpacks_to_more(opened: BinaryIO, limit: int) -> bool:
+    """Whether the packed elements of a MATLAB 5 file hold more bytes than that; leaves it at its start."""
+    header = opened.read(128)
+    order = {b"IM": "<", b"MI": ">"}.get(header[126:], "<")
+    left = limit
+    while left >= 0 and len(tag := opened.read(8)) == 8:
+        kind, length = struct.unpack(f"{order}II", tag)
+        if kind != _PACKED:
+            opened.seek(length, os.SEEK_CUR)
+            continue
+        unpacker, packed = zlib.decompressobj(), opened.read(length)
+        while packed and left >= 0 and (piece := unpacker.decompress(packed, _PIECE)):
+            left -= len(piece)
+            packed = unpacker.unconsumed_tail
+    opened.seek(0)
+    return left < 0
 
 
 def _dataset_folder(root: Path) -> Path:

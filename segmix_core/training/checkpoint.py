@@ -79,7 +79,9 @@ def restore(
         not _fits(content["optimizer"], own, parameters)
         or content["progress"].keys() != vars(Progress()).keys()
     ):
-        what = "the checkpoint is damaged (its optimizer or progress is none of this run's)"
+        what = (
+            "its optimizer or progress is none of this run's: it is damaged, or of another version of torch"
+        )
         raise InputError(path, what, "remove it, and train anew")
     optimizer.load_state_dict(content["optimizer"])
     return Progress(**content["progress"])
