@@ -52,7 +52,18 @@ tally = Counter(one.verdict for one in judged if one.setting)
 scales = sorted({row["scale"] for row in rows} - set(NO_EVIDENCE))
 settings = list(dict.fromkeys(one.setting for one in judged if one.setting))
 with_rows = {one.claim.number for one in judged if one.setting}
-counted = [str(one.claim.number) for one in judged if one.without_rows == "by construction"]
+by_construction = {
+    verdict: ", ".join(
+        f"claim {one.claim.number} by construction"
+        for one in judged
+        if one.setting and one.verdict == verdict and one.without_rows
+    )
+    for verdict in VERDICTS
+}
+shares = ", ".join(
+    f"**{tally[one]} {one}**" + (f" ({by_construction[one]})" if by_construction[one] else "")
+    for one in VERDICTS
+)
 
 
 def decided(holds, setting):
@@ -67,8 +78,7 @@ def decided(holds, setting):
 
 said = (
     f"{len(CLAIMS)} claims, each judged in every setting that has rows for it: {tally.total()} verdicts on "
-    f"{len(with_rows)} claims, {', '.join(f'**{tally[one]} {one}**' for one in VERDICTS)}"
-    f"{' (by construction, without a measurement: claim ' + ' and '.join(counted) + ')' if counted else ''}; "
+    f"{len(with_rows)} claims, {shares}; "
     f"{len(CLAIMS) - len(with_rows)} more claims are **undecided for want of rows** at a scale that is judged. "
     + (
         "**No network was trained at the paper's own scale**, with ImageNet weights and 513-pixel crops: a verdict is about the setting that stands beside it."
