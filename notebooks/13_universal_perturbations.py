@@ -61,7 +61,8 @@ from segmix_core.report.robustness import drops, matrix, printed_drops
 from segmix_core.report.tables import scale_in
 from segmix_core.rng import stream
 from segmix_core.robustness.adaptive import batch_of
-from segmix_core.robustness.universal import Shown, crafted, crafting, published
+from segmix_core.robustness.at_hand import committed, published
+from segmix_core.robustness.universal import Shown, crafted, crafting
 from segmix_core.run import cached_run
 
 setting = chapter.begin(scale=scale, dataset=dataset, root=root, seed=seed, device=device)
@@ -71,11 +72,12 @@ runs = {name: setting.run(name) for name in METHODS}
 BASE, CC, CM = "baseline", "sourcesep-cc", "sourcesep-cm"
 
 # %% tags=["remove-cell"]
-# Crafted on a baseline of another seed, as in the study: nobody is attacked by its own.
+# Committed, or crafted on a baseline of another seed, as in the study: nobody is attacked by its own.
 request = replace(setting.request(BASE), seed=SURROGATE)
 surrogate = chapter.Run(request, *cached_run(request))
-perturbations = {
-    attack: crafted(
+own = {
+    attack: committed(attack, request, training)
+    or crafted(
         surrogate.checkpoint,
         crafting(attack, size=setting.eval_crop, study=STUDIES[scale]),
         training,
@@ -85,11 +87,9 @@ perturbations = {
     )
     for attack in CRAFTED_ON_EACH
 }
-own = dict(perturbations)
 folder = os.environ.get("SEGMIX_PERTURBATIONS")
-for universal in UNIVERSALS if folder else ():
-    if universal.file is not None:
-        perturbations[universal.name] = published(Path(folder), universal)
+named = [published(Path(folder), universal) for universal in UNIVERSALS] if folder else []
+perturbations = own | {one.name: one for one in named if one is not None}
 
 # %% tags=["remove-cell"]
 # The printed table as points lost, and what rows hold: by setting and list of images, the largest scale first.
@@ -139,6 +139,9 @@ judged = judge(rows, numbers=(6, 7))
 
 # %% [markdown]
 # ## The finding, first
+#
+# CC and CM separate sources, with phantoms chosen by categorical clusters and by co-occurrence; the `silhouettes` are the generated pictures, and `mini` is the larger of the small scales. GD-UAP's settings
+# (none, range, data, part) are explained below: they are what its maker sees of the data.
 
 # %%
 worse = [name for name in GD_UAP if printed_lost[CM, name] > printed_lost[BASE, name] + SLACK]
@@ -164,14 +167,28 @@ else:
     for key, of in measured.items():
         decided = [drop for drop in table6(of) if drop.is_attack is not None]
         if scale_in(key[0]) == scale_in(largest[0]) and decided:
-            told.append(
-                f"{sum(drop.is_attack for drop in decided)} of {len(decided)} ({said_of(key, decided)})"
-            )
+            found = {
+                name: [drop.is_attack for drop in decided if drop.perturbation == name]
+                for name in dict.fromkeys(drop.perturbation for drop in decided)
+            }
+            shares = {
+                "on every method": [name for name, hurt in found.items() if all(hurt)],
+                "on some": [name for name, hurt in found.items() if any(hurt) and not all(hurt)],
+                "on none": [name for name, hurt in found.items() if not any(hurt)],
+            }
+            by_share = [f"{where}: {', '.join(names)}" for where, names in shares.items() if names]
+            told.append(f"In {said_of(key, decided)}: {'; '.join(by_share)}")
     text += (
-        "**Measured**, pairs of perturbation (resized) and method in which the perturbation takes more than every noise of its size, with every seed that there is and by more than "
-        f"{TOLERANCE:g} points: "
-        + ("; ".join(told) or "none with controls")
-        + ". The others cannot be told from noise; other ways of fitting are below."
+        "**Measured**: which perturbations, resized, take more than every noise of their size, with every seed that there is and by more than "
+        f"{TOLERANCE:g} points? "
+        + ("; ".join(told) or "None has controls")
+        + ". Other ways of fitting are below. **Whether source separation loses less**: "
+        + (
+            "; ".join(
+                f"{one.in_words} ({one.setting or 'nowhere'})" for one in judged if one.claim.number == 6
+            )
+        )
+        + "."
     )
 Markdown(text)
 
@@ -252,7 +269,7 @@ for crop, of_scale in sorted(met):
     smaller.setdefault(crop, []).append(f"`{of_scale}`")
 Markdown(
     "\n".join(
-        f"* Rows at {' and '.join(names)} are of images of {crop} pixels. `resize` shrinks the pattern to {crop / 224:.0%} of its length, without smoothing; `tile` and `center_pad` "
+        f"* Rows at {' and '.join(names)} are of images of {crop} pixels. `resize` shrinks the pattern to {crop / 224:.0%} of its length, bilinearly and without a smoothing filter before; `tile` and `center_pad` "
         f"show {crop} x {crop} pixels of it as they are, from its corner and from its middle. Nothing is tiled, and nothing is padded."
         for crop, names in smaller.items()
     )
@@ -328,7 +345,7 @@ sheets.set_size_inches(5.0, 1.2 * len(sheet) + 0.3)
 plt.show()
 
 # %% [markdown]
-# This page crafts the two that are crafted on every method, too (who attacks whom, below). `segmix run table6` crafts GD-UAP in its other settings, and keeps a picture of each.
+# This page crafts two, `uap` and `gd-uap-none`. They are those that are also crafted on every method (who attacks whom, below). `segmix run table6` crafts GD-UAP in its other settings, and keeps a picture of each.
 #
 # A control is made at the size of the image. Made at 224 pixels and resized afterwards, noise would lose a third of its RMS to averaging, and a smooth pattern
 # nothing (exercise 1): such a control is beaten by anything.
@@ -361,16 +378,20 @@ chapter.table([f"{number} images", "what is added", *networks], lines)
 #
 # ## Before and after
 #
-# In the manner of Fig. 6. Rule: the first three evaluation images that show two categories or more; GD-UAP without data.
+# In the manner of Fig. 6. Rule: the first three evaluation images that show two categories or more; GD-UAP without data, and a published UAP where its folder was named.
 
-# %% mystnb={"figure": {"caption": "Three images as they are and under GD-UAP without data, crafted on another baseline, and what each method says of them (one seed each).", "name": "fig-perturbed"}, "image": {"alt": "Six rows, each with an image, its labels and the predictions of five methods; every second row is perturbed."}} tags=["nbval-ignore-output"]
+# %% mystnb={"figure": {"caption": "Three images as they are and under GD-UAP without data, crafted on another baseline, and what each method says of them (one seed each). Where their folder was named, also under a published UAP.", "name": "fig-perturbed"}, "image": {"alt": "Rows, each with an image, its labels and the predictions of five methods; each image stands there as it is and then perturbed."}} tags=["nbval-ignore-output"]
 several = np.flatnonzero(dataset_presence(evaluation)[:, 1:].sum(1) >= 2)[:3]
 image_BCHW, label_BHW, inside_BHW = batch_of(evaluation, several.tolist(), setting.eval_crop, "cpu")
 sheet = []
-perturbed_BCHW = added(Shown(perturbations["gd-uap-none"]), image_BCHW, inside_BHW)
+shown = {"as it is": image_BCHW} | {
+    name: added(Shown(perturbations[name]), image_BCHW, inside_BHW)
+    for name in ("gd-uap-none", NAMES[0])
+    if name in perturbations
+}
 for sample in range(len(several)):
     label = figures.label_picture(label_BHW[sample].numpy())
-    for shown_BCHW in (image_BCHW, perturbed_BCHW):
+    for shown_BCHW in shown.values():
         with torch.inference_mode():
             found = [
                 segmented(model, shown_BCHW[sample, None], output)[0].numpy()
@@ -380,7 +401,7 @@ for sample in range(len(several)):
 figures.panels(
     sheet,
     ["image", "labels", *(name.replace("sourcesep", "sep") for name in METHODS)],
-    ["as it is", "perturbed"] * len(several),
+    [*shown] * len(several),
 )
 plt.show()
 
@@ -453,8 +474,8 @@ chapter.table(
 # ## Table 6, measured
 #
 # From committed rows, every setting that has some, the largest scale first. *More than noise*: pairs of perturbation and method in which the perturbation takes more
-# than each control, with every seed and by more than the tolerance named at the top of this page ({class}`segmix_core.report.robustness.Drop`). A perturbation that was crafted anew is a different one, and the two are never averaged: the version with
-# more rows is shown. The number of seeds can therefore differ from line to line.
+# than each control, with every seed and by more than the tolerance named at the top of this page ({class}`segmix_core.report.robustness.Drop`). A perturbation that was crafted more than once is as many perturbations, which
+# are never averaged: the one with more rows is shown. The number of seeds can therefore differ from line to line.
 
 # %%
 lines = []
@@ -514,6 +535,7 @@ for key, of in measured.items():
 Markdown("\n\n".join(tables) or "**Not measured yet.**")
 
 # %% [markdown]
+# ± is half of the 95 % interval over seeds, from two seeds on; the figure draws it from three. Means are over the seeds that a line has: the next chapters compare common seeds alone, and differ a little.
 # *Attack* is "no" where with some seed some control takes as much, or less by no more than the tolerance. Such a line compares how methods bear noise. Among lines that say "yes", a method is
 # called more robust only through the rule for differences: three seeds or more, and an interval away from zero.
 #
@@ -597,7 +619,7 @@ chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 # * A universal perturbation is fixed before the network is seen. It bounds nothing: the next chapters attack each image with the network at hand.
 # * The paper does not name its GD-UAP files, nor the network that they were made on. What is crafted here carries the names of its settings, not its pixels.
 # * The published UAPs were made on classifiers of photographs at 224 pixels. To a small network on generated pictures they may be nothing but texture. At the
-#   small scales, Table 6's rows and claims 6 and 7 take them shrunk, which averages some of their power away; pieces of their own size stand beside them in the table on fitting.
+#   small scales, Table 6's rows and claims 6 and 7 take them shrunk, which may take some of their power away; pieces of their own size stand beside them in the table on fitting.
 # * Below paper scale the networks are underfitted. How much they lose to noise alone stands beside each perturbation.
 #
 # ## Takeaways

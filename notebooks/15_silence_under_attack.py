@@ -289,7 +289,7 @@ Markdown(
     f"**By our reading R12 the output that is reported after stage 2 is S_t; it {'reads' if reads['stage 2', 'dominant'] else 'does not read'} the phantom "
     f"branch**; S_ss, which is reported after stage 1, {'does' if reads['stage 1', 'final'] else 'does not'}. (Section 3.2 of the paper is "
     '"principally interested" in S_ss, section 3.3 silences a branch that S_ss reads.) Whatever the branch '
-    "soaks up, it cannot take away from S_t: if stage 2 changes robustness, it does so through the encoder that both branches share. "
+    "soaks up, it cannot take away from S_t: silencing it can change S_t through the encoder that both branches share, and through nothing else. Stage 2 also trains S_t further, and changes which output is reported. "
     "From committed rows, what stage 2 changes beyond what the same fine-tuning changes for the baseline (of points *lost*, below zero is better; of mIoU *left*, above): "
     + ("\n\n" + "\n".join(lines) if lines else "**not measured yet** at a scale that is judged.")
 )
@@ -460,14 +460,17 @@ elif scale in NO_EVIDENCE:
 Markdown(told_of_shares)
 
 # %% [markdown]
+# A branch that soaks the attack up shows in two places: the third line, where the attack is hidden from it, lies *below* the fourth, and the second, where it alone is attacked, no lower
+# than the first. One network and a handful of images only show how the question is asked.
+#
 # ## Universal perturbations, before and after stage 2
 #
 # From committed rows: points of mIoU lost by the network after stage 1, at $S_{ss}$, and by the same network after stage 2, at $S_t$. Methods without
 # separation are read at their one output. The baseline is fine-tuned for as many steps without any phantom,
-# so that what stage 2 does to *it* is not the merit of silence; the last columns take it off. A network with less to lose loses less: the clean mIoU stands
+# so that what stage 2 does to *it* is not the merit of silence; the last columns take it off, seed by seed: a method of one seed is held against the baseline's same seed, so that the means of two lines cannot be subtracted. A network with less to lose loses less: the clean mIoU stands
 # beside what is lost, and the last column reads both stages at $S_t$, so that only the network differs, and not the output.
 
-# %% mystnb={"figure": {"caption": "Points of mIoU lost under universal perturbations, mean over those that every method of a setting was shown: rings after stage 1, dots after stage 2. Each line is one seed, from its ring to its dot; the seeds of a method stand below each other. Left is better.", "name": "fig-stage-universal"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the points lost before and after stage 2; or the words not measured yet."}}
+# %% mystnb={"figure": {"caption": "Points of mIoU lost under universal perturbations, mean over those that every method of a setting was shown: rings after stage 1, dots after stage 2. Each line is one seed, from its ring to its dot; the seeds of a method stand below each other. Left is better. The axes differ, and do not begin at zero.", "name": "fig-stage-universal"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the points lost before and after stage 2; or the words not measured yet."}}
 figures.stage_points(
     {
         f"{name}\nn = {' or '.join(map(str, sorted(cost[name])))} images, {len(shown_to_all[name])} perturbations: {crafted_in[name]}": found
@@ -519,7 +522,7 @@ Markdown(
 #
 # The same for attacks that see the network they attack. Of each image the aim that leaves least counts. Here above zero is better: more is left.
 
-# %% mystnb={"figure": {"caption": "mIoU left under adaptive attacks of one size: rings after stage 1, dots after stage 2. Each line is one seed, from its ring to its dot. Right is better. Methods on which a sanity check failed are left out.", "name": "fig-stage-adaptive"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the mIoU left before and after stage 2; or the words not measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU left under adaptive attacks of one size: rings after stage 1, dots after stage 2. Each line is one seed, from its ring to its dot. Right is better. The axes differ, and do not begin at zero. Methods on which a sanity check failed are left out.", "name": "fig-stage-adaptive"}, "image": {"alt": "For each setting a panel with a ring and a dot for each method, the mIoU left before and after stage 2; or the words not measured yet."}}
 figures.stage_points(
     {
         f"{name}\nn = {one.images} images, {one.steps} steps a loss, up to {one.passes} passes an image": found

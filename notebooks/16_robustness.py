@@ -30,6 +30,7 @@ seed = 0
 device = "cpu"
 
 # %% tags=["remove-cell"]
+from collections import defaultdict
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -41,7 +42,14 @@ from segmix_core.attacks import FITS
 from segmix_core.data.transforms import center_crop
 from segmix_core.evaluation import ConfusionMatrix
 from segmix_core.experiments import DEFENCES, METHODS, SCALES, TABLES
-from segmix_core.experiments.robustness import KINDS, PARTS, STUDIED, SURROGATE, TOLERANCE, UNIVERSALS
+from segmix_core.experiments.robustness import (
+    CRAFTED_ON_EACH,
+    PARTS,
+    STUDIED,
+    SURROGATE,
+    TOLERANCE,
+    UNIVERSALS,
+)
 from segmix_core.report import figures, paired_difference, robustness, verdict
 from segmix_core.report.claims import CLAIMS, NO_EVIDENCE, judge, printed_value
 from segmix_core.report.robustness import settings_of
@@ -77,7 +85,7 @@ def word(difference, name, images=None, *, noise=False):
     `images` is its interval over images and seeds, where there is one; `noise`: nothing was attacked.
     """
     if difference is None:
-        return "not measured"
+        return "not compared"
     if not evidence(name):
         return "not judged"
     if noise:
@@ -88,7 +96,7 @@ def word(difference, name, images=None, *, noise=False):
 def told(difference, name, images=None, *, noise=False):
     """A difference in numbers and words."""
     if difference is None:
-        return "not measured"
+        return "not compared"
     mean, half, seeds = difference
     spread = "" if half is None else f" ± {half:.2f}"
     drawn = "" if images is None else f" (over images {images[0]:+.1f} to {images[1]:+.1f})"
@@ -197,22 +205,15 @@ def said_of(name, axis, method):
     return told(effect(name, axis, method), name, images, noise=noise)
 
 
-def verdicts(name, *, whole):
-    """What a setting says, in words; `whole` adds what is not about attackers."""
+def verdicts(name):
+    """What a setting says, in words; the numbers behind it stand in the tables."""
     if not evidence(name):
         return "no verdict: rows of this scale show that the commands work, and nothing else"
-    said = []
-    for number, one in judged[name].items():
-        behind = ", ".join(
-            f"{finding.contrast.what}: {finding.mean:+.2f} points, {finding.seeds} seed{'s' * (finding.seeds > 1)}"
-            for finding in one.findings
-            if finding.contrast.said
-        )
-        said.append(f"claim {number} is **{one.verdict}**" + (f" ({behind})" if behind and whole else ""))
+    said = [f"claim {number} is **{one.in_words}**" for number, one in judged[name].items()]
     for method in SEPARATING:
         found = [
-            f"under {against(name, axis)} {said_of(name, axis, method)}"
-            for axis in (AXES if whole else AXES[1:2])
+            f"under {axis} {word(effect(name, axis, method), name, images_of(name, axis, method), noise=is_noise(name, axis, method))}"
+            for axis in AXES
         ]
         said.append(f"{method} against the baseline: {', '.join(found)}")
     return "; ".join(said)
@@ -230,16 +231,16 @@ more = {
 # ## The finding, first
 
 # %%
-lines = [f"* {name}: {verdicts(name, whole=False)}." for name in studied]
+lines = [f"* {name}: {verdicts(name)}." for name in studied]
 yardsticks = [
     name
     for name in studied
     if evidence(name) and any(of.keys() & DEFENCES.keys() for of in axes[name].values())
 ]
 scaled = (
-    f"Defences as a yardstick were measured in {' and '.join(yardsticks)}."
+    f"*Not compared*: no seed has both networks. Defences as a yardstick were measured in {' and '.join(yardsticks)}."
     if yardsticks
-    else "In no setting that is judged has a defence been measured, so that the size of these differences has no yardstick yet."
+    else "*Not compared*: no seed has both networks. In no setting that is judged has a defence been measured, so that the size of these differences has no yardstick yet."
 )
 counted = {name: f"{len(found)} of {len(COLUMNS)}" for name, found in more.items()}
 Markdown(
@@ -259,27 +260,120 @@ Markdown(
 # %% [markdown]
 # ## What Table 6 says by itself
 #
-# The table prints what is left. A method that starts higher ends higher, robust or not; what a defence saves is seen in what is *lost*.
-# Claims about robustness are claims about differences:
-#
-# $$
-# \text{lost} = \text{clean} - \text{left}, \qquad \text{retained} = \frac{\text{left}}{\text{clean}} .
-# $$
-#
-# [Universal perturbations](13_universal_perturbations) has all three for every column.
+# The table prints what is left. A method that starts higher ends higher, robust or not; claims about robustness are about what is *lost*, the clean score minus what is left, and
+# [universal perturbations](13_universal_perturbations) has both, and the share that is retained, for every column.
 
 # %%
 means = {name: np.mean([loses[name, column] for column in COLUMNS]) for name in METHODS}
 Markdown(
     "Mean points lost, as printed: "
     + ", ".join(f"{name} {value:.2f}" for name, value in means.items())
-    + ". "
-    + " ".join(
-        f"{name} loses more than the baseline under {', '.join(found) or 'none of them'}."
-        for name, found in more.items()
-    )
-    + " No interval is printed: five columns of one row share its clean value and its luck."
+    + ". No interval is printed: five columns of one row share its clean value and its luck."
 )
+
+# %% [markdown]
+# ## Claims 6 and 7
+#
+# Each is a contrast over the five perturbations of Table 6: the mean of what one method loses, minus that of the other ({func}`segmix_core.report.claims.judge`).
+# *More than noise*: of the two methods, the one that loses more has to lose more to the five perturbations than to the most harmful noise of the size of each, with every seed, averaged over the five, by more than the tolerance of
+# the sanity checks. Where it does not, nothing was attacked, and nothing is decided. The five together may do so on the strength of some: the next table but one has each by itself.
+# ± is half of the 95 % interval over seeds; a contrast is decided by three seeds and an interval away from zero.
+
+# %%
+for claim in CLAIMS:
+    if claim.number in (6, 7):
+        print(f"{claim.number}. {claim.text} ({claim.where})")
+
+# %%
+lines = []
+for name, of in judged.items():
+    for number, one in of.items():
+        for finding in one.findings:
+            half = "" if finding.half_width_95 is None else f" ± {finding.half_width_95:.2f}"
+            lines.append(
+                [
+                    number,
+                    name,
+                    finding.contrast.what + ("" if finding.contrast.said else " (ours)"),
+                    f"{finding.printed:+.2f}",
+                    f"{finding.mean:+.2f}{half}",
+                    finding.seeds,
+                    {True: "yes", False: "no"}[bool(finding.is_attack)],
+                    finding.holds,
+                    one.verdict,
+                ]
+            )
+header = [
+    "claim",
+    "setting",
+    "contrast",
+    "printed",
+    "measured",
+    "seeds",
+    "more than noise",
+    "holds",
+    "verdict",
+]
+chapter.table(header, lines) if lines else Markdown(
+    "**Not measured yet**: no setting has both networks under all five."
+)
+
+# %% [markdown]
+# ### What a fixed perturbation can show, and what it cannot
+#
+# A fixed perturbation is one point of a large set. That a network stands it shows that *this* point does not hurt it; a network that is hurt is not robust.
+# It was made on another network, so that a difference between two methods may be how alike they are to that one. What this part measures is robustness to *transferred universal perturbations*. And
+# what takes no more than noise of its size is noise:
+
+# %%
+lines = []
+for name, found in drops.items():
+    controlled = [one for one in found if one.is_attack is not None and one.fit == FITS[0]]
+    for perturbation in dict.fromkeys(one.perturbation for one in controlled):
+        of = [one for one in controlled if one.perturbation == perturbation]
+        beaten = [one.experiment for one in of if one.is_attack]
+        worst = {one.experiment: one.excess[0] for one in of}
+        lines.append(
+            [
+                name,
+                perturbation,
+                f"{len(beaten)} of {len(of)}",
+                " to ".join(f"{round(of(worst.values()), 1) + 0.0:+.1f}" for of in (min, max)),
+            ]
+        )
+header = [
+    "setting",
+    "perturbation (resized)",
+    "methods that it hurts more than any control (beyond the tolerance)",
+    "points beyond the worst control",
+]
+chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
+
+# %% [markdown]
+# ### What adaptive attacks add
+#
+# An attack that sees the network asks what a defender must fear. If it succeeds, the network is not robust at that size. If it fails, a better attack may still succeed.
+# All aims were tried at one size, where the worst of each image counts; at the others the aim that was worst there. A plain network has one aim, so that CC and CM may be a
+# little worse off at those sizes than the table says.
+
+# %%
+lines = []
+for name, found in curves.items():
+    of = {one.experiment: one for one in found}
+    for method in (method for method in SEPARATING if method in of and "baseline" in of):
+        ours, theirs = of[method], of["baseline"]
+        for epsilon in ours.by_epsilon:
+            if epsilon and epsilon in theirs.by_epsilon:
+                pair = ours.by_epsilon[epsilon], theirs.by_epsilon[epsilon]
+                difference = paired_difference(*pair)
+                said = (
+                    told(difference, name, ours.over_images(epsilon, theirs))
+                    if ours.valid and theirs.valid
+                    else "invalid: a sanity check failed"
+                )
+                lines.append([name, method, f"{epsilon:g}", *(mean_of(one) for one in pair), said])
+header = ["setting", "method", "epsilon", "left (%)", "baseline: left (%)", "difference"]
+chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
 # %% [markdown]
 # ## Fifteen common corruptions
@@ -319,7 +413,7 @@ plt.show()
 
 # %% [markdown]
 # A benchmark for classifiers asks no more than that the category stays. Here each pixel has one. `elastic_transform` moves the picture, and the labels stay where they were: of a network that is right about every
-# pixel that it sees, this much of the mIoU would be left on this page's pictures. The same corruption of the label map tells:
+# pixel that it sees, this much of the mIoU would be left. It is found by moving the label map in the same way, on this page's pictures; those of the rows below are larger, and move less in proportion:
 
 
 # %%
@@ -429,13 +523,18 @@ lines = [
     for axis in AXES
     if axes[name][axis]
 ]
-header = ["setting", "against", *(f"{method} minus baseline" for method in (*SEPARATING, *DEFENCES))]
+header = [
+    "setting",
+    "against",
+    *(f"{method}: advantage over the baseline" for method in (*SEPARATING, *DEFENCES)),
+]
 chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
 
 # %% [markdown]
-# Above zero is more robust: fewer points *lost*. Under adaptive attacks what is *left* is compared: attacks that leave little take most from whoever began highest,
-# robust or not. That favours a method with the higher clean mIoU, which [adaptive attacks](14_adaptive_attacks) shows beside it. Attacks whose sanity checks failed are left out.
-# Universal perturbations are all those that every method of a setting was shown, their number in brackets; claims 6 and 7 below are about the five of Table 6.
+# Above zero favours the method. Under universal perturbations and corruptions the points *lost* are compared: those of the baseline minus its own. Under adaptive attacks it is what is *left*, its own minus the baseline's, as
+# attacks that leave little take most from whoever began highest; that difference holds the clean one, which [adaptive attacks](14_adaptive_attacks) shows beside it. Attacks whose sanity checks failed are left out.
+# Universal perturbations are all those that every method of a setting was shown, their number in brackets; claims 6 and 7 above are about the five of Table 6. Sizes differ: universal perturbations are of
+# 10 of 255, adaptive attacks of far less, so that the lines of one setting are not to be compared with each other.
 
 # %%
 scaled = []
@@ -461,113 +560,12 @@ Markdown(
 )
 
 # %% [markdown]
-# ## Claims 6 and 7
-#
-# Each is a contrast over the five perturbations of Table 6: the mean of what one method loses, minus that of the other ({func}`segmix_core.report.claims.judge`).
-# *More than noise*: with every seed the five together take more from the method that loses more than the worst of their controls does, by more than the tolerance of the sanity checks in the mean. Where they do not, nothing was
-# attacked, and nothing is decided. The five together may do so on the strength of some: the next table has each by itself.
-
-# %%
-for claim in CLAIMS:
-    if claim.number in (6, 7):
-        print(f"{claim.number}. {claim.text} ({claim.where})")
-
-# %%
-lines = []
-for name, of in judged.items():
-    for number, one in of.items():
-        for finding in one.findings:
-            half = "" if finding.half_width_95 is None else f" ± {finding.half_width_95:.2f}"
-            lines.append(
-                [
-                    number,
-                    name,
-                    finding.contrast.what + ("" if finding.contrast.said else " (ours)"),
-                    f"{finding.printed:+.2f}",
-                    f"{finding.mean:+.2f}{half}",
-                    finding.seeds,
-                    {True: "yes", False: "no"}[bool(finding.is_attack)],
-                    finding.holds,
-                    one.verdict,
-                ]
-            )
-header = [
-    "claim",
-    "setting",
-    "contrast",
-    "printed",
-    "measured",
-    "seeds",
-    "more than noise",
-    "holds",
-    "verdict",
-]
-chapter.table(header, lines) if lines else Markdown(
-    "**Not measured yet**: no setting has both networks under all five."
-)
-
-# %% [markdown]
-# ### What a fixed perturbation can show, and what it cannot
-#
-# A fixed perturbation is one point of a large set. That a network stands it shows that *this* point does not hurt it; a network that is hurt is not robust.
-# It was made on another network, so that a difference between two methods may be how alike they are to that one. What this part measures is robustness to *transferred universal perturbations*. And
-# what takes no more than noise of its size is noise:
-
-# %%
-lines = []
-for name, found in drops.items():
-    controlled = [one for one in found if one.is_attack is not None and one.fit == FITS[0]]
-    for perturbation in dict.fromkeys(one.perturbation for one in controlled):
-        of = [one for one in controlled if one.perturbation == perturbation]
-        beaten = [one.experiment for one in of if one.is_attack]
-        worst = {one.experiment: one.excess[0] for one in of}
-        lines.append(
-            [
-                name,
-                perturbation,
-                f"{len(beaten)} of {len(of)}",
-                " to ".join(f"{round(of(worst.values()), 1) + 0.0:+.1f}" for of in (min, max)),
-            ]
-        )
-header = [
-    "setting",
-    "perturbation (resized)",
-    "methods that it hurts more than any control (beyond the tolerance)",
-    "points beyond the worst control",
-]
-chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
-
-# %% [markdown]
-# ### What adaptive attacks add
-#
-# An attack that sees the network asks what a defender must fear. If it succeeds, the network is not robust at that size. If it fails, a better attack may still succeed.
-# All aims were tried at one size, where the worst of each image counts; at the others the aim that was worst there. A plain network has one aim, so that CC and CM may be a
-# little worse off at those sizes than the table says.
-
-# %%
-lines = []
-for name, found in curves.items():
-    of = {one.experiment: one for one in found}
-    for method in (method for method in SEPARATING if method in of and "baseline" in of):
-        ours, theirs = of[method], of["baseline"]
-        for epsilon in ours.by_epsilon:
-            if epsilon and epsilon in theirs.by_epsilon:
-                pair = ours.by_epsilon[epsilon], theirs.by_epsilon[epsilon]
-                difference = paired_difference(*pair)
-                said = (
-                    told(difference, name, ours.over_images(epsilon, theirs))
-                    if ours.valid and theirs.valid
-                    else "invalid: a sanity check failed"
-                )
-                lines.append([name, method, f"{epsilon:g}", *(mean_of(one) for one in pair), said])
-header = ["setting", "method", "epsilon", "left (%)", "baseline: left (%)", "difference"]
-chapter.table(header, lines) if lines else Markdown("**Not measured yet.**")
-
-# %% [markdown]
 # ## The verdict
+#
+# In words; the numbers stand in the tables above, and the universal perturbations that decide claims 6 and 7 are the five of Table 6.
 
 # %%
-lines = [f"* **{name}**: {verdicts(name, whole=True)}." for name in studied]
+lines = [f"* **{name}**: {verdicts(name)}." for name in studied]
 at_paper = any(scale_in(name) == "paper" for name in studied)
 Markdown(
     ("\n".join(lines) if lines else "**No verdict: nothing is measured yet.**")
@@ -583,45 +581,69 @@ Markdown(
 # %% [markdown]
 # ## What was not measured
 #
-# Computed from the declarations: every method of the study, every part, and every seed of which a clean measurement is committed.
+# Computed from the declarations: every method of the study, every part, and every seed of which a clean measurement is committed. A network counts as measured in a part where the tables of these chapters have all of
+# it: every universal perturbation of one crafting, every attack by one code, every corruption. With an asterisk: some of it.
 
 
 # %%
-def is_of(row, part):
-    """Whether a row is of a part of the study."""
-    condition = row["condition"]
-    if condition is None or condition["kind"] != KINDS[part]:
-        return False
-    return part not in ("universal", "matrix") or (" on " in condition["name"]) == (part == "matrix")
+def have(of):
+    """What the tables use of a setting's rows: part -> (method, seed) -> how much of it."""
+    found = {part: defaultdict(set) for part in PARTS}
+    for drop in robustness.drops(of):
+        part = "matrix" if " on " in drop.perturbation else "universal"
+        for number in drop.seeds if drop.fit == FITS[0] else ():
+            found[part][drop.experiment, number].add(drop.perturbation)
+    for curve in robustness.curves(of):
+        for number in curve.by_aim["worst"]:
+            found["adaptive"][curve.experiment, number] |= set(curve.by_epsilon)
+    for one in robustness.corruptions(of):
+        for case, values in one.left.items():
+            for number in values.keys() & one.clean.keys():
+                found["corruptions"][one.experiment, number].add(case)
+    return found
 
 
+WHOLE = {
+    "universal": len(UNIVERSALS),
+    "adaptive": 1,  # such rows are written all at once
+    "corruptions": len(corruptions.CORRUPTIONS) * len(corruptions.SEVERITIES),
+    "matrix": len(METHODS) * len(CRAFTED_ON_EACH),
+}
 lines = []
 for name, of in settings_of([row for row in rows if row["scale"] != "smoke"]).items():
     trained = {}
     for row in of:
         if row["seed"] != SURROGATE:
             trained.setdefault(row["experiment"], set()).add(row["seed"])
-    for part in PARTS:
-        done = {(row["experiment"], row["seed"]) for row in of if is_of(row, part)}
+    for part, found in have(of).items():
         targets = METHODS if part == "matrix" else STUDIED
+        whole = {network for network, shown in found.items() if len(shown) >= WHOLE[part]}
         missing = {
-            method: sorted(number for number in trained.get(method, ()) if (method, number) not in done)
+            method: [
+                f"{number}{'*' * ((method, number) in found)}"
+                for number in sorted(trained.get(method, ()))
+                if (method, number) not in whole
+            ]
             for method in targets
         }
         lines.append(
             [
                 name,
                 part,
-                len(done),
-                "; ".join(
-                    f"{method} {' '.join(map(str, seeds))}" for method, seeds in missing.items() if seeds
-                )
+                len(whole),
+                "; ".join(f"{method} {' '.join(seeds)}" for method, seeds in missing.items() if seeds)
                 or "none",
                 ", ".join(method for method in targets if method not in trained) or "none",
             ]
         )
 chapter.table(
-    ["setting", "part", "networks measured", "trained, not measured (seeds)", "methods without a network"],
+    [
+        "setting",
+        "part",
+        "networks measured",
+        "trained, not measured (seeds; *: in part)",
+        "methods without a network",
+    ],
     lines,
 )
 

@@ -18,7 +18,7 @@ from segmix_core.data import open_dataset, out_of_context_root
 from segmix_core.data.annotations import read_annotation
 from segmix_core.data.context import open_context
 from segmix_core.data.dataset import SegmentationDataset
-from segmix_core.data.transforms import center_crop
+from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.errors import InputError
 from segmix_core.experiments import FIGURES, METHODS, nearest
 from segmix_core.experiments.robustness import STUDIES, SURROGATE, UNIVERSALS
@@ -43,7 +43,8 @@ from segmix_core.report.figures import (
 )
 from segmix_core.request import Request, batches_of, data_of
 from segmix_core.rng import stream
-from segmix_core.robustness.universal import Shown, crafted, crafting, published
+from segmix_core.robustness.at_hand import at_hand, published
+from segmix_core.robustness.universal import Shown, crafted, crafting
 from segmix_core.run import Report, cached_run
 from segmix_core.subsets import OBJECTS, OCCLUSION, UNIQUE, Subset, build_subsets
 from segmix_core.training import TrainingBatches
@@ -272,32 +273,33 @@ def _perturbed(runs: _Runs, perturbations: Path | None) -> Drawn:
         raise InputError(
             f"seed {SURROGATE}", "is that of the network on which attacks are crafted", "choose another seed"
         )
-    if perturbations is None:
-        surrogate = replace(request, seed=SURROGATE)
-        checkpoint, _ = cached_run(surrogate, report=runs.reporter("surrogate"))
-        how = crafting("gd-uap-none", size=runs.crop, study=STUDIES[request.scale.name])
+    declared = {one.name: one for one in UNIVERSALS}
+    shown_by_paper = declared["gd-uap-none"]  # one of GD-UAP
+    found = None if perturbations is None else published(perturbations, shown_by_paper)
+    if found is None and perturbations is not None:
+        found = published(perturbations, UNIVERSALS[0])
+    perturbation = found or at_hand(shown_by_paper, request, runs.training, None)
+    if perturbation is None:
+        checkpoint, _ = cached_run(replace(request, seed=SURROGATE), report=runs.reporter("surrogate"))
         perturbation = crafted(
             checkpoint,
-            how,
+            crafting(shown_by_paper.name, size=runs.crop, study=STUDIES[request.scale.name]),
             runs.training,
             checkpoint.parent / "robustness" / "perturbations",
             output="dominant",
             device=request.device,
-            report=runs.reporter("crafting gd-uap-none"),
+            report=runs.reporter(f"crafting {shown_by_paper.name}"),
         )
-    else:
-        found = [published(perturbations, one) for one in UNIVERSALS]
-        at_hand = {one.name: one for one in found if one is not None}
-        # The paper shows one of GD-UAP.
-        perturbation = at_hand.get("gd-uap-none", at_hand[UNIVERSALS[0].name])
     perturb = Shown(perturbation).perturb()
     indices, rule = _occluded(runs, 3)
     segments = {name: runs.segment(name) for name in METHODS}
     rows, notes = [], []
     for index in indices:
         image, label = _cropped(runs, runs.evaluation, index)
+        inside_HW1 = inside_crop(runs.evaluation.label(index).shape, runs.crop)[..., None]
         image_BCHW = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-        for shown, note in ((image, "as it is"), (image_picture(perturb(image_BCHW)[0]), "perturbed")):
+        perturbed = np.where(inside_HW1, image_picture(perturb(image_BCHW)[0]), image)  # not its padding
+        for shown, note in ((image, "as it is"), (perturbed, "perturbed")):
             predicted = [label_picture(segment(shown)) for segment in segments.values()]
             rows.append([shown, label_picture(label), *predicted])
             notes.append(note)

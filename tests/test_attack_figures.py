@@ -12,7 +12,7 @@ mpl.use("agg")
 
 LARGE = Curve(
     setting="mini scale, somewhere", experiment="baseline", images=50, steps=100,
-    precision="fp32", passes=900, at=1.0, digest="fifty",
+    precision="fp32", passes=900, at=1.0, digest="fifty", code="this",
     by_epsilon={0.0: {0: 40.0, 1: 44.0}, 1.0: {0: 20.0, 1: 22.0}}, noise={1.0: {0: 39.0, 1: 43.0}},
     by_aim={"dominant": {0: 21.0, 1: 23.0}, "worst": {0: 20.0, 1: 22.0}}, longer={}, transfer={},
     unbounded={}, stage1={}, failed=(),

@@ -19,7 +19,7 @@ from segmix_core import run
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
 from segmix_core.data.annotations import read_annotation
 from segmix_core.data.dataset import SegmentationDataset
-from segmix_core.data.transforms import center_crop
+from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.errors import InputError
 from segmix_core.experiments import FIGURES, METHODS, find_experiment
 from segmix_core.experiments.paper import THRESHOLDS
@@ -411,6 +411,21 @@ def test_fig_6_shows_each_image_as_it_is_and_perturbed() -> None:
     for plain, perturbed in zip(shown[::2], shown[1::2], strict=True):
         assert np.array_equal(plain[1], perturbed[1])  # the labels stay
         assert 0 < np.abs(plain[0] - perturbed[0]).max() <= 10
+
+
+def test_fig_6_leaves_the_border_of_a_small_picture_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segmix_core.paper_figures._Runs.crop", 64)  # pictures are of 48 pixels
+
+    def smoke(name: str, seed: int) -> Request:
+        return replace(request_for(name, seed), scale=replace(TINY, name="smoke"))
+
+    axes = draw(6, smoke).figure.axes
+    shown = np.array([axis.images[0].get_array() for axis in axes]).reshape(6, 7, 64, 64, 3).astype(int)
+    changed = np.abs(shown[1::2, 0] - shown[::2, 0]).max((0, -1))
+    inside = inside_crop((48, 48), 64)
+    assert 0 < changed[inside].max() <= 10
+    assert 0 < inside.sum() == 48 * 48
+    assert not changed[~inside].any()
 
 
 def test_pictures_without_labels_take_the_place_of_scenes(tmp_path: Path) -> None:

@@ -38,12 +38,13 @@ from segmix_core.report.robustness import curves, drops
 from segmix_core.request import Request
 from segmix_core.results import row_key
 from segmix_core.rng import stream
-from segmix_core.robustness import adaptive, condition, protocol, study, target, universal
+from segmix_core.robustness import adaptive, at_hand, condition, protocol, study, target, universal
 from segmix_core.robustness.adaptive import AttackedSet, attack_dataset, attack_folder, batch_of, worst_of
+from segmix_core.robustness.at_hand import published
 from segmix_core.robustness.condition import SOURCES, attack_digest
 from segmix_core.robustness.study import run_study
 from segmix_core.robustness.target import Clock, Target
-from segmix_core.robustness.universal import Shown, crafted, crafting, published, ways
+from segmix_core.robustness.universal import Shown, crafted, crafting, ways
 from segmix_core.run import OutOfTimeError, Ran
 
 CROP = 32
@@ -344,7 +345,9 @@ def test_controls_are_made_at_the_size_of_the_image(height: int, width: int) -> 
     rng = stream(0, "control", "rough", "shuffled")
     shuffled = control_of(fitted, "shuffled", rng=rng).v_CHW
     assert change["shuffled"] == pytest.approx(shuffled, abs=1e-3)
-    assert change["shuffled"].sort().values == pytest.approx(change["shuffled"].sort().values)
+    assert change["shuffled"].flatten().sort().values == pytest.approx(
+        change[None].flatten().sort().values, abs=1e-3
+    )
 
 
 def test_a_perturbation_is_shown_in_its_ways() -> None:
@@ -389,16 +392,21 @@ def test_a_published_perturbation_that_is_not_there_is_one_line(tmp_path: Path) 
         published(tmp_path, UNIVERSALS[0])
 
 
-@pytest.mark.parametrize(("largest", "fits"), [(10.0, True), (50.0, False), (10 / 255, False)])
-def test_a_published_perturbation_has_its_published_size(tmp_path: Path, largest: float, fits: bool) -> None:
+@pytest.mark.parametrize(
+    ("largest", "advice"),
+    [(10.0, None), (50.0, "restore the file"), (10 / 255, "multiply it by 255")],
+)
+def test_a_published_perturbation_has_its_published_size(
+    tmp_path: Path, largest: float, advice: str | None
+) -> None:
     v_WHC = np.linspace(-largest, largest, 8 * 8 * 3, dtype=np.float32).reshape(8, 8, 3)
     savemat(tmp_path / "ResNet-152.mat", {"r": v_WHC})
-    if fits:
+    if advice is None:
         found = published(tmp_path, UNIVERSALS[0])
         assert found is not None
         assert found.epsilon == pytest.approx(10)
     else:
-        with pytest.raises(InputError, match=r"and 10 of 255 was published; restore the file"):
+        with pytest.raises(InputError, match=f"and 10 of 255 was published; {advice}"):
             published(tmp_path, UNIVERSALS[0])
 
 
@@ -412,7 +420,7 @@ def test_a_file_of_gd_uap_stands_in_for_crafting(tmp_path: Path) -> None:
     assert found is not None
     assert (found.name, found.epsilon) == ("gd-uap-none", 10)
     np.save(tmp_path / "gd-uap-none.npy", v_1CHW / 255)
-    with pytest.raises(InputError, match=r"and 10 of 255 was published; restore the file"):
+    with pytest.raises(InputError, match=r"and 10 of 255 was published; multiply it by 255"):
         published(tmp_path, declared["gd-uap-none"])
     (tmp_path / "gd-uap-data.npy").mkdir()
     with pytest.raises(InputError, match=r"gd-uap-data\.npy: no such perturbation"):
@@ -743,6 +751,63 @@ def test_fewer_images_are_attacked_together_where_they_are_larger(
     assert adaptive._together(crop, device) == expected
 
 
+def test_each_check_is_told_what_it_is_about(
+    images: SegmentationDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every attack leaves another share of right pixels: a check that read the wrong one would say so."""
+    shares = {"dominant": np.array([40.0, 60.0]), "phantom": np.array([90.0, 30.0])}  # the worst of each: 35
+    told: dict[int, dict[str, str]] = {}
+
+    def left(case: Any) -> float | np.ndarray:
+        if case.adversary is None:
+            return 90.0 if case.epsilon == 0 else 80.0 - case.epsilon - 2 * case.stage
+        if case.on is not None:
+            assert case.on == ("baseline", SURROGATE)
+            return 55.0
+        if case.epsilon in (0.0, protocol.UNBOUNDED):
+            return 90.0 if case.epsilon == 0 else case.stage / 4
+        if case.adversary.steps == SHORT.longer:
+            return 45.0
+        assert case.adversary.steps == SHORT.steps
+        return shares[case.adversary.aim] - 10 * (case.stage == 1) - 20 * (case.epsilon > SHORT.at)
+
+    def attacked(target: Any, dataset: Any, case: Any) -> AttackedSet:
+        return AttackedSet({}, np.broadcast_to(np.asarray(left(case)) / 100, 2), {})
+
+    def written(target: Any, case: Any, checks: list[Check]) -> dict[str, Any]:
+        told[case.stage] = {check.name: check.detail for check in checks if check.holds}
+        return {}
+
+    monkeypatch.setattr(protocol, "_attacked", attacked)
+    monkeypatch.setattr(protocol, "_adaptive_condition", written)
+    monkeypatch.setattr(protocol, "_gradients", lambda target, model, dataset: Check("finite", True, model))
+    monkeypatch.setattr(protocol, "available_aims", lambda model: tuple(shares))
+    target: Any = SimpleNamespace(
+        study=SHORT, output="dominant", model="after 2", stage1="after 1", request=ask("sourcesep-cm"),
+        another=lambda name, seed: (name, seed), rows=lambda *given, **how: [],
+    )  # fmt: skip
+    assert (SHORT.at, SHORT.epsilons, SHORT.steps, SHORT.longer) == (1, (1, 4), 2, 3)
+    assert list(protocol._attacks(target, images)) == []
+    assert told == {
+        2: {
+            "size 0 changes nothing": "90 at 0, 90 clean",
+            "more epsilon never helps the defender": "the worst aim: 90 at 0, 50 at 1, 30 at 4; "
+            "tolerance 0.5; as reported: 90 at 0, 35 at 1, 30 at 4; tolerance 0.5",
+            "more steps never helps the defender": "50 at 2, 45 at 3; tolerance 0.5",
+            "noise of the same size is weaker": "at 1: 50 attacked, 75 with noise; "
+            "at 4: 30 attacked, 72 with noise; by more than 0.5 asked",
+            "an unbounded attack reaches zero": "0.5; at most 1 allowed",
+            "transfer is not stronger": "50 white-box, 55 transfer; tolerance 0.5",
+            "finite": "after 2",
+        },
+        1: {
+            "noise of the same size is weaker": "40 attacked, 77 with noise; by more than 0.5 asked",
+            "an unbounded attack reaches zero": "0.25; at most 1 allowed",
+            "finite": "after 1",
+        },
+    }
+
+
 @pytest.mark.slow
 def test_a_check_that_fails_makes_every_row_of_the_network_invalid(
     cache: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -930,7 +995,7 @@ def test_work_stops_when_the_next_step_would_end_too_late(monkeypatch: pytest.Mo
 def test_a_committed_perturbation_is_shown_and_none_is_crafted(
     done: Path, cache: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "COMMITTED", tmp_path)
+    monkeypatch.setattr(at_hand, "COMMITTED", tmp_path)
     folder = tmp_path / f"silhouettes-{TINY.name}"
     folder.mkdir()
     target = Target(ask("baseline"), ask, Clock(None), lambda what, unit: lambda *told: None)
@@ -942,7 +1007,7 @@ def test_a_committed_perturbation_is_shown_and_none_is_crafted(
             crafted_file = next((cache / "cache").rglob(made["making"]["file"]))
             found = read_perturbation(crafted_file, name=one.name)
             write_perturbation(folder / f"{one.name}.safetensors", replace(found, v_CHW=found.v_CHW / 2))
-            shown = study.committed_perturbation(target, one.name)
+            shown = at_hand.committed(one.name, target.request, target.training)
             assert shown is not None
             torch.testing.assert_close(shown.v_CHW, found.v_CHW / 2)
     assert not held(rows, "universal")  # of other pixels
@@ -971,7 +1036,7 @@ def test_a_committed_perturbation_is_shown_and_none_is_crafted(
     assert ways == named | {("resize", "gd-uap-none.npy", 1)} | crafted_one
 
 
-@pytest.mark.parametrize("folder", sorted(study.COMMITTED.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", sorted(at_hand.COMMITTED.iterdir()), ids=lambda path: path.name)
 def test_the_committed_perturbations_are_one_set_for_the_images_of_the_rows(folder: Path) -> None:
     dataset, _, scale = folder.name.rpartition("-")
     found = {path.stem: read_perturbation(path) for path in folder.iterdir()}
@@ -993,14 +1058,14 @@ def test_the_committed_perturbations_are_one_set_for_the_images_of_the_rows(fold
 def test_a_perturbation_that_was_crafted_otherwise_is_not_the_committed_one(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(study, "COMMITTED", tmp_path)
+    monkeypatch.setattr(at_hand, "COMMITTED", tmp_path)
     target = Target(ask("baseline"), ask, Clock(None), lambda what, unit: lambda *told: None)
-    assert study.committed_perturbation(target, "uap") is None
+    assert at_hand.committed("uap", target.request, target.training) is None
     how = crafting("uap", size=TINY.eval_crop, study=SHORT)
     origin = asdict(how) | {"attack": "uap", "data": target.training.digest(), "passes": 1} | other
     made = Perturbation("uap", rough(8).v_CHW, origin)
     write_perturbation(tmp_path / f"silhouettes-{TINY.name}" / "uap.safetensors", made)
-    assert (study.committed_perturbation(target, "uap") is None) == bool(other)
+    assert (at_hand.committed("uap", target.request, target.training) is None) == bool(other)
 
 
 def test_without_the_published_files_their_rows_are_left(

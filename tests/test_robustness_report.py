@@ -339,7 +339,7 @@ def test_a_curve_is_of_the_worst_aim_at_every_size() -> None:
     assert curve.transfer == {0: 52}
     assert curve.unbounded == {0: 0.5}
     assert curve.stage1 == {"dominant": {0: 26}, "joint": {0: 24}, "worst": {0: 23}}
-    assert curve.checks == {0: CHECKS}
+    assert curve.checks == {(check, 2): {0: (detail, True)} for check, detail in CHECKS.items()}
     assert curve.valid
 
 
@@ -415,6 +415,24 @@ def test_what_was_shown_other_images_or_attacked_otherwise_does_not_stand_beside
     )
     (kept,) = comparable(listed)  # of as many the longer list
     assert (len(listed), kept.images, comparable([])) == (2, 10, [])
+
+
+def test_what_other_code_found_is_not_put_together() -> None:
+    def by_code(code: str | None, *rows: Any) -> list[Any]:
+        making = {} if code is None else {"code": code}
+        return [
+            one | {"condition": one["condition"] | {"making": one["condition"]["making"] | making}}
+            for one in rows
+        ]
+
+    old, new = by_code("old", *studied(0)), by_code("new", *studied(1))
+    assert (curve_of([*old, *new]).code, curve_of([*new, *old]).code) == ("new", "old")  # of as many the last
+    most = curve_of([*by_code(None, *studied(2), *studied(3)), *new])
+    assert (most.code, set(most.by_epsilon[1.0])) == (None, {2, 3})
+    assert curve_of([*old, *by_code("new", *studied(0))]).code == "new"  # the last study of a seed counts
+    other = [one | {"experiment": name} for name in ("baseline", "mixup") for one in new]
+    beside = comparable(curves([*old, *other]))
+    assert {(one.experiment, one.code) for one in beside} == {("baseline", "new"), ("mixup", "new")}
 
 
 def test_each_seed_has_a_worst_aim_of_its_own() -> None:

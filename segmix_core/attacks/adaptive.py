@@ -105,7 +105,7 @@ def pixel_loss(
     an image without any has loss 0.
 
     Args:
-        done: the share of the steps that is behind, 0..1.
+        done: the share of the steps that is behind, 0..1; in SEA of those of a phase.
 
     Raises:
         ValueError: an unknown loss, or a single category.

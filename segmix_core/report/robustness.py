@@ -91,6 +91,7 @@ class Curve:
     passes: int  # forward and backward, for each image at most: of all attacks of one network's study
     at: float  # epsilon at which aims, transfer and longer attacks are compared
     digest: str  # of the list of images
+    code: str | None  # what decided the rows: sources, sizes, images; None: of before rows named it
     # At `at` the worst aim of each image, elsewhere the aim that was worst there; 0 is the image as it is.
     by_epsilon: dict[float, BySeed]
     noise: dict[float, BySeed]  # random signs of the same size
@@ -101,7 +102,8 @@ class Curve:
     stage1: dict[str, BySeed]  # by aim at `at`, the network before stage 2 at its own output
     failed: tuple[str, ...]  # sanity checks
     rows: dict[float, dict[int, dict[str, Any]]] = field(default_factory=dict)  # of `by_epsilon`
-    checks: dict[int, dict[str, str]] = field(default_factory=dict)  # by seed
+    # By check and stage, the last stage first: what each seed found, and whether it holds.
+    checks: dict[tuple[str, int], dict[int, tuple[str, bool]]] = field(default_factory=dict)
 
     @property
     def valid(self) -> bool:
@@ -110,8 +112,8 @@ class Curve:
 
     @property
     def shown(self) -> tuple[Any, ...]:
-        """What curves must share to stand beside each other: the images, the size of all aims, the steps."""
-        return self.digest, self.at, self.steps
+        """What curves must share to stand beside each other: images, the size of all aims, steps, code."""
+        return self.digest, self.at, self.steps, self.code
 
     def over_images(self, epsilon: float, than: Curve | None = None) -> tuple[float, float] | None:
         """95 % interval, over images and seeds, of the mIoU that is left at a size; of one seed, over images.
@@ -301,7 +303,10 @@ def curves(rows: Rows, *, metric: str = "mIoU") -> list[Curve]:
 
 
 def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
-    """Of seeds that were attacked at other sizes, or longer, those that are most; of as many the longer."""
+    """Of seeds that were attacked by other code, at other sizes, or longer, those that are most.
+
+    Of as many the longer, and of as many as long those that were measured last.
+    """
 
     def those(stage: int = 2, **wanted: Any) -> Rows:
         return [
@@ -312,8 +317,8 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         ]
 
     extents = Counter(map(_extent, those(aim="worst")))
-    at, steps = max(extents, key=lambda one: (extents[one], one[1]))
-    seeds = {row["seed"] for row in those(aim="worst") if _extent(row) == (at, steps)}
+    at, steps, code = max(reversed(extents), key=lambda one: (extents[one], one[1]))
+    seeds = {row["seed"] for row in those(aim="worst") if _extent(row) == (at, steps, code)}
     rows = [row for row in rows if row["seed"] in seeds]
     attacks = [row for row in those(access="white-box", control=None) if row["condition"]["epsilon"] > 0]
     worst = those(aim="worst")
@@ -350,6 +355,7 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         images=rows[0]["eval_images"],
         digest=rows[0]["eval_digest"],
         steps=steps,
+        code=code,
         precision=" and ".join(
             sorted({row["condition"]["making"].get("precision", "fp32") for row in bounded})
         ),
@@ -370,8 +376,17 @@ def _curve(setting: str, name: str, rows: Rows, metric: str) -> Curve:
         },
         failed=tuple(sorted(failed)),
         rows={epsilon: _row_by_seed(of) for epsilon, of in counted.items()},
-        checks={row["seed"]: row["condition"]["making"]["checks"] for row in worst},
+        checks=_checks([*worst, *stage1]),
     )
+
+
+def _checks(rows: Rows) -> dict[tuple[str, int], dict[int, tuple[str, bool]]]:
+    found: dict[tuple[str, int], dict[int, tuple[str, bool]]] = defaultdict(dict)
+    for row in sorted(rows, key=lambda row: (-row["stage"], row["seed"])):
+        making = row["condition"]["making"]
+        for check, detail in making["checks"].items():
+            found[check, row["stage"]][row["seed"]] = (detail, check not in making["failed"])
+    return dict(found)
 
 
 def _aim_and_size(row: dict[str, Any]) -> tuple[str | None, float]:
@@ -404,8 +419,9 @@ def _passes_on(rows: Rows) -> int:
     return sum(passes)
 
 
-def _extent(row: dict[str, Any]) -> tuple[float, int]:
-    return row["condition"]["epsilon"], row["condition"]["making"]["steps"]
+def _extent(row: dict[str, Any]) -> tuple[float, int, str | None]:
+    making = row["condition"]["making"]
+    return row["condition"]["epsilon"], making["steps"], making.get("code")
 
 
 def _last_study(rows: Rows) -> Rows:

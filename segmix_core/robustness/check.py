@@ -10,7 +10,7 @@ from segmix_core.attacks.perturbation import Scale
 from segmix_core.data.dataset import Checked, check_files
 from segmix_core.errors import InputError
 from segmix_core.experiments.robustness import UNIVERSALS
-from segmix_core.robustness.universal import published
+from segmix_core.robustness.at_hand import published
 
 
 def check_perturbations(

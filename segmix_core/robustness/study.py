@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from segmix_core import results
-from segmix_core.attacks import Perturbation, read_perturbation
+from segmix_core.attacks import Perturbation
 from segmix_core.attacks.uap import UAP
 from segmix_core.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from segmix_core.data.dataset import SegmentationDataset
@@ -23,10 +23,10 @@ from segmix_core.experiments.robustness import (
     SURROGATE,
     UNIVERSALS,
     Part,
-    Universal,
 )
 from segmix_core.files import alone
 from segmix_core.request import Request
+from segmix_core.robustness.at_hand import at_hand, is_published, published
 from segmix_core.robustness.condition import attack_digest, condition_of, is_of_this_code
 from segmix_core.robustness.protocol import adaptive_digest, adaptive_rows
 from segmix_core.robustness.target import Clock, Reporter, Target
@@ -36,16 +36,9 @@ from segmix_core.robustness.universal import (
     crafted,
     crafting,
     fittings,
-    published,
     ways,
 )
 from segmix_core.run import OutOfTimeError, Ran, asked_of, held_rows
-
-COMMITTED = results.REPOSITORY / "data" / "perturbations"
-"""Crafted perturbations by data set and scale, such as silhouettes-mini/uap.safetensors."""
-
-_STOPPED_EARLY = ("iterations", "passes")
-"""Of a crafting what it says of itself may be less than was asked for."""
 
 
 def run_study(
@@ -156,9 +149,11 @@ def _whole(target: Target, part: Part, perturbations: Path | None) -> Iterator[d
     else:
         for one in UNIVERSALS:
             if one.file is None or perturbations is not None:
-                at_hand = _at_hand(target, one, perturbations) if one.file is None else None
-                pixels = {} if at_hand is None else {"sha256": at_hand.origin["sha256"]}
-                for stage, everyway in ((2, one.file is not None or _is_published(at_hand)), (1, False)):
+                found = (
+                    at_hand(one, target.request, target.training, perturbations) if one.file is None else None
+                )
+                pixels = {} if found is None else {"sha256": found.origin["sha256"]}
+                for stage, everyway in ((2, one.file is not None or is_published(found)), (1, False)):
                     for how, control in fittings(published=everyway):
                         yield pixels | {"name": one.name, "how": how, "control": control, "stage": stage}
 
@@ -190,11 +185,11 @@ def _universal(target: Target, perturbations: Path | None) -> Iterator[dict[str,
     for universal in UNIVERSALS:
         if universal.file is not None and perturbations is None:
             continue
-        perturbation = _at_hand(target, universal, perturbations)
+        perturbation = at_hand(universal, target.request, target.training, perturbations)
         if perturbation is None:
             surrogate = surrogate or target.another("baseline", SURROGATE)
             perturbation = _crafted_on(surrogate, universal.name)
-        for way in ways(perturbation, access="transfer", published=_is_published(perturbation)):
+        for way in ways(perturbation, access="transfer", published=is_published(perturbation)):
             yield from _under(target, way)
         for way in ways(perturbation, access="transfer", published=False):
             yield from _under(target, way, stage=1)
@@ -209,37 +204,6 @@ def _matrix(target: Target, perturbations: Path | None) -> Iterator[dict[str, An
             perturbation = replace(_crafted_on(source, attack), name=f"{attack} on {name}")
             for way in ways(perturbation, access=access, published=False):
                 yield from _under(target, way)
-
-
-def _at_hand(target: Target, universal: Universal, perturbations: Path | None) -> Perturbation | None:
-    """A perturbation that need not be crafted: as published, or committed."""
-    found = None if perturbations is None else published(perturbations, universal)
-    return committed_perturbation(target, universal.name) if found is None else found
-
-
-def _is_published(perturbation: Perturbation | None) -> bool:
-    """Whether it says of no attack here that it made it."""
-    return perturbation is not None and "attack" not in perturbation.origin
-
-
-def committed_perturbation(target: Target, attack: str) -> Perturbation | None:
-    """The perturbation of the repository that was crafted on such images in such a way; None without one.
-
-    Processors round differently, and a surrogate that was trained on another one is another network: only
-    with the same file are rows of two machines rows of one perturbation.
-
-    Raises:
-        InputError: the file is there and cannot be read.
-    """
-    request = target.request
-    path = COMMITTED / f"{request.dataset}-{request.scale.name}" / f"{attack}.safetensors"
-    if not path.is_file():
-        return None
-    found = read_perturbation(path, name=attack)
-    how = asdict(_crafting_of(target, attack))
-    asked = {name: value for name, value in how.items() if name not in _STOPPED_EARLY}
-    asked |= {"data": target.training.digest()}
-    return found if asked.items() <= found.origin.items() else None
 
 
 def _crafting_of(source: Target, attack: str) -> Crafting:

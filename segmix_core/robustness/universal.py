@@ -1,4 +1,4 @@
-"""Universal perturbations for the study: crafted once and kept, as published, and what a network is shown."""
+"""Universal perturbations for the study: crafted once and kept, and what a network is shown of one."""
 
 from __future__ import annotations
 
@@ -29,16 +29,13 @@ from segmix_core.attacks.uap import UAP, craft_uap
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.errors import InputError
 from segmix_core.experiments import nearest
-from segmix_core.experiments.robustness import Study, Universal
+from segmix_core.experiments.robustness import Study
 from segmix_core.files import alone, file_digest, replacing
 from segmix_core.models import load_model
 from segmix_core.request import device_name
 from segmix_core.rng import stream
 from segmix_core.robustness.condition import attack_digest
 from segmix_core.run import source_digest
-
-_ROUNDING = 0.01
-"""Of a published file's largest value."""
 
 Access = str
 Crafting = UAP | GDUAP
@@ -220,28 +217,3 @@ def picture_of(perturbation: Perturbation) -> np.ndarray:
     shade = perturbation.v_CHW.permute(1, 2, 0).numpy() / (2 * perturbation.epsilon) + 0.5
     picture: np.ndarray = np.round(255 * shade).astype(np.uint8)
     return picture
-
-
-def published(folder: Path, universal: Universal) -> Perturbation | None:
-    """A published perturbation from the folder that a user named.
-
-    Returns:
-        None for one that is crafted, if the folder holds no `or_file` to be shown instead.
-
-    Raises:
-        InputError: it is not there, cannot be read, or is not of its published size.
-    """
-    file = universal.file or universal.or_file
-    if file is None or (universal.file is None and not (folder / file).exists()):
-        return None
-    path = folder / file
-    if not path.is_file():
-        raise InputError(path, "no such perturbation", f"put {file} there, or name no folder")
-    found = read_perturbation(path, scale="pixel", name=universal.name)
-    if abs(found.epsilon - universal.epsilon) > _ROUNDING:
-        raise InputError(
-            path,
-            f"its largest value is {found.epsilon:.4g}, and {universal.epsilon:g} of 255 was published",
-            "restore the file as published",
-        )
-    return found

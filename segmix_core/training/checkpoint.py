@@ -80,7 +80,7 @@ def restore(
         or content["progress"].keys() != vars(Progress()).keys()
     ):
         what = (
-            "its optimizer or progress is none of this run's: it is damaged, or of another version of torch"
+            "the checkpoint is damaged, or of another torch (its optimizer or progress is none of this run's)"
         )
         raise InputError(path, what, "remove it, and train anew")
     optimizer.load_state_dict(content["optimizer"])
