@@ -339,7 +339,10 @@ def test_a_curve_is_of_the_worst_aim_at_every_size() -> None:
     assert curve.transfer == {0: 52}
     assert curve.unbounded == {0: 0.5}
     assert curve.stage1 == {"dominant": {0: 26}, "joint": {0: 24}, "worst": {0: 23}}
-    assert curve.checks == {(check, 2): {0: (detail, True)} for check, detail in CHECKS.items()}
+    assert list(curve.checks) == [(check, stage) for stage in (2, 1) for check in CHECKS]
+    assert all(of == {0: (CHECKS[check], True)} for (check, _), of in curve.checks.items())
+    missed = curve_of(studied(0, failed=tuple(CHECKS)))
+    assert [of[0][1] for of in missed.checks.values()] == [False, False]
     assert curve.valid
 
 
