@@ -561,7 +561,7 @@ tables(["check", "after stage", "method", "seed", "", "found"], numbers)
 # %% [markdown]
 # ## What is left, by size
 
-# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at the size that the table below names all aims were tried, and the worst of them counts for each image; at the others one aim, that which was worst there. Bands: 95 % bootstrap intervals over images and seeds, of one seed over images alone. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
+# %% mystnb={"figure": {"caption": "mIoU that adaptive attacks leave, by size (logarithmic above the smallest), from committed rows: at the size that the table below names all aims were tried, and the worst of them counts for each image; at the others one aim, that which was worst there. Bands: 95 % bootstrap intervals over images and seeds, of one seed over images alone. Dotted: random signs of the same size. Dashed: a sanity check failed. Images, steps, seeds and scale stand above each panel; \"searched in bf16\": the attack's convolutions were computed in 16 bits, what it found is judged in 32.", "name": "fig-epsilon-curves"}, "image": {"alt": "For each setting with rows, curves of mIoU falling over epsilon for the methods, beside flat dotted lines of random signs; a note where nothing is measured yet."}}
 figures.epsilon_curves(found)
 plt.show()
 
