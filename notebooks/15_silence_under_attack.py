@@ -46,7 +46,7 @@ from segmix_core.losses import phantom_activation
 from segmix_core.models import SourceSeparation
 from segmix_core.report import figures, paired_difference, verdict
 from segmix_core.report.claims import NO_EVIDENCE
-from segmix_core.report.robustness import curves, drops, settings_of
+from segmix_core.report.robustness import comparable, curves, drops, settings_of
 from segmix_core.report.tables import scale_in
 from segmix_core.robustness.adaptive import batch_of
 
@@ -140,7 +140,7 @@ for name, of in studied.items():
         )
 
 # Adaptive attacks: what is left after either stage, of each image under the aim that leaves least.
-attacked_curves = {name: curves(of) for name, of in studied.items()}
+attacked_curves = {name: comparable(curves(of)) for name, of in studied.items()}
 
 
 def worst(curve):

@@ -42,6 +42,11 @@ def test_each_setting_has_its_panel_and_no_curve_of_another() -> None:
     assert [list(line.get_ydata()) for line in small.get_lines()] == [[30.0, 9.0], []]
 
 
+def test_what_other_code_found_has_a_panel_of_its_own() -> None:
+    titles = [axis.get_title() for axis in epsilon_curves([LARGE, replace(BROKEN, code=None)]).axes]
+    assert [title.rpartition("; ")[2] for title in titles] == ["code this", "code not noted"]
+
+
 def test_aims_of_a_setting_stay_in_its_panel() -> None:
     large, small = aim_points([LARGE, SMALL]).axes
     assert [text.get_text() for text in large.get_yticklabels()] == [

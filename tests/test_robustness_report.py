@@ -354,6 +354,7 @@ def test_the_report_of_attacks_names_what_does_not_hold() -> None:
         "baseline", False, ["transfer is not stronger"],
     )  # fmt: skip
     assert (sound["experiment"], sound["valid"], sound["seeds"]) == ("sourcesep-cm", True, [0, 1])
+    assert sound["code"] is None
     assert sound["left"] == {"0": 60.5, "1": 28.5, "4": 11.5}
     assert sound["noise"] == {"1": 58.5, "4": 50.5}
     assert sound["aAcc"] == {"0": 80.5, "1": 48.5, "4": 31.5}
@@ -367,6 +368,7 @@ def test_the_report_of_attacks_names_what_does_not_hold() -> None:
         "| 1 58.50; 4 50.50 | at 1: dominant 41.50;"
     )
     assert "| hold |" in of_sound
+    assert of_sound.endswith("| 20 | not noted |")
 
 
 def test_the_report_of_corruptions_is_a_mean_over_severities() -> None:

@@ -147,6 +147,7 @@ def _attack(curve: Curve, accuracy: Curve) -> dict[str, Any]:
         "images": curve.images,
         "seeds": seeds,
         "steps": curve.steps,
+        "code": curve.code,
         "precision": curve.precision,
         "passes": curve.passes,
         "left": {f"{size:g}": _mean(of, list(of)) for size, of in curve.by_epsilon.items()},
@@ -172,7 +173,7 @@ def _attacks_as_markdown(found: list[dict[str, Any]]) -> str:
     header = [
         *("method", *(f"left at {size} (over images)" for size in sizes), "aAcc at the same"),
         *("noise at the same", "by aim", "transfer", "stage 1"),
-        *("sanity checks", "setting", "seeds", "n", "steps a loss"),
+        *("sanity checks", "setting", "seeds", "n", "steps a loss", "code"),
     ]
     lines = [
         [
@@ -184,7 +185,13 @@ def _attacks_as_markdown(found: list[dict[str, Any]]) -> str:
             _shown(one["transfer"]),
             _listed(one["stage1"]),
             "hold" if one["valid"] else f"**INVALID, does not hold: {', '.join(one['failed'])}**",
-            *(one["setting"], str(len(one["seeds"])), str(one["images"]), str(one["steps"])),
+            *(
+                one["setting"],
+                str(len(one["seeds"])),
+                str(one["images"]),
+                str(one["steps"]),
+                one["code"] or "not noted",
+            ),
         ]
         for one in found
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -158,16 +158,19 @@ def aim_points(curves: Sequence[Curve]) -> Figure:
 
 
 def _by_setting(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
-    """Curves that may share a panel, under its title: setting, images, steps and seeds."""
-    groups: dict[tuple[str, int, int], list[Curve]] = {}
+    """Curves that may share a panel, under its title: setting, images, steps, seeds; code, if of several."""
+    groups: dict[tuple[Any, ...], list[Curve]] = {}
+    codes: dict[str, set[str | None]] = {}
     for curve in curves:
-        groups.setdefault((curve.setting, curve.images, curve.steps), []).append(curve)
+        groups.setdefault((curve.setting, curve.images, *curve.shown), []).append(curve)
+        codes.setdefault(curve.setting, set()).add(curve.code)
     titled: dict[str, list[Curve]] = {}
-    for (setting, images, steps), among in groups.items():
+    for (setting, images, *_, steps, code), among in groups.items():
         seeds = number_of_seeds({len(values) for curve in among for values in curve.by_epsilon.values()})
         cost = f"the whole study up to {max(curve.passes for curve in among)} passes an image"
         precision = {curve.precision for curve in among} - {"fp32"}
         cost += f", searched in {' and '.join(sorted(precision))}" if precision else ""
+        cost += f"; code {code or 'not noted'}" if len(codes[setting]) > 1 else ""
         titled[f"{setting}\nn = {images} images, {steps} steps a loss, {seeds}; {cost}"] = among
     return titled
 
