@@ -474,8 +474,8 @@ chapter.table(
 # ## Table 6, measured
 #
 # From committed rows, every setting that has some, the largest scale first. *More than noise*: pairs of perturbation and method in which the perturbation takes more
-# than each control, with every seed and by more than the tolerance named at the top of this page ({class}`segmix_core.report.robustness.Drop`). A perturbation that was crafted more than once is as many perturbations, which
-# are never averaged: the one with more rows is shown. The number of seeds can therefore differ from line to line.
+# than each control, with every seed and by more than the tolerance named at the top of this page ({class}`segmix_core.report.robustness.Drop`). Of a perturbation that was crafted more than once each seed is shown one crafting, the same
+# for all methods: the one that most of them were shown. A mean over seeds can therefore be over several craftings, and the number of seeds can differ from line to line.
 
 # %%
 lines = []

@@ -582,7 +582,7 @@ Markdown(
 # ## What was not measured
 #
 # Computed from the declarations: every method of the study, every part, and every seed of which a clean measurement is committed. A network counts as measured in a part where the tables of these chapters have all of
-# it: every universal perturbation of one crafting, every attack by one code, every corruption. With an asterisk: some of it.
+# it: every universal perturbation, every attack by one code, every corruption. With an asterisk: some of it.
 
 
 # %%

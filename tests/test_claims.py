@@ -390,13 +390,24 @@ def test_one_sum_is_about_the_same_pixels() -> None:
     assert verdict_on(6, rows).findings[0].mean == pytest.approx(4)
 
 
-def test_a_table_does_not_average_over_makings_of_a_perturbation() -> None:
+def test_every_seed_is_shown_one_making_of_a_perturbation() -> None:
+    """Methods of one seed stand on the same pixels; another seed may be shown another crafting."""
     old, new = ({"making": {"sha256": name}} for name in ("old", "new"))
     mixed = [row for row in attacked_rows("baseline", 60, 30, **old) if row["seed"] == 0]
     mixed += [row for row in attacked_rows("baseline", 60, 3, **new) if row["seed"] > 0]
-    (entry,) = measured(mixed, METHODS["baseline"], perturbation="gd-uap-none")
-    assert entry["by_seed"] == {"1": 58, "2": 59}
+
+    def read(name: str, rows: list[Any]) -> list[Any]:
+        return [of["by_seed"] for of in measured(rows, METHODS[name], perturbation="gd-uap-none")]
+
+    assert read("baseline", mixed) == [{"0": 30, "1": 58, "2": 59}]
     assert measured(mixed, METHODS["baseline"])[0]["seeds"] == [0, 1, 2]
+    # Two methods were shown the new pixels with seed 0: the baseline's of the old ones stand beside neither.
+    others = [row for name in ("mixup", "sourcesep-cc") for row in attacked_rows(name, 60, 4, **new)]
+    for order in (mixed + others, others + mixed):
+        assert read("baseline", order) == [{"1": 58, "2": 59}]
+        assert read("mixup", order) == [{"0": 56, "1": 57, "2": 58}]
+        over_baseline = verdict_on(6, order).findings[0]
+        assert (over_baseline.mean, over_baseline.seeds) == (pytest.approx(-1), 2)
 
 
 def test_one_sum_is_about_one_list_of_images() -> None:

@@ -68,15 +68,26 @@ def test_a_drop_is_that_of_one_training_run() -> None:
 
 
 def test_of_a_perturbation_that_was_crafted_anew_one_counts() -> None:
-    """Different pixels are never averaged, and never stand beside each other under one name."""
+    """Of each seed: methods with the same seed never stand beside each other on different pixels."""
     other = {"sha256": "other"}
+
+    def attacked(rows: list[Any]) -> dict[str, dict[int, float]]:
+        return {drop.experiment: drop.attacked for drop in drops(rows)}
+
+    def of_cm(seed: int) -> list[Any]:
+        return [
+            row(20.0, uap(making=other), name="sourcesep-cm", seed=seed),
+            row(50.0, None, name="sourcesep-cm", seed=seed),
+        ]
+
     anew = [row(10.0, uap(making=other), seed=0)]
-    assert [drop.attacked for drop in drops(two_seeds() + anew)] == [{0: 30, 1: 40}]  # what most rows hold
-    both = [row(10.0, uap(making=other), seed=seed) for seed in (0, 1)]
-    once = [one for one in two_seeds() if one["condition"] is None or one["condition"]["control"] is None]
-    assert [drop.attacked for drop in drops(once + both)] == [{0: 10, 1: 10}]  # of equals the last
-    elsewhere = [row(20.0, uap(making=other), name="sourcesep-cm", seed=0)]
-    assert {drop.experiment for drop in drops(two_seeds() + elsewhere)} == {"baseline"}
+    assert attacked(two_seeds() + anew) == {"baseline": {0: 10, 1: 40}}  # of equals the last
+    assert attacked(anew + two_seeds()) == {"baseline": {0: 30, 1: 40}}
+    assert attacked(two_seeds() + of_cm(0)) == {"baseline": {1: 40}, "sourcesep-cm": {0: 20}}
+    assert attacked(two_seeds() + of_cm(2)) == {"baseline": {0: 30, 1: 40}, "sourcesep-cm": {2: 20}}
+    most = [*two_seeds(), row(33.0, uap(), name="mixup", seed=0), row(60.0, None, name="mixup", seed=0)]
+    for order in (most + of_cm(0), of_cm(0) + most):
+        assert attacked(order) == {"baseline": {0: 30, 1: 40}, "mixup": {0: 33}}
 
 
 def test_of_what_was_attacked_again_by_other_code_the_last_counts() -> None:

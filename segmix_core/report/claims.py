@@ -602,7 +602,7 @@ def _shared(by_seed: list[dict[int, float]]) -> list[int]:
 def _alike(contrast: Contrast, rows: Rows) -> Iterator[Rows]:
     """The rows that may stand in one sum: of the same images, read in the same way, attacked alike.
 
-    Of attacked networks those of one training run for each seed, and of a perturbation one making.
+    Of attacked networks those of one training run for each seed, and of a perturbation one making for each.
     """
     rows = of_one_making(rows)
     measured = [row for _, one in contrast.terms for row in _rows_of(one, rows)]

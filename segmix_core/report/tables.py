@@ -281,15 +281,17 @@ def pixels_of(row: dict[str, Any]) -> str:
 def of_one_making(rows: Rows) -> Rows:
     """Rows without those of a universal perturbation's other makings, where it was crafted several times.
 
-    In each setting those pixels count that most rows hold, whatever the method; of equals the last.
+    In each setting and of each seed those pixels count that most methods were shown; of equals the last. So
+    methods are compared on the same pixels with every seed, and a mean over seeds may be over several makings.
     """
     attacked = [row for row in rows if row["condition"] and row["condition"]["kind"] == "universal"]
     made = [
-        (trained_in(row), row["condition"]["name"], row["condition"]["epsilon"], pixels_of(row))
+        (trained_in(row), row["seed"], row["condition"]["name"], row["condition"]["epsilon"], pixels_of(row))
         for row in attacked
     ]
+    shown = dict.fromkeys((of, row["experiment"]) for of, row in zip(made, attacked, strict=True))
     chosen: dict[tuple[Any, ...], str] = {}
-    for (*name, pixels), _ in Counter(reversed(made)).most_common():
+    for (*name, pixels), _ in Counter(of for of, _ in reversed(shown)).most_common():
         chosen.setdefault(tuple(name), pixels)
     others = {
         id(row) for row, (*name, pixels) in zip(attacked, made, strict=True) if chosen[tuple(name)] != pixels
