@@ -282,7 +282,7 @@ def of_one_making(rows: Rows) -> Rows:
     """Rows without those of a universal perturbation's other makings, where it was crafted several times.
 
     In each setting and of each seed those pixels count that most methods were shown; of equals the last. So
-    methods are compared on the same pixels with every seed, and a mean over seeds may be over several makings.
+    methods are compared on the same pixels with every seed; a mean over seeds may be over several makings.
     """
     attacked = [row for row in rows if row["condition"] and row["condition"]["kind"] == "universal"]
     made = [
