@@ -148,7 +148,7 @@ for key, of in groups.items():
             for name, curve in of.items()
         )
         said.append(
-            f"{where(key)}. **Not compared**: under the worst aim {left}; the others were not attacked."
+            f"{where(key)}. **Not compared**: under the worst aim {left}; the others were not attacked, or by other code."
         )
         continue
     base, ours = of["baseline"], of["sourcesep-cm"]
