@@ -43,7 +43,7 @@ from segmix_core.report.figures import (
 )
 from segmix_core.request import Request, batches_of, data_of
 from segmix_core.rng import stream
-from segmix_core.robustness.at_hand import at_hand, published
+from segmix_core.robustness.at_hand import committed, published
 from segmix_core.robustness.universal import Shown, crafted, crafting
 from segmix_core.run import Report, cached_run
 from segmix_core.subsets import OBJECTS, OCCLUSION, UNIQUE, Subset, build_subsets
@@ -273,12 +273,11 @@ def _perturbed(runs: _Runs, perturbations: Path | None) -> Drawn:
         raise InputError(
             f"seed {SURROGATE}", "is that of the network on which attacks are crafted", "choose another seed"
         )
-    declared = {one.name: one for one in UNIVERSALS}
-    shown_by_paper = declared["gd-uap-none"]  # one of GD-UAP
-    found = None if perturbations is None else published(perturbations, shown_by_paper)
-    if found is None and perturbations is not None:
-        found = published(perturbations, UNIVERSALS[0])
-    perturbation = found or at_hand(shown_by_paper, request, runs.training, None)
+    shown_by_paper = next(one for one in UNIVERSALS if one.name == "gd-uap-none")  # one of GD-UAP
+    if perturbations is None:
+        perturbation = committed(shown_by_paper.name, request, runs.training)
+    else:
+        perturbation = published(perturbations, shown_by_paper) or published(perturbations, UNIVERSALS[0])
     if perturbation is None:
         checkpoint, _ = cached_run(replace(request, seed=SURROGATE), report=runs.reporter("surrogate"))
         perturbation = crafted(

@@ -1,6 +1,8 @@
 """The chapters' pairs, and every page of the stored book in a real browser."""
 
 import ast
+import base64
+import io
 import json
 import re
 import shutil
@@ -15,13 +17,16 @@ from urllib.parse import unquote, urlsplit
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from segmix_core import publish
 from segmix_core.errors import InputError, WorkError
 from segmix_core.experiments import SCALES
 from segmix_core.files import file_digest
+from segmix_core.rng import stream
 
 CHAPTERS = publish.chapters()
 PAGES = [
@@ -425,3 +430,21 @@ def test_the_command_says_in_one_line_what_is_wrong() -> None:
     assert said.returncode == 2
     assert said.stderr.strip().splitlines() == [said.stderr.strip()]
     assert "did you mean 'demo'" in said.stderr
+
+
+def test_a_stored_figure_keeps_the_colours_of_its_marks() -> None:
+    """Two marks of a few pixels, alike but for their hue, beside a picture of thousands of colours."""
+    rng = stream(0, "test", "figure")
+    figure = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    figure[:100] = 255
+    marks = {"amber": ((222, 143, 5), 10), "vermilion": ((213, 94, 0), 40)}
+    for colour, left in marks.values():
+        figure[20:26, left : left + 6] = colour
+    drawn = io.BytesIO()
+    Image.fromarray(figure).save(drawn, "PNG")
+    stored = publish._smaller(base64.b64encode(drawn.getvalue()).decode())
+    with Image.open(io.BytesIO(base64.b64decode(stored))) as opened:
+        kept = np.asarray(opened.convert("RGB")).astype(int)
+    found = {name: kept[22, left + 2] for name, (_, left) in marks.items()}
+    assert np.abs(found["amber"] - found["vermilion"]).max() > 20
+    assert (kept[:15] > 250).all()
