@@ -238,9 +238,9 @@ yardsticks = [
     if evidence(name) and any(of.keys() & DEFENCES.keys() for of in axes[name].values())
 ]
 scaled = (
-    f"*Not compared*: no seed has both networks. Defences as a yardstick were measured in {' and '.join(yardsticks)}."
+    f"*Not compared*: no seed has both, shown or attacked alike. Defences as a yardstick were measured in {' and '.join(yardsticks)}."
     if yardsticks
-    else "*Not compared*: no seed has both networks. In no setting that is judged has a defence been measured, so that the size of these differences has no yardstick yet."
+    else "*Not compared*: no seed has both, shown or attacked alike. In no setting that is judged has a defence been measured, so that the size of these differences has no yardstick yet."
 )
 counted = {name: f"{len(found)} of {len(COLUMNS)}" for name, found in more.items()}
 Markdown(
