@@ -389,6 +389,10 @@ def run_tables(
         for request in wanted:
             asked_for = request_for(request.experiment.name, seed=seed)
             name = _name_of(request, asked_for)
+            held = held_rows(results_file)
+            if not request.for_server and is_measured(request, held, progress=progress):
+                ran.held.append(name)
+                continue
             spent = time.monotonic() - began
             if budget is not None and spent + longest > budget:
                 ran.left.append(name)
@@ -400,13 +404,9 @@ def run_tables(
             try:
                 if request.for_server:
                     ran.archives.append(str(submit_run(request, asked_for, **how)))
-                    ran.done.append(name)
-                elif is_measured(request, held_rows(results_file), progress=progress):
-                    ran.held.append(name)
-                    continue
                 else:
                     results.append_missing(path, cached_run(request, **how)[1])
-                    ran.done.append(name)
+                ran.done.append(name)
             except OutOfTimeError:
                 ran.left.append(name)
                 longest = math.inf

@@ -536,6 +536,7 @@ def test_run_does_what_is_missing_within_its_budget_and_nothing_twice(
     monkeypatch.setattr(run, "train", fail)
     before = out.read_bytes()
     assert segmix(*command).document() == {"done": [], "held": names, "left": [], "archives": []}
+    assert segmix(*command, "--budget", "0s").document()["held"] == names  # what is there takes no time
     assert out.read_bytes() == before
     # Another file takes the runs from the cache; another seed, precision or mean is not held by this one.
     elsewhere = tmp_path / "elsewhere.jsonl"

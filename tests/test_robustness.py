@@ -955,6 +955,7 @@ def test_a_budget_leaves_parts_says_so_and_is_gone_on_with(
         assert ran == Ran(done=labels[:1], left=labels[1:])
     rows = results.read(path)
     assert {row["experiment"] for row in rows} == {"baseline"}
+    assert run_study(("adaptive",), ask, budget=0.0, **common) == Ran(held=labels[:1], left=labels[1:])
     ran = run_study(("adaptive",), ask, budget=1e6, **common)
     assert ran == Ran(done=labels[1:], held=labels[:1])
     assert batches[0].exists()

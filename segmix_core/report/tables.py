@@ -126,12 +126,18 @@ def reading(
         perturbation: see `condition_of`; None reads what was measured on the images as they are.
     """
     wanted = output or experiment.method.output()
+    stages: dict[str, int | None] = {}  # by method: thousands of rows are of a few dozen
+
+    def stage_of(row: dict[str, Any]) -> int | None:
+        digest = row["method_digest"]
+        if digest not in stages:
+            stages[digest] = experiment.method.stage_of(Method.stored(row["method"]))
+        return stages[digest]
+
     return [
         row
         for row in rows
-        if row["output"] == wanted
-        and condition_of(row) == perturbation
-        and row["stage"] == experiment.method.stage_of(Method.stored(row["method"]))
+        if row["output"] == wanted and condition_of(row) == perturbation and row["stage"] == stage_of(row)
     ]
 
 
@@ -544,7 +550,7 @@ def substitutions(folder: Path = results.RESULTS) -> dict[str, str]:
     context, the first part is `<dataset>_<list>`. Of several settings under one key that with most seeds
     counts.
     """
-    rows = results.read_all(folder)
+    rows = [row for row in results.read_all(folder) if row["condition"] is None]
     baseline = METHODS["baseline"]
     baselines = {entry["setting"]: entry["by_seed"] for entry in measured(rows, baseline)}
     values: dict[str, str] = {}
