@@ -262,6 +262,7 @@ def _claims(options: argparse.Namespace) -> Answer:
                     "fewest_images": finding.fewest,
                     "seeds": finding.seeds,
                     "holds": finding.holds,
+                    "unmet": list(finding.unmet),
                 }
                 for finding in one.findings
             ],
