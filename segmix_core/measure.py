@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,13 +20,13 @@ from segmix_core.data.dataset import SegmentationDataset, read_image
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.voc import VOC_CATEGORIES, open_images, voc_palette
 from segmix_core.errors import InputError
-from segmix_core.evaluation import Protocol, evaluate
+from segmix_core.evaluation import BLENDED_AT, Protocol, blends_of, evaluate, evaluate_blends
 from segmix_core.evaluation.saliency import evaluate_saliency
 from segmix_core.evaluation.submission import write_submission
 from segmix_core.experiments import Method
 from segmix_core.files import file_digest, replacing
 from segmix_core.metrics import ImageConfusions, save_confusions, sparse
-from segmix_core.models import load_model, read_checkpoint
+from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import (
     Request,
     check_categories,
@@ -34,6 +35,7 @@ from segmix_core.request import (
     precision_of,
     weights_of,
 )
+from segmix_core.robustness.condition import condition_of
 from segmix_core.subsets import build_subsets
 
 
@@ -48,14 +50,14 @@ def measure_run(
     """Score the networks that a finished run left in `folder`, after each stage, on every evaluation set.
 
     The confusion matrices of single images, with the subsets of Tables 4 and 5 and Fig. 5, go to
-    `folder`/per_image.
+    `folder`/per_image. A network with a phantom branch is also shown blends of the first set, after stage 1.
 
     Returns:
-        One row for each evaluation set, stage and output.
+        One row for each evaluation set, stage and output, and for each delta of blends.
     """
     identity = read_checkpoint(folder / "checkpoint.pt")["identity"]
-    checkpoints = {
-        stage: folder / name
+    networks = {
+        stage: _Network.of(folder / name, request.device)
         for stage, name in ((1, "stage1.pt"), (2, "checkpoint.pt"))
         if identity[f"stage{stage}_steps"]
     }
@@ -63,16 +65,16 @@ def measure_run(
         return [
             row
             for evaluation in evaluations
-            for row in _measure_saliency(request, folder, training, evaluation, checkpoints, progress)
+            for row in _measure_saliency(request, folder, training, evaluation, networks, progress)
         ]
     training_NN = cooccurrence_matrix(dataset_presence(training))
     rows = []
     for evaluation in evaluations:
         scores = {
             (stage, output): score
-            for stage, checkpoint in checkpoints.items()
+            for stage, network in networks.items()
             for output, score in evaluate(
-                load_model(checkpoint).to(request.device),
+                network.model,
                 evaluation,
                 crop=request.eval_crop,
                 device=request.device,
@@ -97,12 +99,73 @@ def measure_run(
             | {
                 "stage": stage,
                 "output": output,
-                "reported": stage == max(checkpoints) and output == request.experiment.method.output(),
+                "reported": stage == max(networks) and output == request.experiment.method.output(),
                 "metrics": score.as_json(),
                 "per_image": kept,
-                "steps": read_checkpoint(checkpoints[stage])["progress"]["step"],
+                "steps": networks[stage].step,
             }
             for (stage, output), score in scores.items()
+        ]
+    if evaluations and 1 in networks and request.experiment.method.head != "plain":
+        rows += measure_separation(request, folder, training, evaluations[0], progress=progress)
+    return rows
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A trained network on its device, and the steps that it was trained for."""
+
+    model: SourceSeparation
+    step: int
+
+    @staticmethod
+    def of(checkpoint: Path, device: str) -> _Network:
+        return _Network(load_model(checkpoint).to(device), read_checkpoint(checkpoint)["progress"]["step"])
+
+
+def measure_separation(
+    request: Request,
+    folder: Path,
+    training: SegmentationDataset,
+    evaluation: SegmentationDataset,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Score how well the branches that stage 1 left in `folder` take blends of evaluation images apart.
+
+    Returns:
+        One row for each delta of `BLENDED_AT` and each output, the phantom among them.
+    """
+    network = _Network.of(folder / "stage1.pt", request.device)
+    shared = shared_fields(request, training, evaluation, folder / "checkpoint.pt")
+
+    def told(done: int) -> None:
+        if progress is not None:
+            progress(done, len(evaluation))
+
+    rows = []
+    for delta in BLENDED_AT:
+        scores = evaluate_blends(
+            network.model,
+            blends_of(evaluation, delta, crop=request.eval_crop, device=request.device),
+            evaluation.categories,
+            mean_over=request.mean_over,
+            progress=told,
+        )
+        how = "the next image of the list as phantom"
+        condition = condition_of("blend", f"delta {delta:g}", how=how, making={"delta": delta})
+        rows += [
+            shared
+            | {
+                "stage": 1,
+                "output": output,
+                "reported": False,
+                "condition": condition,
+                "metrics": score.as_json(),
+                "per_image": None,
+                "steps": network.step,
+            }
+            for output, score in scores.items()
         ]
     return rows
 
@@ -123,7 +186,7 @@ def _measure_saliency(
     folder: Path,
     training: SegmentationDataset,
     evaluation: SegmentationDataset,
-    checkpoints: dict[int, Path],
+    networks: dict[int, _Network],
     progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
     """Rows of a one-logit network: F-beta and MAE, each image at its own size."""
@@ -135,14 +198,14 @@ def _measure_saliency(
             "crop": None,
             "stage": stage,
             "output": output,
-            "reported": stage == max(checkpoints) and output == request.experiment.method.output(),
+            "reported": stage == max(networks) and output == request.experiment.method.output(),
             "metrics": scores.as_json(),
             "per_image": None,
-            "steps": read_checkpoint(checkpoint)["progress"]["step"],
+            "steps": network.step,
         }
-        for stage, checkpoint in checkpoints.items()
+        for stage, network in networks.items()
         for output, scores in evaluate_saliency(
-            load_model(checkpoint).to(request.device), evaluation, device=request.device, progress=progress
+            network.model, evaluation, device=request.device, progress=progress
         ).items()
     ]
 

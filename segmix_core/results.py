@@ -45,7 +45,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "eval_digest": str,
     "seed": int,
     "stage": int,  # the network after stage 1 or after stage 2
-    "output": str,  # "dominant" (S_t) or "final" (S_ss)
+    "output": str,  # "dominant" (S_t) or "final" (S_ss); of blends also "phantom" (S_p)
     "reported": bool,  # whether the declaration names this stage and output as the method's result
     "protocol": str,
     "crop": (int, type(None)),
@@ -67,8 +67,8 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 CONDITION: dict[str, type | tuple[type, ...]] = {
-    "kind": str,  # "universal", "adaptive" or "corruption"
-    "name": str,  # "uap-resnet152", "gd-uap-data", "uap on sourcesep-cm", "sea", "fog", ...
+    "kind": str,  # "universal", "adaptive", "corruption" or "blend"
+    "name": str,  # "uap-resnet152", "gd-uap-data", "uap on sourcesep-cm", "sea", "fog", "delta 0.9", ...
     "control": (str, type(None)),  # the noise in place of a universal perturbation; null: the thing itself
     "epsilon": (int, float, type(None)),  # of an attack, largest size on the 0..255 scale
     "severity": (int, type(None)),  # of a corruption, 1..5; 0: the same images as they are
@@ -78,7 +78,7 @@ CONDITION: dict[str, type | tuple[type, ...]] = {
     "valid": bool,  # false: a sanity check failed
     "making": dict,  # the file, or everything that decides what was made; "code": a digest of what attacked
 }
-"""What a row says of images that were attacked or corrupted."""
+"""What a row says of images that were attacked, corrupted or blended."""
 
 _NUMBER = (int, float)
 ADAPTIVE: dict[str, type | tuple[type, ...]] = {
@@ -315,7 +315,7 @@ def _missing(held: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dic
     measured = {(row_key(row), run_of(row)) for row in held}
     keyed = [(row, row_key(row), run_of(row)) for row in rows]
     missing = [(row, run) for row, key, run in keyed if (key, run) not in measured]
-    attacked = {run for row, run in missing if row["condition"] is not None}
+    attacked = {run for row, run in missing if row["condition"] and row["condition"]["kind"] != "blend"}
     studied = {run for row, run in missing if _is_adaptive(row)}
     return [
         row

@@ -36,6 +36,7 @@ from segmix_core.cli.progress import Progress, note
 from segmix_core.data.dataset import Listed
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import LONGEST, InputError, short
+from segmix_core.evaluation import BLENDED_AT
 from segmix_core.experiments import METHODS, SCALES, Scale
 from segmix_core.experiments.scales import SMOKE
 from segmix_core.files import file_digest
@@ -141,7 +142,7 @@ def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows without what differs between two runs of one experiment: time, and the folder of the matrices."""
     return [
         {name: value for name, value in row.items() if name != "seconds"}
-        | {"per_image": Path(row["per_image"]).name}
+        | {"per_image": row["per_image"] and Path(row["per_image"]).name}
         for row in rows
     ]
 
@@ -346,6 +347,11 @@ def test_train(root: Path, trained: dict[str, Any]) -> None:
         (1, "final", 4, False),
         (2, "dominant", 6, True),
         (2, "final", 6, False),
+        *[(1, output, 4, False) for _ in BLENDED_AT for output in ("dominant", "final", "phantom")],
+    ]
+    assert [row["condition"] and row["condition"]["name"] for row in rows] == [
+        *[None] * 4,
+        *[f"delta {delta:g}" for delta in BLENDED_AT for _ in range(3)],
     ]
     for row in rows:
         has_kind(row["metrics"], SCORES)
@@ -362,7 +368,7 @@ def test_the_rows_are_what_evaluating_the_checkpoints_gives(root: Path, trained:
     for stage, path in ((1, checkpoint.with_name("stage1.pt")), (2, checkpoint)):
         document = segmix("evaluate", path, "--dataset", "voc2012", "--root", root, "--json").document()
         for row in trained["rows"]:
-            if row["stage"] == stage:
+            if row["stage"] == stage and row["condition"] is None:
                 assert document["outputs"][row["output"]] == row["metrics"]
 
 

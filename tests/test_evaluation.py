@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from segmix_core.data.dataset import SegmentationDataset
+from segmix_core.data.transforms import center_crop
 from segmix_core.data.voc import VOC_CATEGORIES, open_voc
 from segmix_core.errors import InputError, LabelError
-from segmix_core.evaluation import ConfusionMatrix, Scores, evaluate, evaluate_blends
+from segmix_core.evaluation import ConfusionMatrix, Scores, blends_of, evaluate, evaluate_blends
 from segmix_core.records import MixedBatch, Separation
 
 N = 5
@@ -384,6 +385,24 @@ def test_blends_are_scored_against_the_label_map_each_output_is_for() -> None:
         assert scores[name].confusion.matrix[category, category] == scores[name].confusion.matrix.sum() == 64
     model.forward = lambda image_BCHW: Separation(dominant=separation.dominant)
     assert set(evaluate_blends(model, [mixed], VOC_CATEGORIES)) == {"dominant"}
+
+
+def test_every_image_is_blended_with_the_next_of_the_list(quadrants: SegmentationDataset) -> None:
+    count = len(quadrants)
+    cut = [center_crop(*quadrants.pair(index), 8) for index in range(count)]
+    mixed = [*blends_of(quadrants, 0.75, crop=8, batch_size=2)]
+    assert [len(one.image_BCHW) for one in mixed] == [2, 1]
+    for index in range(count):
+        one, place, other = mixed[index // 2], index % 2, (index + 1) % count
+        by_hand = (0.75 * cut[index][0] + 0.25 * cut[other][0]).transpose(2, 0, 1) / 255
+        np.testing.assert_allclose(one.image_BCHW[place].numpy(), by_hand, atol=1e-6)
+        np.testing.assert_array_equal(one.dominant_BHW[place], cut[index][1])
+        np.testing.assert_array_equal(one.phantom_BHW[place], cut[other][1])
+    assert all((one.delta_B == 0.75).all() for one in mixed)
+    seen: list[int] = []
+    scores = evaluate_blends(Rule(), mixed, quadrants.categories, progress=seen.append)
+    assert seen == [2, 3]
+    assert len(scores["dominant"].per_image_nNN) == count
 
 
 def test_percent_is_for_documents_and_shares_for_python() -> None:

@@ -34,6 +34,7 @@ from segmix_core.report import (
     verdict,
 )
 from segmix_core.report.tables import setting_names, term_of, trained_in, value_of
+from segmix_core.robustness.condition import condition_of
 
 CM = METHODS["sourcesep-cm"]
 
@@ -376,6 +377,24 @@ def test_seeds_of_one_setting_are_averaged() -> None:
     assert entry["by_seed"] == {"0": 50, "1": 52, "2": 51}
     assert entry["seeds"] == [0, 1, 2]
     assert entry["images"] == 10
+
+
+def test_blends_are_in_no_clean_number_and_bring_no_clean_rows_along(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    results.append(path, [row(50.0, seconds=1.0)])
+    condition = condition_of("blend", "delta 0.9", how="the next", making={"delta": 0.9})
+    blended = row(30.0, seconds=2.0, stage=1, output="phantom", condition=condition)
+    results.append_missing(path, [row(51.0, seconds=2.0), blended])  # another training of the same
+    results.append_missing(path, [row(51.0, seconds=2.0), blended])
+    rows = results.read(path)
+    assert [(one["output"], one["metrics"]["mIoU"]) for one in rows] == [
+        ("dominant", 50.0),
+        ("phantom", 30.0),
+    ]
+    assert [entry["value"] for entry in measured(rows, CM)] == [50.0]
+    after_stage1 = find_experiment("table8/sourcesep-cm-without-dn")
+    (entry,) = measured(rows, after_stage1, output="phantom", perturbation="delta 0.9")
+    assert (entry["value"], entry["stage"]) == (30.0, 1)
 
 
 def test_attacked_rows_are_in_no_clean_number(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def _train(options: argparse.Namespace) -> Answer:
             results_file=options.results,
         )
     lines = [
-        f"{row['eval_split']:<14}stage {row['stage']} {row['output']:<9} {_scores(row['metrics'])}"
+        f"{_shown(row):<18}stage {row['stage']} {row['output']:<9} {_scores(row['metrics'])}"
         f"{'  <- reported' * row['reported']}"
         for row in rows
     ]
@@ -194,6 +194,11 @@ def _train(options: argparse.Namespace) -> Answer:
                 f"{options.results} holds {len(rows) - kept} of these measurements of another run already"
             )
     return {"checkpoint": str(checkpoint), "rows": rows}, "\n".join([f"checkpoint: {checkpoint}", *lines])
+
+
+def _shown(row: dict[str, Any]) -> str:
+    """What a network was shown: a list of images, or blends of them at a delta."""
+    return str(row["eval_split"]) + (", " + row["condition"]["name"] if row["condition"] else "")
 
 
 def _evaluate(options: argparse.Namespace) -> Answer:

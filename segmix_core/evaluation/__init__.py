@@ -1,6 +1,21 @@
 """Measuring: confusion matrix, mIoU, aAcc, and the protocols."""
 
 from segmix_core.evaluation.confusion import ConfusionMatrix
-from segmix_core.evaluation.protocols import Protocol, Scores, evaluate, evaluate_blends
+from segmix_core.evaluation.protocols import (
+    BLENDED_AT,
+    Protocol,
+    Scores,
+    blends_of,
+    evaluate,
+    evaluate_blends,
+)
 
-__all__ = ["ConfusionMatrix", "Protocol", "Scores", "evaluate", "evaluate_blends"]
+__all__ = [
+    "BLENDED_AT",
+    "ConfusionMatrix",
+    "Protocol",
+    "Scores",
+    "blends_of",
+    "evaluate",
+    "evaluate_blends",
+]

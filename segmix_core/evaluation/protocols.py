@@ -15,10 +15,14 @@ from torch import Tensor
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.evaluation.confusion import ConfusionMatrix
+from segmix_core.mixing import blend
 from segmix_core.models import SourceSeparation
-from segmix_core.records import MixedBatch
+from segmix_core.records import Batch, MixedBatch
 
 Protocol = Literal["crop", "full"]
+
+BLENDED_AT = (1.0, 0.9, 0.75, 0.6)
+"""Deltas at which separation is measured: without a phantom, and down to where the dominant still leads."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,41 @@ def evaluate(
     }
 
 
+def blends_of(
+    dataset: SegmentationDataset, delta: float, *, crop: int, batch_size: int = 16, device: str = "cpu"
+) -> Iterator[MixedBatch]:
+    """Every image of a data set blended with the next, the last with the first, at one delta (Eq. 1).
+
+    Both are cut as protocol `crop` does. The blends are the same for every network.
+    """
+    count = len(dataset)
+    for start in range(0, count, batch_size):
+        places = range(start, min(start + batch_size, count) + 1)
+        cut = [center_crop(*dataset.pair(place % count), crop) for place in places]
+        image_BHWC, label_BHW = (
+            torch.from_numpy(np.stack(part)).to(device) for part in zip(*cut, strict=True)
+        )
+        batch = Batch(image_BHWC.permute(0, 3, 1, 2).float().div_(255), label_BHW.long())
+        partner_B = torch.arange(1, len(places), device=device)
+        yield blend(batch, partner_B, torch.full((len(partner_B),), delta, device=device))
+
+
 @torch.inference_mode()
 def evaluate_blends(
-    model: SourceSeparation, blends: Iterable[MixedBatch], categories: tuple[str, ...]
+    model: SourceSeparation,
+    blends: Iterable[MixedBatch],
+    categories: tuple[str, ...],
+    *,
+    mean_over: tuple[str, ...] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, Scores]:
     """Score the separation of blends: S_t and S_ss against the dominant maps, S_p against the phantom's.
+
+    Where delta is 1 there is no phantom in the image: what S_p scores there is owed to no separation.
+
+    Args:
+        mean_over: see `evaluate`.
+        progress: told how many blends were looked at.
 
     Returns:
         Scores of "dominant", "phantom" and "final", as far as the head has them.
@@ -113,6 +147,7 @@ def evaluate_blends(
     was_training = model.training
     model.eval()
     confusions: dict[str, list[np.ndarray]] = {}
+    done = 0
     for mixed in blends:
         separation = model(mixed.image_BCHW)
         outputs = {name: (logits, mixed.dominant_BHW) for name, logits in separation.outputs().items()}
@@ -123,8 +158,11 @@ def evaluate_blends(
                 confusion = ConfusionMatrix(len(categories))
                 confusion.update(prediction, label)
                 confusions.setdefault(name, []).append(confusion.matrix)
+        done += len(mixed.image_BCHW)
+        if progress is not None:
+            progress(done)
     model.train(was_training)
-    return {name: Scores(np.stack(matrices), categories) for name, matrices in confusions.items()}
+    return {name: Scores(np.stack(matrices), categories, mean_over) for name, matrices in confusions.items()}
 
 
 def _batches(

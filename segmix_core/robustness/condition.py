@@ -24,6 +24,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "robustness/protocol",
     ),
     "corruption": ("corruptions",),
+    "blend": ("evaluation/protocols", "mixing/blend"),
 }
 """By kind of a row's condition; what only asks for attacks is in none."""
 
