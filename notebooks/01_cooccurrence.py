@@ -145,7 +145,7 @@ chapter.table(
 )
 
 # %% [markdown]
-# The counts of Table 4 that differ do so by a single image. The count for *person* with *car* equals the one printed in the next column for *car* alone:
+# The counts of Table 4 that differ do so by a single image. The count for *person* with *car* equals the one printed for *car* alone, in the last column of the table:
 # almost certainly a slip. The number in the text about *cat* and *bottle* is neither the training nor the
 # validation count, but their sum:
 

@@ -94,7 +94,7 @@ drawn_by_seed = {name: seeds_of(entry) for name, entry in on_drawn.items()}
 Markdown(
     "Points of mIoU above the baseline, and the verdict: three seeds or more, their interval away from zero, and the bootstrap over seeds and images, too.\n\n"
     "On photographs, from random weights:\n\n" + above_baseline(by_seed, rows, chosen) + "\n\n"
-    "On generated pictures, from an encoder trained on them:\n\n"
+    "On generated pictures, from an encoder pretrained to name single generated objects (none of these scenes):\n\n"
     + above_baseline(drawn_by_seed, drawn, on_drawn["baseline"]["setting"])
 )
 
@@ -265,7 +265,7 @@ Markdown(
 
 # %% [markdown]
 # Table 2 is of VOC's test images. Their labels are kept on PASCAL's server: `segmix run table2` fine-tunes each network on trainval and packs the archive that the server takes; no
-# network worth handing in has been trained here. Table 3 is of COCO with its 118,287 training images. At hand were the first 128 of them. `segmix data halve` makes two lists of those, of
+# network worth handing in has been trained here. Table 3 is of COCO 2014's trainval35k. At hand were the first 128 images of train2017, which is nearly the same list. `segmix data halve` makes two lists of those, of
 # every second image by number, and `segmix run table3 --scale demo` on them makes these rows; a test holds the digests in the rows against such halves.
 #
 # ## Limits

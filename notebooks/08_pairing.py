@@ -30,6 +30,7 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from IPython.display import Markdown
 
 from segmix_core import chapter, results
@@ -57,6 +58,7 @@ by_size = {
 epoch = {pairing: over_seeds(pairing, presence, GROUP, seeds=[seed])[0] for pairing in PAIRINGS}
 claim = next(one for one in judge_claims([]) if one.claim.number == 15)
 STYLES = dict(zip(PAIRINGS, ("o-", "s-", "D-", "^--", "v--", "P--", "X--"), strict=True))
+COLOURS = dict(zip(PAIRINGS, sns.color_palette("colorblind", len(PAIRINGS)), strict=True))
 
 
 def over_sizes(value, label, *, height=3.2, columns=1):
@@ -64,7 +66,7 @@ def over_sizes(value, label, *, height=3.2, columns=1):
     _, axis = plt.subplots(figsize=(6.2, height))
     for pairing, found in by_size.items():
         values = [value(found[size]) for size in SIZES]
-        axis.plot(SIZES, values, STYLES[pairing], label=pairing, ms=4, lw=1.2)
+        axis.plot(SIZES, values, STYLES[pairing], color=COLOURS[pairing], label=pairing, ms=4, lw=1.2)
     axis.set_xscale("log", base=2)
     axis.set_xticks(SIZES, SIZES)
     axis.set_xlabel("batch size")
@@ -175,8 +177,9 @@ plt.show()
 order = 1 + np.argsort(-presence[:, 1:].mean(0))
 figure, axis = plt.subplots(figsize=(6.6, 5.4))
 axis.barh(range(len(order)), 100 * presence.mean(0)[order], color="0.85", label="all images")
-for pairing, marker in (("cooccurrence", "D"), ("proportional", "v"), ("assignment", "P"), ("clusters", "s")):
-    axis.plot(100 * epoch[pairing].share_N[order], range(len(order)), marker, label=pairing, ms=5, alpha=0.8)
+for pairing in ("cooccurrence", "proportional", "assignment", "clusters"):
+    style = {"marker": STYLES[pairing][0], "color": COLOURS[pairing], "ls": "", "ms": 5, "alpha": 0.8}
+    axis.plot(100 * epoch[pairing].share_N[order], range(len(order)), label=pairing, **style)
 axis.set_yticks(range(len(order)), [VOC_CATEGORIES[index] for index in order], fontsize=8.5)
 axis.invert_yaxis()
 axis.set_xlabel("per cent of phantoms, of images")

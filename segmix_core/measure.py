@@ -20,10 +20,11 @@ from segmix_core.data.dataset import SegmentationDataset, read_image
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.voc import VOC_CATEGORIES, open_images, voc_palette
 from segmix_core.errors import InputError
-from segmix_core.evaluation import BLENDED_AT, Protocol, blends_of, evaluate, evaluate_blends
+from segmix_core.evaluation import Protocol, blends_of, evaluate, evaluate_blends
 from segmix_core.evaluation.saliency import evaluate_saliency
 from segmix_core.evaluation.submission import write_submission
 from segmix_core.experiments import Method
+from segmix_core.experiments.robustness import BLENDED_AT
 from segmix_core.files import file_digest, replacing
 from segmix_core.metrics import ImageConfusions, save_confusions, sparse
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
@@ -35,7 +36,6 @@ from segmix_core.request import (
     precision_of,
     weights_of,
 )
-from segmix_core.robustness.condition import condition_of
 from segmix_core.subsets import build_subsets
 
 
@@ -152,8 +152,13 @@ def measure_separation(
             mean_over=request.mean_over,
             progress=told,
         )
-        how = "the next image of the list as phantom"
-        condition = condition_of("blend", f"delta {delta:g}", how=how, making={"delta": delta})
+        condition = dict.fromkeys(results.CONDITION) | {
+            "kind": "blend",
+            "name": f"delta {delta:g}",
+            "how": "the next image of the list as phantom",
+            "valid": True,
+            "making": {"delta": delta},
+        }
         rows += [
             shared
             | {

@@ -181,7 +181,7 @@ def test_contrasts_are_drawn_in_a_panel_for_each_setting() -> None:
     assert [axis.get_title(loc="left") for axis in figure.axes] == [one.setting for one in judged]
     for axis, one in zip(figure.axes, judged, strict=True):
         names = [label.get_text() for label in axis.get_yticklabels()]
-        assert names == [f"1: {finding.contrast.what} (3 seeds)" for finding in one.findings]
+        assert names == [f"1: {finding.contrast.what}" for finding in one.findings]
         dots = [container.lines[0].get_xdata()[0] for container in axis.containers]
         assert dots == pytest.approx([finding.mean for finding in one.findings])
     (legend,) = figure.legends

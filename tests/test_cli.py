@@ -36,8 +36,8 @@ from segmix_core.cli.progress import Progress, note
 from segmix_core.data.dataset import Listed
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import LONGEST, InputError, short
-from segmix_core.evaluation import BLENDED_AT
 from segmix_core.experiments import METHODS, SCALES, Scale
+from segmix_core.experiments.robustness import BLENDED_AT
 from segmix_core.experiments.scales import SMOKE
 from segmix_core.files import file_digest
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint

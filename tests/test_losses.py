@@ -13,7 +13,9 @@ from segmix_core.losses import (
     stage1_loss,
     stage2_loss,
 )
-from segmix_core.records import MixedBatch, Separation
+from segmix_core.mixing import blend
+from segmix_core.models import SourceSeparation
+from segmix_core.records import Batch, MixedBatch, Separation
 
 
 def close(value: float) -> object:
@@ -162,3 +164,27 @@ def test_one_logit_is_scored_by_binary_cross_entropy() -> None:
     assert logits.grad[0, 0, 0, 2] == 0
     assert not logits.grad[1].any()
     assert logits.grad[0, 0, 0, 0] < 0 < logits.grad[0, 0, 0, 1]
+
+
+def test_a_network_takes_apart_the_blends_that_it_has_seen() -> None:
+    """Eqs. 1 to 4 together: after some steps on four blends both branches name what their images hold."""
+    torch.manual_seed(0)
+    image_BCHW = torch.rand(4, 3, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    label_BHW = torch.randint(3, (4, 2, 2)).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    mixed = blend(Batch(image_BCHW, label_BHW), torch.tensor([1, 2, 3, 0]), torch.full((4,), 0.6))
+    model = SourceSeparation(3, backbone="resnet18w32", aspp_channels=16, aspp_rates=(1, 2, 3)).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+
+    def right() -> tuple[float, float]:
+        separation = model(mixed.image_BCHW)
+        assert separation.phantom is not None
+        named = ((separation.dominant, mixed.dominant_BHW), (separation.phantom, mixed.phantom_BHW))
+        dominant, phantom = (float((scores.argmax(1) == label).float().mean()) for scores, label in named)
+        return dominant, phantom
+
+    assert max(right()) < 0.6
+    for _ in range(60):
+        optimizer.zero_grad()
+        stage1_loss(model(mixed.image_BCHW), mixed)["total"].backward()
+        optimizer.step()
+    assert min(right()) > 0.8

@@ -34,7 +34,6 @@ from segmix_core.report import (
     verdict,
 )
 from segmix_core.report.tables import setting_names, term_of, trained_in, value_of
-from segmix_core.robustness.condition import condition_of
 
 CM = METHODS["sourcesep-cm"]
 
@@ -382,7 +381,9 @@ def test_seeds_of_one_setting_are_averaged() -> None:
 def test_blends_are_in_no_clean_number_and_bring_no_clean_rows_along(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     results.append(path, [row(50.0, seconds=1.0)])
-    condition = condition_of("blend", "delta 0.9", how="the next", making={"delta": 0.9})
+    condition = dict.fromkeys(results.CONDITION) | {
+        "kind": "blend", "name": "delta 0.9", "how": "the next", "valid": True, "making": {"delta": 0.9}
+    }  # fmt: skip
     blended = row(30.0, seconds=2.0, stage=1, output="phantom", condition=condition)
     results.append_missing(path, [row(51.0, seconds=2.0), blended])  # another training of the same
     results.append_missing(path, [row(51.0, seconds=2.0), blended])

@@ -2,7 +2,6 @@
 
 from segmix_core.evaluation.confusion import ConfusionMatrix
 from segmix_core.evaluation.protocols import (
-    BLENDED_AT,
     Protocol,
     Scores,
     blends_of,
@@ -11,7 +10,6 @@ from segmix_core.evaluation.protocols import (
 )
 
 __all__ = [
-    "BLENDED_AT",
     "ConfusionMatrix",
     "Protocol",
     "Scores",

@@ -21,9 +21,6 @@ from segmix_core.records import Batch, MixedBatch
 
 Protocol = Literal["crop", "full"]
 
-BLENDED_AT = (1.0, 0.9, 0.75, 0.6)
-"""Deltas at which separation is measured: without a phantom, and down to where the dominant still leads."""
-
 
 @dataclass(frozen=True)
 class Scores:

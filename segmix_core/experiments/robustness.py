@@ -26,6 +26,9 @@ KINDS: dict[Part, str] = {
 }
 """What the conditions of a part's rows are called."""
 
+BLENDED_AT = (1.0, 0.9, 0.75, 0.6)
+"""Deltas at which separation is measured: without a phantom, and down to where the dominant still leads."""
+
 SURROGATE = 1000
 """Seed of the baseline on which Table 6's perturbations are crafted, so that none is attacked by its own."""
 

@@ -24,7 +24,6 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "robustness/protocol",
     ),
     "corruption": ("corruptions",),
-    "blend": ("evaluation/protocols", "mixing/blend"),
 }
 """By kind of a row's condition; what only asks for attacks is in none."""
 

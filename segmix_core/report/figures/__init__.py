@@ -23,6 +23,7 @@ from segmix_core.report.figures.scores import (
     loss_curves,
     rare_curves,
     score_points,
+    separation_curves,
     stage_points,
     variation_points,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "panels",
     "rare_curves",
     "score_points",
+    "separation_curves",
     "severity_curves",
     "stage_points",
     "use_book_style",

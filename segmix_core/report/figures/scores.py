@@ -12,12 +12,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segmix_core.experiments import MEASURED_ON, find_rows
-from segmix_core.report.figures.style import METHOD_COLOURS, band, not_measured, note, number_of_seeds
+from segmix_core.report.figures.style import (
+    DOMINANT,
+    METHOD_COLOURS,
+    PHANTOM,
+    band,
+    not_measured,
+    note,
+    number_of_seeds,
+)
 from segmix_core.report.robustness import settings_of
 from segmix_core.report.tables import Rows, measured
 
 if TYPE_CHECKING:
     from segmix_core.report.claims import Finding, Judged
+    from segmix_core.report.separation import Separated
 
 
 def loss_curves(
@@ -76,6 +85,31 @@ def score_points(entries: Mapping[str, Mapping[str, Any]]) -> Figure:
         axis.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
     axis.set_xlabel("mIoU (%)")
     axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def separation_curves(found: Sequence[Separated]) -> Figure:
+    """What each output scores on blends, over the weight of the phantom: a panel for each entry."""
+    if not found:
+        return not_measured()
+    figure, axes = plt.subplots(
+        1, len(found), figsize=(3.4 * len(found) + 1.2, 2.9), squeeze=False, sharey=True
+    )
+    lines = {
+        "dominant": ("$S_t$, of the dominant image", DOMINANT, "o-"),
+        "final": ("$S_{ss}$, of the dominant image", DOMINANT, "s--"),
+        "phantom": ("$S_p$, of the phantom", PHANTOM, "o-"),
+    }
+    for axis, one in zip(axes[0], found, strict=True):
+        for output, (label, colour, style) in lines.items():
+            points = sorted((1 - delta, value) for delta, value in one.scores.get(output, {}).items())
+            axis.plot(*zip(*points, strict=True), style, color=colour, label=label, lw=1.4, ms=4)
+        axis.set_title(f"{one.experiment}: {one.data}", fontsize=9)
+        axis.set_xlabel("weight of the phantom in the blend, 1 - $\\delta$")
+        axis.set_ylim(bottom=0)
+    axes[0][0].set_ylabel("mIoU (%)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -140,7 +174,7 @@ def contrast_points(judged: Sequence[Judged]) -> Figure:
     heights = [len(lines) + 1 for lines in shown.values()]
     figure, axes = plt.subplots(
         len(shown),
-        figsize=(7.0, 0.3 * sum(heights) + 1.0),
+        figsize=(7.6, 0.3 * sum(heights) + 1.2),
         squeeze=False,
         sharex=True,
         height_ratios=heights,
@@ -161,14 +195,15 @@ def contrast_points(judged: Sequence[Judged]) -> Figure:
                 capsize=3,
                 ms=4,
             )
-        names = [f"{number}: {one.contrast.what} ({one.seeds} seeds)" for number, one in lines]
-        axis.set_yticks(range(len(lines)), names, fontsize=8)
+        names = [f"{number}: {one.contrast.what}" for number, one in lines]
+        axis.set_yticks(range(len(lines)), names, fontsize=7.5)
+        axis.tick_params(axis="x", labelbottom=True)
         axis.set_ylim(len(lines) - 0.5, -0.5)
         axis.set_title(setting, fontsize=9, loc="left")
         axis.grid(axis="x", alpha=0.3)
     axis.set_xscale("symlog", linthresh=1)
     widest = max(abs(finding.mean) + (finding.half_width_95 or 0) for finding in every)
-    marks = [mark for mark in (1, 3, 10, 30, 100) if mark <= 1.5 * widest]
+    marks = [mark for mark in (1, 10, 100) if mark <= 1.5 * widest]
     ticks = [*(-mark for mark in reversed(marks)), 0, *marks]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=8)
     axis.minorticks_off()
