@@ -161,6 +161,10 @@ titles = ["dominant", "phantom", "blend", "dominant labels", "phantom labels"]
 figures.panels(sheet, titles, notes)
 plt.show()
 
+# %% mystnb={"figure": {"caption": "The colours of categories in all label maps and predictions of this book: VOC's palette.", "name": "fig-key"}, "image": {"alt": "A coloured field beside the name of each category of VOC, and a pale one for ignored pixels."}}
+figures.category_key(setting.data[1].categories)
+plt.show()
+
 # %% [markdown]
 # What the rule picks for the first six images of the first batch, in words:
 

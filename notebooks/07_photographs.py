@@ -15,7 +15,7 @@
 # # Five methods at mini scale
 #
 # **Question.** On real photographs, trained for longer and from random weights: is source separation better than the baseline? And on generated pictures, as long and from an encoder that
-# knows what they show?
+# was pretrained to name single generated objects?
 #
 # **Costs.** This page trains nothing. It reads committed rows; [how to run](../book/running) has the command that makes
 # them again.

@@ -26,11 +26,15 @@ def presence(
         bool (n, N); column 0 is background.
 
     Raises:
-        LabelError: a label out of range; names the position of the map.
+        LabelError: a label out of range, or a map that is not of integers; names its position.
     """
     rows = []
     for position, label_map in enumerate(label_maps):
         flat = np.asarray(label_map).ravel()
+        if flat.dtype.kind not in "iu":
+            raise LabelError(
+                f"label map {position}", f"is of {flat.dtype}, and not of category numbers", "give integers"
+            )
         # Label maps are made of runs: looking a value up only where one ends is several times faster.
         ends = np.flatnonzero(flat[1:] != flat[:-1])
         values = np.unique(np.append(flat[ends], flat[-1:]))

@@ -115,6 +115,12 @@ def test_labels_no_byte_can_hold_are_refused(wrong: int) -> None:
         presence([np.array([0, wrong, 255])], 21)
 
 
+@pytest.mark.parametrize("wrong", [np.float32, bool])
+def test_a_label_map_is_of_integers(wrong: type) -> None:
+    with pytest.raises(LabelError, match=r"label map 1: is of .*, and not of category numbers"):
+        presence([np.array([[0, 1]]), np.array([[0, 1]], dtype=wrong)], 21)
+
+
 @settings(deadline=None, max_examples=50)
 @given(LABEL_MAPS)
 def test_clusters_hold_the_images_of_each_category(label_maps: list[np.ndarray]) -> None:

@@ -387,6 +387,15 @@ def test_blends_are_scored_against_the_label_map_each_output_is_for() -> None:
     assert set(evaluate_blends(model, [mixed], VOC_CATEGORIES)) == {"dominant"}
 
 
+@pytest.mark.parametrize("wrong", [torch.float32, torch.bool])
+def test_what_is_no_category_number_is_not_counted(wrong: torch.dtype) -> None:
+    """Probabilities, masks: as integers they would give a plausible score."""
+    right, other = torch.tensor([1, 0]), torch.tensor([1, 0]).to(wrong)
+    for pair, name in (((other, right), "prediction"), ((right, other), "label")):
+        with pytest.raises(ValueError, match=f"the {name} is of torch"):
+            ConfusionMatrix(N).update(*pair)
+
+
 def test_every_image_is_blended_with_the_next_of_the_list(quadrants: SegmentationDataset) -> None:
     count = len(quadrants)
     cut = [center_crop(*quadrants.pair(index), 8) for index in range(count)]

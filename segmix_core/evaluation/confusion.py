@@ -33,7 +33,7 @@ class ConfusionMatrix:
         """Count a batch: integer maps of any leading shape, the same for both.
 
         Raises:
-            ValueError: the shapes differ, or a prediction is outside 0..N-1.
+            ValueError: the shapes differ, a map is not of integers, or a prediction is outside 0..N-1.
             LabelError: a label is neither in 0..N-1 nor the ignored one.
         """
         predicted, labelled = torch.as_tensor(prediction), torch.as_tensor(label)
@@ -41,6 +41,9 @@ class ConfusionMatrix:
             raise ValueError(
                 f"prediction {tuple(predicted.shape)} and label {tuple(labelled.shape)} differ in shape"
             )
+        for name, map_ in (("prediction", predicted), ("label", labelled)):
+            if map_.is_floating_point() or map_.is_complex() or map_.dtype == torch.bool:
+                raise ValueError(f"the {name} is of {map_.dtype}, and not of category numbers")
         if predicted.numel() == 0:
             return
         number = self.num_categories

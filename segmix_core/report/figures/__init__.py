@@ -11,6 +11,7 @@ from segmix_core.report.figures.cooccurrence import cluster_order, matrix_pictur
 from segmix_core.report.figures.pictures import (
     Drawing,
     Place,
+    category_key,
     confidence_picture,
     image_picture,
     label_picture,
@@ -38,6 +39,7 @@ __all__ = [
     "aim_points",
     "attack_matrix",
     "category_bars",
+    "category_key",
     "cluster_order",
     "confidence_picture",
     "contrast_points",

@@ -35,6 +35,23 @@ def label_picture(label: np.ndarray) -> np.ndarray:
     return picture
 
 
+def category_key(categories: Sequence[str]) -> Figure:
+    """The colour of each category in `label_picture`, and that of ignored pixels."""
+    entries = [*enumerate(categories), (IGNORE_INDEX, "ignored")]
+    columns = 6
+    lines = -(-len(entries) // columns)
+    figure, axis = plt.subplots(figsize=(7.6, 0.3 * lines))
+    for place, (label, name) in enumerate(entries):
+        line, column = divmod(place, columns)
+        colour = label_picture(np.array(label)) / 255
+        axis.add_patch(Rectangle((column, -line), 0.16, 0.6, facecolor=colour, edgecolor="0.6", lw=0.5))
+        axis.text(column + 0.2, 0.28 - line, name, va="center", fontsize=8)
+    axis.set_xlim(0, columns)
+    axis.set_ylim(0.4 - lines, 0.8)
+    axis.axis("off")
+    return figure
+
+
 def confidence_picture(probability: np.ndarray) -> np.ndarray:
     """A confidence map, floats 0..1 (H, W), from black (none) to yellow (certain): uint8 (H, W, 3)."""
     coloured = mpl.colormaps["inferno"](np.clip(probability, 0, 1))[..., :3]
