@@ -155,22 +155,24 @@ def _stripped(notebook: NotebookNode) -> NotebookNode:
         cell.metadata = nbformat.from_dict(
             {name: cell.metadata[name] for name in ("tags", "mystnb") if cell.metadata.get(name)}
         )
+        name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+        colours = 256 if name in {figure for _, figure in README_PICTURES.values()} else 96
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                output.data["image/png"] = _smaller(output.data["image/png"])
+                output.data["image/png"] = _smaller(output.data["image/png"], colours)
     return notebook
 
 
-def _smaller(png: str) -> str:
-    """A figure in 96 colours of its own, base64 in and out: far fewer bytes, almost the same to the eye.
+def _smaller(png: str, colours: int) -> str:
+    """A figure in so many colours of its own, base64 in and out: far fewer bytes, almost the same to the eye.
 
-    Colours of few pixels, as of marks, are given to the nearest of many by one way of choosing the 96, and
+    Colours of few pixels, as of marks, are given to the nearest of many by one way of choosing them, and
     spoil smooth pictures by another: of the two the one is taken that is nowhere as far off.
     """
     with Image.open(io.BytesIO(base64.b64decode(png))) as opened:
         figure = opened.convert("RGB")
         ways = [
-            figure.quantize(96, method=method, kmeans=1, dither=Image.Dither.NONE)
+            figure.quantize(colours, method=method, kmeans=1, dither=Image.Dither.NONE)
             for method in (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE)
         ]
         packed = io.BytesIO()

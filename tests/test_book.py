@@ -442,7 +442,7 @@ def test_a_stored_figure_keeps_the_colours_of_its_marks() -> None:
         figure[20:26, left : left + 6] = colour
     drawn = io.BytesIO()
     Image.fromarray(figure).save(drawn, "PNG")
-    stored = publish._smaller(base64.b64encode(drawn.getvalue()).decode())
+    stored = publish._smaller(base64.b64encode(drawn.getvalue()).decode(), 96)
     with Image.open(io.BytesIO(base64.b64decode(stored))) as opened:
         kept = np.asarray(opened.convert("RGB")).astype(int)
     found = {name: kept[22, left + 2] for name, (_, left) in marks.items()}

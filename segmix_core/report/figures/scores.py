@@ -197,7 +197,7 @@ def contrast_points(judged: Sequence[Judged]) -> Figure:
             )
         names = [f"{number}: {one.contrast.what}" for number, one in lines]
         axis.set_yticks(range(len(lines)), names, fontsize=7.5)
-        axis.tick_params(axis="x", labelbottom=True)
+        axis.tick_params(axis="x", labelbottom=True, labelsize=8)
         axis.set_ylim(len(lines) - 0.5, -0.5)
         axis.set_title(setting, fontsize=9, loc="left")
         axis.grid(axis="x", alpha=0.3)
