@@ -107,6 +107,8 @@ plt.show()
 Markdown(f"Which images: {drawn.rule}.")
 
 # %% [markdown]
+# The most colourful panel may be that of $S_p$ after stage 2, and it is silent: none of its logits is above zero, and the colours are the least negative ones.
+#
 # Two things to look for in the table of mIoU above. The baseline gets the same number of fine-tuning steps at the same lower rate: whatever
 # *it* gains has nothing to do with the phantom. And `final` reads a branch that was told to be silent, through an SSH that stage 2
 # does not train: it has to be expected to fall, which is why stage 2 is read at `dominant` (R12).
@@ -212,6 +214,6 @@ parts = stage2_loss(Separation(logits, logits, logits), torch.ones(1, 2, 2, dtyp
 print("Eq. 5 on fixed logits:", {name: round(float(value), 4) for name, value in parts.items()})
 quieter = {name: after[1] < before[1] for name, (before, after) in spoken.items()}
 print("phantom quieter after stage 2:", quieter)
-print("same steps for all:", len({run.rows[-1]["steps"] for run in runs.values()}) == 1)
+print("same steps for all:", len({max(row["steps"] for row in run.rows) for run in runs.values()}) == 1)
 ends = {name: np.isfinite(run.losses[-1]["total"]) for name, run in runs.items()}
 print("finite to the end:", all(ends.values()))

@@ -382,8 +382,8 @@ def test_a_band_is_the_interval_of_the_seeds_and_of_this_list_alone(tmp_path: Pa
     (axis,) = rare_curves(rows).axes
     (line,) = axis.lines
     assert np.asarray(line.get_ydata()) == pytest.approx([35.0] * 5)  # half of 60, 70, 80: the other IoU is 0
-    (band,) = axis.collections
-    low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
+    (bars,) = axis.collections
+    low, high = bars.get_segments()[0][:, 1]
     half = 4.302653 * 5 / 3**0.5  # t of two degrees of freedom, standard deviation 5, three seeds
     assert (low, high) == pytest.approx((35 - half, 35 + half), abs=1e-4)
     ticks = [label.get_text() for label in axis.get_xticklabels()]
@@ -466,11 +466,12 @@ def test_a_figure_is_a_file_or_one_line(tmp_path: Path, root: Path) -> None:
 
 def test_a_loss_curve_ends_with_its_stage() -> None:
     curve = [{"step": step, "dominant": float(step)} for step in range(10, 70, 10)]
-    axis = loss_curves({"baseline": curve}, ["dominant"], stage1_steps=30).axes[0]
+    figure = loss_curves({"baseline": curve}, ["dominant"], stage1_steps=30)
+    (axis,) = figure.axes
     first, second, end = axis.lines
     assert [list(line.get_xdata()) for line in (first, second)] == [[10, 20, 30], [40, 50, 60]]
     assert list(end.get_xdata()) == [30, 30]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["baseline"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["baseline"]
     few = loss_curves({"baseline": curve}, ["dominant"], stage1_steps=40).axes[0]
     assert [text.get_text() for text in few.texts] == ["too few steps for a curve"]
 

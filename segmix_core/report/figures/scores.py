@@ -61,10 +61,11 @@ def loss_curves(
                 axis.plot(*zip(*points, strict=True), ".-", label=label, color=colour, lw=1.2, ms=3)
         if {stage for of, _, stage in drawn if of == term} == {1, 2}:
             axis.axvline(stage1_steps, color="0.5", ls=":", lw=1)
-        axis.set_title(term)
+        axis.set_title("$l_{PPA}$" if term == "ppa" else term)
         axis.set_xlabel("step")
     axes[0][0].set_ylabel("loss")
-    axes[0][0].legend(fontsize=8, frameon=False)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside upper center", ncols=5)
     return figure
 
 
@@ -249,8 +250,8 @@ def variation_points(entries: Mapping[str, Sequence[Mapping[str, Any]]], *, unit
 def rare_curves(rows: Rows, *, among: tuple[str, ...] = MEASURED_ON["voc"]) -> Figure:
     """Fig. 5: mIoU over falling thresholds of co-occurrence, a line for each method, its mean over seeds.
 
-    A panel for each setting, the largest scale first. Bands are 95 % intervals over seeds; a method with one
-    seed has none. Below each threshold stands how many images count.
+    A panel for each setting, the largest scale first. Bars are 95 % intervals over seeds; a method with one
+    seed has none. Methods stand side by side. Below each threshold stands how many images count.
 
     Args:
         rows: committed ones (`segmix_core.results.read_all`), or those of runs.
@@ -269,9 +270,9 @@ def rare_curves(rows: Rows, *, among: tuple[str, ...] = MEASURED_ON["voc"]) -> F
     for axis, ((title, _), methods) in zip(axes[:, 0], found.items(), strict=True):
         _rare_lines(axis, methods)
         seeds = {len(entry["seeds"]) for entries in methods.values() for entry in entries}
-        bands = ", bands: 95 % interval over seeds" if max(seeds) > 1 else ""
-        axis.set_title(f"{title}; {number_of_seeds(seeds)}{bands}", fontsize=9)
-    axes[-1, 0].set_xlabel("all pairs of categories occur together in fewer training images than")
+        bars = ", bars: 95 % interval over seeds" if max(seeds) > 1 else ""
+        axis.set_title(f"{title}; {number_of_seeds(seeds)}{bars}", fontsize=9)
+        axis.set_xlabel("threshold t: every pair of categories in fewer than t training images")
     lines = {str(line.get_label()): line for axis in axes[:, 0] for line in axis.lines}
     shown = [lines[name] for name in METHOD_COLOURS if name in lines]
     figure.legend(handles=shown, fontsize=8, frameon=False, loc="outside upper center", ncols=5)
@@ -280,14 +281,14 @@ def rare_curves(rows: Rows, *, among: tuple[str, ...] = MEASURED_ON["voc"]) -> F
 
 def _rare_lines(axis: Axes, methods: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     images: dict[int, int] = {}
-    for name, entries in methods.items():
+    for place, (name, entries) in enumerate(methods.items()):
         colour = METHOD_COLOURS.get(name, "0.4")
         thresholds = [int(entry["subset"].partition("/")[2]) for entry in entries]
+        beside = np.array(thresholds) + 0.6 * (place - (len(methods) - 1) / 2)
         mean, half = band([entry["by_seed"] for entry in entries])
-        axis.plot(thresholds, mean, "o-", color=colour, label=name, ms=4)
+        axis.plot(beside, mean, "o-", color=colour, label=name, ms=4)
         if np.isfinite(half).any():
-            low, high = np.clip((mean - half, mean + half), 0, 100)
-            axis.fill_between(thresholds, low, high, color=colour, alpha=0.12, lw=0)
+            axis.errorbar(beside, mean, yerr=half, fmt="none", ecolor=colour, elinewidth=1.2, alpha=0.6)
         images |= dict(zip(thresholds, (entry["images"] for entry in entries), strict=True))
     ticks = sorted(images, reverse=True)
     axis.set_xticks(ticks, [f"{tick}\nn = {images[tick]}" for tick in ticks])
