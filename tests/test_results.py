@@ -19,6 +19,7 @@ import pytest
 from segmix_core import results
 from segmix_core.errors import InputError
 from segmix_core.experiments import METHODS, TABLES, find_experiment
+from segmix_core.experiments.robustness import BLENDED_AT
 from segmix_core.metrics import ImageConfusions, load_confusions, save_confusions, sparse
 from segmix_core.report import (
     Term,
@@ -33,6 +34,8 @@ from segmix_core.report import (
     substitutions,
     verdict,
 )
+from segmix_core.report.figures import separation_curves
+from segmix_core.report.separation import separations
 from segmix_core.report.tables import setting_names, term_of, trained_in, value_of
 
 CM = METHODS["sourcesep-cm"]
@@ -396,6 +399,29 @@ def test_blends_are_in_no_clean_number_and_bring_no_clean_rows_along(tmp_path: P
     after_stage1 = find_experiment("table8/sourcesep-cm-without-dn")
     (entry,) = measured(rows, after_stage1, output="phantom", perturbation="delta 0.9")
     assert (entry["value"], entry["stage"]) == (30.0, 1)
+
+
+def test_what_the_phantom_branch_recovers_is_told_by_setting(tmp_path: Path) -> None:
+    def blended(delta: float, output: str, miou: float, **changes: Any) -> dict[str, Any]:
+        condition = dict.fromkeys(results.CONDITION) | {
+            "kind": "blend", "name": f"delta {delta:g}", "how": "the next", "valid": True, "making": {}
+        }  # fmt: skip
+        return row(miou, stage=1, output=output, condition=condition, **changes)
+
+    rows = [
+        blended(delta, output, miou + seed, seed=seed)
+        for seed in (0, 1)
+        for delta, dominant, phantom in zip(BLENDED_AT, (60, 59, 50, 40), (3, 4, 9, 20), strict=True)
+        for output, miou in (("dominant", dominant), ("final", dominant), ("phantom", phantom))
+    ]
+    partly = [blended(delta, "phantom", 9.0, scale="mini") for delta in BLENDED_AT[1:]]
+    (found,) = separations([*rows, *partly, row(50.0)])  # of the other setting one delta is missing
+    assert (found.experiment, found.data, found.seeds) == ("sourcesep-cm", "silhouettes, sketch", (0, 1))
+    assert found.scores["phantom"] == {1.0: 3.5, 0.9: 4.5, 0.75: 9.5, 0.6: 20.5}
+    assert found.recovered == 17
+    (axis,) = separation_curves([found]).axes
+    assert [list(line.get_ydata()) for line in axis.lines][2] == [3.5, 4.5, 9.5, 20.5]
+    assert separations(rows[:2]) == []
 
 
 def test_attacked_rows_are_in_no_clean_number(tmp_path: Path) -> None:

@@ -563,7 +563,7 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
     conditions = {
         f"fewer than {IMAGES_NEEDED} images": fewest is not None and fewest < IMAGES_NEEDED,
         "training list is not VOC's": rare and any(row["images"] != VOC_TRAINING for row in rows),
-        "noise takes as much": attack is False,
+        "not told from noise": attack is False,
     }
     unmet = tuple(words for words, lacks in conditions.items() if lacks)
     return Finding(

@@ -103,7 +103,7 @@ def separation_curves(found: Sequence[Separated]) -> Figure:
     }
     for axis, one in zip(axes[0], found, strict=True):
         for output, (label, colour, style) in lines.items():
-            points = sorted((1 - delta, value) for delta, value in one.scores.get(output, {}).items())
+            points = sorted((1 - delta, value) for delta, value in one.scores[output].items())
             axis.plot(*zip(*points, strict=True), style, color=colour, label=label, lw=1.4, ms=4)
         axis.set_title(f"{one.experiment}: {one.data}", fontsize=9)
         axis.set_xlabel("weight of the phantom in the blend, 1 - $\\delta$")
