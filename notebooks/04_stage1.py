@@ -156,7 +156,7 @@ plt.show()
 #
 # ## Eq. 4
 #
-# $$l_{ss\text{-}s} = l_{ss} + \delta\, l_t + (1 - \delta)\, l_p$$ (eq-stage1)
+# $$L_{stage1} = l_{ss} + \delta\, l_t + (1 - \delta)\, l_p$$ (eq-stage1)
 #
 # All three are cross-entropies: $S_{ss}$ and $S_t$ against the dominant label map, $S_p$ against the phantom's. Delta belongs to each
 # sample (R9): {func}`segmix_core.losses.stage1_loss` weights a sample's mean before the batch is averaged.
