@@ -354,7 +354,7 @@ def test_fig_5_takes_every_seed_and_the_others_the_first() -> None:
     assert set(asked) == {(name, seed) for name in METHODS for seed in (0, 1)}
     (axis,) = drawn.figure.axes
     assert len(axis.collections) == len(METHODS)
-    assert "2 seeds, bands: 95 % interval over seeds" in axis.get_title()
+    assert "2 seeds, bars: 95 % interval over seeds" in axis.get_title()
     assert "seeds 1, 0 with its 95 % interval" in drawn.rule
     asked.clear()
     draw(2, asking, (1, 0))

@@ -965,7 +965,7 @@ def test_a_budget_leaves_parts_says_so_and_is_gone_on_with(
         [
             row
             for row in results.read(done)
-            if (row["condition"] or {"kind": "adaptive"})["kind"] == "adaptive"
+            if (row["condition"] or {"kind": "adaptive"})["kind"] in ("adaptive", "blend")
         ]
     )
 

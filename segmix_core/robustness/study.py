@@ -81,12 +81,12 @@ def run_study(
                 request = request_for(name, seed=seed)
                 path = results_file or results.RESULTS / f"{request.dataset}-{request.scale.name}.jsonl"
                 try:
-                    found = _found_of(request, part, held_rows(results_file))
-                    if not found:  # nor is data made for it on first use
+                    present = held_rows(results_file)
+                    if not _rows_of(request, part, present):  # nor is data made for it on first use
                         clock.look()
                     results.check_appendable(path)
                     target = Target(request, request_for, clock, reporter)
-                    if found and _is_held(target, part, found, perturbations):
+                    if _is_held(target, part, present, perturbations):
                         ran.held.append(label)
                         continue
                     clock.look()
@@ -102,7 +102,7 @@ def run_study(
     return ran
 
 
-def _found_of(request: Request, part: Part, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows_of(request: Request, part: Part, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a part that a request's network may have; which images they are of is not asked."""
     own = asked_of(request) | {"method_digest": request.experiment.digest()}
     return [
@@ -113,14 +113,14 @@ def _found_of(request: Request, part: Part, rows: list[dict[str, Any]]) -> list[
     ]
 
 
-def _is_held(target: Target, part: Part, found: list[dict[str, Any]], perturbations: Path | None) -> bool:
+def _is_held(target: Target, part: Part, rows: list[dict[str, Any]], perturbations: Path | None) -> bool:
     """Whether rows of one training run hold a part whole, the last of them of this code of attacks.
 
     Rows of before it was noted name no code, and count whatever code they are of.
-
-    Args:
-        found: see `_found_of`.
     """
+    found = _rows_of(target.request, part, rows)
+    if not found:  # nor need the data be read
+        return False
     shown = target.shown_in(part)
     data = target.training.digest(), shown.digest()
     code = adaptive_digest(target, shown) if part == "adaptive" else attack_digest(KINDS[part])[:12]
