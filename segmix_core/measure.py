@@ -15,7 +15,7 @@ from PIL import Image
 import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import cooccurrence_matrix, dataset_presence
-from segmix_core.data import GENERATED, open_dataset
+from segmix_core.data import evaluation_crop, open_dataset
 from segmix_core.data.dataset import SegmentationDataset, read_image
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.voc import VOC_CATEGORIES, open_images, voc_palette
@@ -255,8 +255,7 @@ def shared_fields(
 def stored_crop(checkpoint: Path, root: Path) -> int:
     """Pixels, side of the crop of protocol `crop` at a checkpoint's scale, for the images in `root`."""
     scale = read_checkpoint(checkpoint)["identity"]["scale"]
-    size: int = scale["eval_crop"]
-    return min(size, scale["silhouettes"][2] or size) if GENERATED in root.resolve().parents else size
+    return evaluation_crop(scale["eval_crop"], scale["silhouettes"][2], root)
 
 
 def evaluate_checkpoint(

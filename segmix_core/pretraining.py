@@ -11,7 +11,7 @@ import numpy as np
 import segmix_core
 from segmix_core import results
 from segmix_core.cooccurrence import dataset_presence
-from segmix_core.data import SALIENCY, open_dataset, silhouettes
+from segmix_core.data import SALIENCY, evaluation_crop, open_dataset, silhouettes
 from segmix_core.data.transforms import center_crop
 from segmix_core.errors import InputError
 from segmix_core.experiments import Scale
@@ -60,9 +60,10 @@ def pretrain_encoder(
         opened = open_dataset(dataset, root, split)
         shuffled = stream(seed, "pretrain", "held out").permutation(len(opened))
         targets = dataset_presence(opened)[shuffled]
-        pictures = np.empty((len(opened), scale.eval_crop, scale.eval_crop, 3), dtype=np.uint8)
+        crop = evaluation_crop(scale.eval_crop, scale.silhouettes[2], root)
+        pictures = np.empty((len(opened), crop, crop, 3), dtype=np.uint8)
         for place, index in enumerate(shuffled):
-            pictures[place] = center_crop(*opened.pair(int(index)), scale.eval_crop)[0]
+            pictures[place] = center_crop(*opened.pair(int(index)), crop)[0]
         source = (
             f"image-level categories of {dataset} {split}, {len(opened)} images, digest {opened.digest()}"
         )

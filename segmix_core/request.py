@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from segmix_core import results
 from segmix_core.data import (
     check_disjoint,
+    evaluation_crop,
     generated_root,
     open_dataset,
     out_of_context_root,
@@ -57,8 +58,7 @@ class Request:
     @property
     def eval_crop(self) -> int:
         """Pixels, side of the crop of protocol `crop`."""
-        generated = self.root is None and self.dataset.startswith("silhouettes")
-        return self.scale.evaluation_crop(generated=generated)
+        return evaluation_crop(self.scale.eval_crop, self.scale.silhouettes[2], self.root)
 
 
 def check_device(name: str) -> str:

@@ -16,7 +16,7 @@ from test_results import row as result_row
 
 from segmix_core import request as requests
 from segmix_core import results, run
-from segmix_core.data import open_dataset, silhouettes
+from segmix_core.data import evaluation_crop, open_dataset, silhouettes
 from segmix_core.data.check import check
 from segmix_core.data.saliency import SaliencyDataset
 from segmix_core.data.transforms import draw_augmentation
@@ -549,6 +549,18 @@ def test_generated_pictures_are_evaluated_without_padding() -> None:
     assert mini.eval_crop == SCALES["mini"].silhouettes[2] < SCALES["mini"].eval_crop
     photographs = replace(mini, dataset="voc2012", root=Path("VOC2012"))
     assert photographs.eval_crop == SCALES["mini"].eval_crop
+
+
+def test_a_generated_folder_is_cut_the_same_named_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk" / "scenes").mkdir(parents=True)
+    (tmp_path / "generated").symlink_to(tmp_path / "disk")  # kept on another disk
+    monkeypatch.setattr("segmix_core.data.GENERATED", tmp_path / "generated")
+    mini = Request(experiment=METHODS["baseline"], scale=SCALES["mini"])
+    for root in (tmp_path / "generated" / "scenes", tmp_path / "disk" / "scenes"):
+        assert replace(mini, root=root).eval_crop == mini.eval_crop
+    assert evaluation_crop(256, 0, None) == 256  # of a scale that generates nothing
 
 
 def test_a_run_stays_in_the_cache_when_what_fetches_or_packs_changes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,18 @@ def saliency_root(scale: Scale) -> Path:
     return silhouettes.ensure_saliency(GENERATED, images=images, val=val, size=size, seed=0)
 
 
+def evaluation_crop(size: int, picture: int, root: Path | None) -> int:
+    """Pixels, side of the crop of protocol `crop` on a folder: no padding is put round generated pictures.
+
+    Args:
+        size: of a scale's crop (`Scale.eval_crop`).
+        picture: of a picture that the scale generates (`Scale.silhouettes`); 0 where it generates none.
+        root: the data set; None: the one that the scale asks for, which is generated.
+    """
+    generated = root is None or GENERATED.resolve() in root.resolve().parents
+    return min(size, picture or size) if generated else size
+
+
 def check_disjoint(training: SegmentationDataset, evaluation: SegmentationDataset) -> None:
     """Raise InputError where an image is on both lists; an image of COCO is the same in 2014 and in 2017."""
     shared = sorted({*map(name_of_any_year, training.ids)} & {*map(name_of_any_year, evaluation.ids)})

@@ -159,10 +159,6 @@ class Scale:
         steps = self.epochs * max(1, images // self.batch_size)
         return steps, steps
 
-    def evaluation_crop(self, *, generated: bool) -> int:
-        """Pixels, side of the crop of protocol `crop`: there is no padding round generated pictures."""
-        return min(self.eval_crop, self.silhouettes[2]) if generated else self.eval_crop
-
     def digest(self) -> str:
         """Twelve hexadecimal digits that change with any number of this scale."""
         return _digest(asdict(self))

@@ -14,19 +14,20 @@ import numpy as np
 from segmix_core.experiments import MEASURED_ON, Experiment, Row, find_experiment, find_rows
 from segmix_core.experiments.paper import COMPANIONS, THRESHOLDS, Data
 from segmix_core.experiments.robustness import TOLERANCE
-from segmix_core.report.statistics import IMAGES_NEEDED, interval, paired_bootstrap, verdict
+from segmix_core.report.statistics import IMAGES_NEEDED, interval, verdict
 from segmix_core.report.tables import (
+    Counted,
     Rows,
     confusions_of,
+    counting,
     of_one_making,
     reading,
+    resampled,
     setting_names,
     term_of,
     trained_in,
-    value_of,
 )
 from segmix_core.results import run_of
-from segmix_core.rng import stream
 
 NEVER_MEET = "pairs that never meet"
 BIAS = "category bias"
@@ -476,9 +477,7 @@ Pairs = Mapping[tuple[str, str], Mapping[int, float]]
 """(experiment, metric) -> seed -> value, of the metrics that are about pairs."""
 
 
-def judge(
-    rows: Rows, *, numbers: Collection[int] | None = None, pairs: Pairs | None = None, draws: int = 1000
-) -> list[Judged]:
+def judge(rows: Rows, *, numbers: Collection[int] | None = None, pairs: Pairs | None = None) -> list[Judged]:
     """A verdict on each claim in every setting that has rows; one for none, undecided, where there are none.
 
     A contrast holds when its mean over seeds has a 95 % interval above zero, with three seeds or more
@@ -493,7 +492,6 @@ def judge(
     Args:
         numbers: of the claims; all by default.
         pairs: measurements of pairs, which have no setting but VOC's label statistics.
-        draws: of the bootstrap.
     """
     settings: dict[tuple[str, ...], Rows] = defaultdict(list)
     for row in rows:
@@ -507,14 +505,14 @@ def judge(
             findings = tuple(
                 finding
                 for contrast in claim.contrasts
-                if (finding := _finding(contrast, among, pairs or {}, draws)) is not None
+                if (finding := _finding(contrast, among, pairs or {})) is not None
             )
             if any(not finding.contrast.about_pairs for finding in findings):
                 found.append(Judged(claim, name, findings))
         alone = tuple(
             finding
             for contrast in claim.contrasts
-            if contrast.about_pairs and (finding := _finding(contrast, [], pairs or {}, draws)) is not None
+            if contrast.about_pairs and (finding := _finding(contrast, [], pairs or {})) is not None
         )
         if alone and not found:
             found.append(Judged(claim, "label statistics of VOC", alone))
@@ -534,7 +532,7 @@ def _verdict(claimed: Sequence[Contrast], findings: tuple[Finding, ...]) -> Verd
     return "supported" if whole and all(finding.holds == "yes" for finding in found) else "undecided"
 
 
-def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Finding | None:
+def _finding(contrast: Contrast, rows: Rows, pairs: Pairs) -> Finding | None:
     """What rows of one setting say of a contrast; None where a term was not measured for any shared seed."""
     rows, by_seed = max(
         (
@@ -551,7 +549,7 @@ def _finding(contrast: Contrast, rows: Rows, pairs: Pairs, draws: int) -> Findin
         sum(weight * values[seed] for weight, values in zip(weights, by_seed, strict=True)) for seed in shared
     ]
     mean, half = interval(sums)
-    images = None if contrast.about_pairs else _bootstrap(contrast, rows, shared, draws)
+    images = None if contrast.about_pairs else _bootstrap(contrast, rows, shared)
     fewest = None if contrast.about_pairs else _fewest(contrast, rows)
     holds = _holds(contrast, (mean, half, len(shared)), images)
     if all(one.metric == EPOCH for _, one in contrast.terms):
@@ -670,14 +668,8 @@ def _by_seed(one: Reading, rows: Rows, pairs: Pairs) -> dict[int, float]:
     return {seed: value for seed, (value, _) in _measurements(one, rows).items()}
 
 
-def _measurements(one: Reading, rows: Rows) -> dict[int, tuple[float, dict[str, Any]]]:
-    """By seed the value that counts, and the row it stands in."""
-    found: dict[int, tuple[float, dict[str, Any]]] = {}
-    for row in _rows_of(one, rows):
-        value = value_of(row, one.metric, one.subset)
-        if value is not None and (row["condition"] is not None or row["seed"] not in found):
-            found[row["seed"]] = value, row
-    return found
+def _measurements(one: Reading, rows: Rows) -> dict[int, Counted]:
+    return counting(_rows_of(one, rows), one.metric, one.subset)
 
 
 def _is_attack(contrast: Contrast, rows: Rows, seeds: list[int], pairs: Pairs, *, loser: float) -> bool:
@@ -756,7 +748,7 @@ def _reads(row: Row, one: Reading) -> bool:
     return (row.metric, row.subset, row.data, row.perturbation) == asked
 
 
-def _bootstrap(contrast: Contrast, rows: Rows, seeds: list[int], draws: int) -> tuple[float, float] | None:
+def _bootstrap(contrast: Contrast, rows: Rows, seeds: list[int]) -> tuple[float, float] | None:
     """The interval over images and seeds of a sum of mIoU and IoU; None where matrices are not at hand."""
     terms = []
     for weight, one in contrast.terms:
@@ -765,6 +757,4 @@ def _bootstrap(contrast: Contrast, rows: Rows, seeds: list[int], draws: int) -> 
         if any(row["per_image"] is None for row in chosen):
             return None
         terms.append(term_of(chosen, weight=weight, metric=one.metric, subset=one.subset))
-    # The same draws for all: a contrast that stands in two claims has one interval.
-    _, low, high = paired_bootstrap(terms, rng=stream(0, "bootstrap"), draws=draws)
-    return low, high
+    return resampled(terms)

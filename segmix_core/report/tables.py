@@ -37,6 +37,9 @@ from segmix_core.report.statistics import (
 from segmix_core.rng import stream
 
 Rows = list[dict[str, Any]]
+Counted = tuple[float, dict[str, Any]]
+"""A value, and the row it stands in."""
+
 PAPER = "paper"
 """The scale at which a table's blocks of encoders are measured apart."""
 
@@ -173,7 +176,7 @@ def measured(
         perturbation: see `condition_of`; one that was crafted several times is read as `of_one_making`.
     """
     rows = rows if perturbation is None else of_one_making(rows)
-    groups: dict[tuple[str, ...], dict[int, tuple[float, dict[str, Any]]]] = defaultdict(dict)
+    groups: dict[tuple[str, ...], Rows] = defaultdict(list)
     for row in reading(rows, experiment, output=output, perturbation=perturbation):
         if among is not None and row["eval_dataset"] not in among:
             continue
@@ -181,13 +184,22 @@ def measured(
             continue
         if backbone is not None and row["scale"] == PAPER and row["backbone"] != backbone:
             continue
+        groups[setting(row)].append(row)
+    counted = (counting(group, metric, subset) for group in groups.values())
+    return [_summary(group, metric, subset) for group in counted if group]
+
+
+def counting(rows: Rows, metric: str = "mIoU", subset: str | None = None) -> dict[int, Counted]:
+    """By seed the value that counts of the rows of one reading, and the row it stands in.
+
+    Two runs may share a stage 1: its first measurement counts. Of what was attacked again the last does.
+    """
+    found: dict[int, Counted] = {}
+    for row in rows:
         value = value_of(row, metric, subset)
-        if value is not None:
-            # Two runs may share a stage 1; its first measurement counts. Of what was attacked again the last.
-            group = groups[setting(row)]
-            if row["condition"] is not None or row["seed"] not in group:
-                group[row["seed"]] = (value, row)
-    return [_summary(group, metric, subset) for group in groups.values()]
+        if value is not None and (row["condition"] is not None or row["seed"] not in found):
+            found[row["seed"]] = value, row
+    return found
 
 
 def compared(
@@ -206,14 +218,10 @@ def compared(
         where: the setting, as entries of `measured` name it.
         outputs: at which each is read; None is the one it declares.
     """
-    found: list[dict[int, tuple[float, dict[str, Any]]]] = []
-    for experiment, output in zip((first, second), outputs, strict=True):
-        of_seed: dict[int, tuple[float, dict[str, Any]]] = {}
-        for row in reading(rows, experiment, output=output):
-            value = value_of(row)
-            if value is not None and _digest_of(setting(row)) == where:
-                of_seed.setdefault(row["seed"], (value, row))
-        found.append(of_seed)
+    found = [
+        counting([row for row in reading(rows, one, output=output) if _digest_of(setting(row)) == where])
+        for one, output in zip((first, second), outputs, strict=True)
+    ]
     difference = paired_difference(*({seed: value for seed, (value, _) in of.items()} for of in found))
     shared = sorted(found[0].keys() & found[1].keys())
     chosen = [[of[seed][1] for seed in shared] for of in found]
@@ -222,8 +230,13 @@ def compared(
     if verdict(difference) == "undecided" or any(row["per_image"] is None for of in chosen for row in of):
         return verdict(difference)
     terms = [term_of(of, weight=weight) for weight, of in zip((1.0, -1.0), chosen, strict=True)]
+    return verdict(difference, resampled(terms))
+
+
+def resampled(terms: Sequence[Term]) -> tuple[float, float]:
+    """The interval of `paired_bootstrap`, with the same draws for all: a difference has one interval."""
     _, low, high = paired_bootstrap(terms, rng=stream(0, "bootstrap"), draws=1000)
-    return verdict(difference, (low, high))
+    return low, high
 
 
 def start_of(row: dict[str, Any]) -> str:
@@ -314,9 +327,7 @@ def setting(row: dict[str, Any]) -> tuple[str, ...]:
     return (*(str(row[name]) for name in names), _weights_of(row), *how)
 
 
-def _summary(
-    group: dict[int, tuple[float, dict[str, Any]]], metric: str, subset: str | None
-) -> dict[str, Any]:
+def _summary(group: dict[int, Counted], metric: str, subset: str | None) -> dict[str, Any]:
     by_seed = {seed: value for seed, (value, _) in sorted(group.items())}
     rows = [row for _, row in group.values()]
     mean, half = interval(list(by_seed.values()))
