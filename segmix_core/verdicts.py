@@ -7,10 +7,10 @@ from typing import Any
 from segmix_core.data.label_table import read_label_table
 from segmix_core.experiments.factors import Pairing
 from segmix_core.pairing_statistics import over_seeds, published_epoch
-from segmix_core.report.claims import BIAS, EPOCH, NEVER_MEET, Judged, judge
+from segmix_core.report.claims import BIAS, EPOCH, NEVER_MEET, ClaimVerdict, judge
 
 
-def judge_claims(rows: list[dict[str, Any]]) -> list[Judged]:
+def judge_claims(rows: list[dict[str, Any]]) -> list[ClaimVerdict]:
     """The verdicts on the paper's claims, from rows and from the pairs that VOC's label statistics give.
 
     Pairs are drawn over five seeds, a hundred batches of 16 images of train_aug each.

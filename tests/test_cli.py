@@ -32,7 +32,7 @@ from segmix_core.cli.arguments import DATASETS, OUT_OF_CONTEXT, request_of
 from segmix_core.cli.arguments import seconds as as_seconds
 from segmix_core.cli.command import parser
 from segmix_core.cli.datasets import _list_line
-from segmix_core.cli.progress import Progress, note
+from segmix_core.cli.progress import ProgressLine, note
 from segmix_core.data.dataset import Listed
 from segmix_core.data.voc import VOC_CATEGORIES, voc_palette
 from segmix_core.errors import LONGEST, InputError, short
@@ -1257,13 +1257,13 @@ def goes_on(root: Path, out: Path, undisturbed: list[dict[str, Any]]) -> None:
 def test_an_interrupt_in_stage_1_leaves_a_checkpoint_and_says_how_to_go_on(
     root: Path, tmp_path: Path, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: Progress, done: int, total: int, terms: dict[str, float]) -> None:
+    def interrupt(self: ProgressLine, done: int, total: int, terms: dict[str, float]) -> None:
         assert (done, total) == (10, 60)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(Progress, "__call__", interrupt)
+        interrupted.setattr(ProgressLine, "__call__", interrupt)
         said = segmix("train", "sourcesep-cm", "--scale", "short", *data(root), "--out", tmp_path / "out")
     refused(said, "train: interrupted; the checkpoint is whole, add --resume", status=130)
     assert signal.getsignal(signal.SIGINT) is before

@@ -18,7 +18,7 @@ from test_robustness import SHORT, TINY
 
 from segmix_core import results, run
 from segmix_core.attacks.sanity import Check
-from segmix_core.cli.progress import Progress
+from segmix_core.cli.progress import ProgressLine
 from segmix_core.data.voc import VOC_CATEGORIES
 from segmix_core.experiments import METHODS, SCALES, TABLES
 from segmix_core.experiments.robustness import PARTS, STUDIES, SURROGATE, TOLERANCE, UNIVERSALS
@@ -259,7 +259,7 @@ def test_an_interrupted_attack_goes_on_where_it_was(
 
     within: list[float] = []
 
-    def interrupt(self: Progress, done: int, total: int, terms: dict[str, float] | None = None) -> None:
+    def interrupt(self: ProgressLine, done: int, total: int, terms: dict[str, float] | None = None) -> None:
         if "noise" in self.what:
             return
         if terms:  # at every step of a batch
@@ -271,7 +271,7 @@ def test_an_interrupted_attack_goes_on_where_it_was(
 
     monkeypatch.setattr(adaptive, "attack", count)
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(Progress, "__call__", interrupt)
+        interrupted.setattr(ProgressLine, "__call__", interrupt)
         said = segmix(*networks.attack(tmp_path / "out", *options))
     refused(said, "attack: interrupted; give the same command to go on", status=130)
     assert batches == [2]
@@ -460,7 +460,7 @@ def test_what_the_study_refuses_is_found_before_tables_are_trained(
 # Progress
 
 
-def said_by(progress: Progress, *given: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+def said_by(progress: ProgressLine, *given: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     progress(*given)
@@ -473,14 +473,14 @@ def test_progress_names_the_number_that_it_shows(monkeypatch: pytest.MonkeyPatch
         ({"fooling rate (%)": 12.5}, ", fooling rate (%) 12.500"),
         ({}, ""),
     ):
-        line = said_by(Progress("work", "steps"), 2, 2, terms, monkeypatch=monkeypatch)
+        line = said_by(ProgressLine("work", "steps"), 2, 2, terms, monkeypatch=monkeypatch)
         assert line == f"work: 2/2 steps{told}\n"
 
 
 def test_the_time_between_two_pieces_of_work_is_not_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    progress = Progress("data", "images")
+    progress = ProgressLine("data", "images")
     for began in (0.0, 3600.0):  # an hour of training between two lists
         now = began
         said_by(progress, 0, 100, monkeypatch=monkeypatch)

@@ -25,7 +25,7 @@ from segmix_core.cli.arguments import (
     side,
     up_to,
 )
-from segmix_core.cli.progress import Progress
+from segmix_core.cli.progress import ProgressLine
 from segmix_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ def _stats(options: argparse.Namespace) -> Answer:
             raise InputError(
                 "stats", "--write counts all lists of voc2012", "leave --dataset and --split out"
             )
-        path = write_label_statistics(root, progress=Progress("label maps", "images"))
+        path = write_label_statistics(root, progress=ProgressLine("label maps", "images"))
         print(f"wrote {path}", file=sys.stderr)
     split = options.split or lists_of(options)[0]
-    progress = Progress("label maps", "images")
+    progress = ProgressLine("label maps", "images")
     dataset = open_dataset(options.dataset, root, split, need_images=False, progress=progress)
     document = statistics(dataset, progress=progress)
     names, counts = document["categories"], document["images_per_category"]
@@ -117,7 +117,7 @@ def _stats(options: argparse.Namespace) -> Answer:
 def _data_make(options: argparse.Namespace) -> Answer:
     from segmix_core.data import silhouettes
 
-    given = {"size": options.size, "seed": options.seed, "progress": Progress("silhouettes", "images")}
+    given = {"size": options.size, "seed": options.seed, "progress": ProgressLine("silhouettes", "images")}
     if options.kind == "outofcontext":
         if options.images is not None:
             raise InputError(
@@ -134,7 +134,7 @@ def _data_make(options: argparse.Namespace) -> Answer:
 def _data_fetch(options: argparse.Namespace) -> Answer:
     from segmix_core.data.download import fetch
 
-    got = fetch(options.name, options.root, mirror=options.mirror, progress=Progress("fetch", "bytes"))
+    got = fetch(options.name, options.root, mirror=options.mirror, progress=ProgressLine("fetch", "bytes"))
     lines = [f"{one.name}: SHA-256 {one.sha256}, recorded at first fetch" for one in got.recorded]
     news = f"fetched {', '.join(got.new)}" if got.new else "all there already: nothing to do"
     lines.append(f"{got.files} files, {got.bytes} bytes in {options.root}, {news}")
@@ -151,7 +151,7 @@ def _data_fetch(options: argparse.Namespace) -> Answer:
 def _data_augment(options: argparse.Namespace) -> Answer:
     from segmix_core.data.sbd import make_train_aug
 
-    made = make_train_aug(options.sbd, options.root, progress=Progress("augment", "masks"))
+    made = make_train_aug(options.sbd, options.root, progress=ProgressLine("augment", "masks"))
     return as_text(dataclasses.asdict(made))
 
 
@@ -186,7 +186,7 @@ def _checked(options: argparse.Namespace) -> Checked:
     from segmix_core.experiments import nearest
 
     dataset, threshold, scale = options.dataset, options.mask_threshold, options.perturbation_scale
-    progress = Progress("check", "files")
+    progress = ProgressLine("check", "files")
     if dataset == "uap":
         from segmix_core.robustness.check import check_perturbations
 
@@ -227,7 +227,7 @@ def _subsets(options: argparse.Namespace) -> Answer:
 
     root = root_of(options)
     split = options.split or lists_of(options)[1]
-    progress = Progress("label maps", "images")
+    progress = ProgressLine("label maps", "images")
     # A folder that cannot be made is refused before label maps are read.
     with nullcontext() if options.out is None else new_folder(options.out) as lists:
         training, dataset = (

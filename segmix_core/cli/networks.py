@@ -31,7 +31,7 @@ from segmix_core.cli.arguments import (
     training_options,
     up_to,
 )
-from segmix_core.cli.progress import Progress, note
+from segmix_core.cli.progress import ProgressLine, note
 from segmix_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _pretrain(options: argparse.Namespace) -> Answer:
             backbone=options.backbone,
             seed=options.seed,
             device=options.device,
-            report=Progress("pretrain", "steps"),
+            report=ProgressLine("pretrain", "steps"),
         )
     )
 
@@ -178,8 +178,8 @@ def _train(options: argparse.Namespace) -> Answer:
             request,
             options.out,
             resume=options.resume,
-            report=Progress(f"{options.experiment} seed {options.seed}", "steps"),
-            progress=Progress("data", "images"),
+            report=ProgressLine(f"{options.experiment} seed {options.seed}", "steps"),
+            progress=ProgressLine("data", "images"),
             results_file=options.results,
         )
     lines = [
@@ -226,7 +226,7 @@ def _evaluate(options: argparse.Namespace) -> Answer:
         mask_threshold=options.mask_threshold,
         perturb=None if shown is None else shown.perturb(),
         controls={str(way.control): way.perturb() for way in controls},
-        progress=Progress("evaluate", "images"),
+        progress=ProgressLine("evaluate", "images"),
     )
     noise = document.pop("controls", {})
     told = None if shown is None else _told_of(shown)
@@ -307,7 +307,7 @@ def _attack(options: argparse.Namespace) -> Answer:
             device=options.device,
             seed=options.seed,
         ),
-        reporter=Progress,
+        reporter=ProgressLine,
     )
     shown = document["results"]
     if "clean_mIoU" in shown[0]:
@@ -332,7 +332,7 @@ def _predict(options: argparse.Namespace) -> Answer:
         options.images,
         options.out,
         device=options.device,
-        progress=Progress("predict", "images"),
+        progress=ProgressLine("predict", "images"),
     )
     files = [str(path) for path in written]
     return {"files": files}, "\n".join(files)
@@ -347,6 +347,6 @@ def _submit(options: argparse.Namespace) -> Answer:
         options.split,
         options.out,
         device=options.device,
-        progress=Progress("submit", "images"),
+        progress=ProgressLine("submit", "images"),
     )
     return {"archive": str(path)}, str(path)

@@ -12,7 +12,7 @@ def note(message: str) -> None:
     print(f"segmix: note: {message}", file=sys.stderr)
 
 
-class Progress:
+class ProgressLine:
     """A bar with rate, loss and time left on a terminal; a plain line every half minute elsewhere.
 
     What it is told beside the number is the terms of a loss, of which it shows the total, or one number with

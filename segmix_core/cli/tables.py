@@ -22,7 +22,7 @@ from segmix_core.cli.arguments import (
     seconds,
     training_options,
 )
-from segmix_core.cli.progress import Progress
+from segmix_core.cli.progress import ProgressLine
 from segmix_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ def _run(options: argparse.Namespace) -> Answer:
             tables,
             request_for,
             budget=options.budget,
-            progress=Progress("data", "images"),
-            reporter=lambda what: Progress(what, "steps"),
+            progress=ProgressLine("data", "images"),
+            reporter=lambda what: ProgressLine(what, "steps"),
             seeds=options.seeds,
             results_file=options.out,
         )
@@ -184,7 +184,7 @@ def _run(options: argparse.Namespace) -> Answer:
             request_for,
             budget=None if options.budget is None else max(0.0, options.budget - spent),
             results_file=options.out,
-            reporter=Progress,
+            reporter=ProgressLine,
             **studied,
         )
         ran.done += more.done
@@ -292,7 +292,7 @@ def _figure(options: argparse.Namespace) -> Answer:
         options.seeds,
         pictures=options.pictures,
         perturbations=options.perturbations,
-        reporter=lambda what: Progress(what, "steps"),
+        reporter=lambda what: ProgressLine(what, "steps"),
     )
     shows = FIGURES[options.number].shows
     document = {"figure": str(options.out), "shows": shows, "images": drawn.rule}

@@ -119,7 +119,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ClaimVerdict:
     """A claim with its findings and verdict in one setting."""
 
     claim: Claim
@@ -477,7 +477,9 @@ Pairs = Mapping[tuple[str, str], Mapping[int, float]]
 """(experiment, metric) -> seed -> value, of the metrics that are about pairs."""
 
 
-def judge(rows: Rows, *, numbers: Collection[int] | None = None, pairs: Pairs | None = None) -> list[Judged]:
+def judge(
+    rows: Rows, *, numbers: Collection[int] | None = None, pairs: Pairs | None = None
+) -> list[ClaimVerdict]:
     """A verdict on each claim in every setting that has rows; one for none, undecided, where there are none.
 
     A contrast holds when its mean over seeds has a 95 % interval above zero, with three seeds or more
@@ -487,7 +489,7 @@ def judge(rows: Rows, *, numbers: Collection[int] | None = None, pairs: Pairs | 
     about perturbations also needs them to take more than noise of their size: what noise takes as well tells
     nothing of an attack. A claim is supported when all the contrasts hold that a sentence says, not supported
     when one of them is contradicted, and undecided otherwise. One that is arithmetic is supported or not by
-    construction (`Judged.without_rows`). Rows of the scales in `NO_EVIDENCE` are passed over.
+    construction (`ClaimVerdict.without_rows`). Rows of the scales in `NO_EVIDENCE` are passed over.
 
     Args:
         numbers: of the claims; all by default.
@@ -508,15 +510,15 @@ def judge(rows: Rows, *, numbers: Collection[int] | None = None, pairs: Pairs | 
                 if (finding := _finding(contrast, among, pairs or {})) is not None
             )
             if any(not finding.contrast.about_pairs for finding in findings):
-                found.append(Judged(claim, name, findings))
+                found.append(ClaimVerdict(claim, name, findings))
         alone = tuple(
             finding
             for contrast in claim.contrasts
             if contrast.about_pairs and (finding := _finding(contrast, [], pairs or {})) is not None
         )
         if alone and not found:
-            found.append(Judged(claim, "label statistics of VOC", alone))
-        judged += found or [Judged(claim, "", ())]
+            found.append(ClaimVerdict(claim, "label statistics of VOC", alone))
+        judged += found or [ClaimVerdict(claim, "", ())]
     return judged
 
 

@@ -163,15 +163,15 @@ class Corrupted:
         return (self.digest,)
 
 
-Shown = TypeVar("Shown", Drop, Curve, Corrupted)
+Measurement = TypeVar("Measurement", Drop, Curve, Corrupted)
 
 
-def comparable(found: Sequence[Shown]) -> list[Shown]:
+def comparable(found: Sequence[Measurement]) -> list[Measurement]:
     """Of what was found in one setting that of networks that were shown the same.
 
     Where there are several lists of images, the one with most; of as many the one of more images.
     """
-    groups: dict[tuple[Any, ...], list[Shown]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[Measurement]] = defaultdict(list)
     for one in found:
         groups[one.shown].append(one)
     return max(groups.values(), key=lambda group: (len(group), group[0].images), default=[])

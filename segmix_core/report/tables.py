@@ -126,7 +126,7 @@ def reading(
     A method without fine-tuning is read after stage 1 of any run that shares its stage 1.
 
     Args:
-        perturbation: see `condition_of`; None reads what was measured on the images as they are.
+        perturbation: see `condition_name`; None reads what was measured on the images as they are.
     """
     wanted = output or experiment.method.output()
     stages: dict[str, int | None] = {}  # by method: thousands of rows are of a few dozen
@@ -140,11 +140,11 @@ def reading(
     return [
         row
         for row in rows
-        if row["output"] == wanted and condition_of(row) == perturbation and row["stage"] == stage_of(row)
+        if row["output"] == wanted and condition_name(row) == perturbation and row["stage"] == stage_of(row)
     ]
 
 
-def condition_of(row: dict[str, Any]) -> str | None:
+def condition_name(row: dict[str, Any]) -> str | None:
     """What was done to the images of a row: "<attack>", "<attack>, <control>", "<corruption>", or None.
 
     A universal perturbation that was fitted in another way than by resizing says so: "<attack>, tile".
@@ -173,7 +173,7 @@ def measured(
     Args:
         among: only these evaluation sets.
         backbone: at paper scale, only networks with this encoder; the scales below have one (R25).
-        perturbation: see `condition_of`; one that was crafted several times is read as `of_one_making`.
+        perturbation: see `condition_name`; one that was crafted several times is read as `of_one_making`.
     """
     rows = rows if perturbation is None else of_one_making(rows)
     groups: dict[tuple[str, ...], Rows] = defaultdict(list)

@@ -25,7 +25,7 @@ from segmix_core.report.robustness import settings_of
 from segmix_core.report.tables import Rows, measured
 
 if TYPE_CHECKING:
-    from segmix_core.report.claims import Finding, Judged
+    from segmix_core.report.claims import ClaimVerdict, Finding
     from segmix_core.report.separation import Separated
 
 
@@ -157,7 +157,7 @@ def category_bars(scores: Mapping[str, Mapping[str, float | None]], categories: 
     return figure
 
 
-def contrast_points(judged: Sequence[Judged]) -> Figure:
+def contrast_points(judged: Sequence[ClaimVerdict]) -> Figure:
     """The contrasts of claims: mean and 95 % interval over seeds, in points; one line each, zero marked.
 
     A panel for each setting. Contrasts of one seed have no interval and are left out, as are those in other
