@@ -366,7 +366,8 @@ plt.show()
 # %% [markdown]
 # ## Longer runs
 #
-# The committed rows, over seeds. Rows of `demo` scale are never judged.
+# The committed rows, over seeds. Rows of `demo` scale are never judged. They are of other runs than the pictures above: on another machine the same
+# run ends a little elsewhere.
 
 
 # %%
