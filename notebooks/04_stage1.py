@@ -104,7 +104,7 @@ setting.finding(
     )
     + ". "
     + (
-        "**The phantom branch has learned next to nothing at this length.**"
+        "**The phantom branch names next to nothing of its image at this length.**"
         if max(above.values()) < 2
         else "The phantom branch does recover some of its image."
     )
@@ -131,6 +131,10 @@ Markdown(f"mIoU in per cent of each output after stage 1, n = {count} blends of 
 #
 # Every run of source separation leaves rows of this, too: after stage 1 each evaluation image is blended with the next of the list, at fixed
 # deltas. Older rows were written before blends were measured, so that few networks have them.
+#
+# A branch that calls everything background may still hold its object for likelier than another. So newer rows also hold what $S_p$ *tells*: by how
+# much its cross-entropy is lower against its own label map than against that of another blend, in nats for each labelled pixel. It is 0 in the mean where
+# nothing is told.
 
 # %%
 longer = [one for one in separations(results.read_all()) if one.data.rpartition(", ")[2] not in NO_EVIDENCE]
@@ -139,20 +143,29 @@ Markdown(
         f"* **{one.experiment}** in *{one.data}* (seeds: {len(one.seeds)}, n = {one.images}): where the phantom weighs "
         f"{1 - min(BLENDED_AT):g}, its branch scores {one.scores['phantom'][min(BLENDED_AT)]:.1f} % mIoU; where there is none in the "
         f"image, {one.scores['phantom'][1.0]:.1f} %: **"
-        + ("it recovers some of its image" if one.recovered >= 2 else "it does not see its image")
-        + "**."
+        + ("it names some of its image" if one.recovered >= 2 else "it names next to nothing of its image")
+        + "**. Whether it tells anything of it: "
+        + (
+            "was not measured."
+            if one.tells is None
+            else f"**{'yes' if one.tells else 'undecided'}**, "
+            + ", ".join(
+                f"{nats:.3f} ± {half:.3f} nats (seed {number})" for number, (nats, half) in one.told.items()
+            )
+            + ", the interval over images."
+        )
         for one in longer
     )
     or "**Not measured yet.**"
 )
 
-# %% mystnb={"figure": {"caption": "Committed rows: mIoU of the three outputs after stage 1 on blends of evaluation images, each against the label map it is for. At weight 0 there is no phantom in the image: what its branch scores there is owed to no separation, and a flat line says that it sees nothing of its image.", "name": "fig-separation"}, "image": {"alt": "Lines of mIoU over the weight of the phantom: those of the dominant's outputs fall, the phantom's is flat where nothing was learned."}}
+# %% mystnb={"figure": {"caption": "Committed rows: mIoU of the three outputs after stage 1 on blends of evaluation images, each against the label map it is for. At weight 0 there is no phantom in the image: what its branch scores there is owed to no separation, and a flat line says that it names nothing of its image.", "name": "fig-separation"}, "image": {"alt": "Lines of mIoU over the weight of the phantom: those of the dominant's outputs fall, the phantom's is flat where it names nothing."}}
 figures.separation_curves(longer)
 plt.show()
 
 # %% [markdown]
 # The blends of stage 1 are weak ones: delta is 0.5 or more, mostly near 1, and 0.9 beyond the cap. That the branch can learn at all is tested: it
-# names what it has seen in the same few blends often enough.
+# names what it has seen in the same few blends often enough. The flat line is of what is named, and says nothing of likelihoods.
 #
 # ## Eq. 4
 #

@@ -227,8 +227,8 @@ chapter.table(["claim", "contrast", "printed", "where", "reading"], lines)
 #   needs long training is at a disadvantage here.
 # * The methods of Table 1 train the same number of steps, fine-tuning included. Networks that are read before stage 2 have had the steps of stage 1 alone: in
 #   Table 11 all have, in Table 9 all that the paper prints; for "without denoising" there are contrasts of equal length beside the paper's.
-# * Whether the networks behind these rows separate anything is measured for few of them ([stage 1](longer-runs)). Where the phantom branch has learned nothing, a gain or a loss is not owed to
-#   separated sources.
+# * Whether the networks behind these rows separate anything is measured for few of them ([stage 1](longer-runs)). Where the phantom branch names nothing of its image, a gain or a loss is not owed to
+#   sources that were separated.
 # * "No judged rows", or a dash, means that there are none at a scale that is judged. There may be some at `demo`: `segmix report tableN` shows them.
 #
 # ## Takeaways

@@ -51,7 +51,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "crop": (int, type(None)),
     "mean_over": (list, type(None)),  # categories the mean is restricted to
     "condition": (dict, type(None)),  # what was done to the images, see `CONDITION`; null: nothing
-    "metrics": dict,  # percent; of salient objects, F and MAE in 0..1
+    "metrics": dict,  # percent; of salient objects, F and MAE in 0..1; of blends also nats
     "per_image": (str, type(None)),  # an .npz file of confusion matrices; in memory its whole path
     "steps": int,
     "group": int,  # images among which Algorithm 2 looks for partners (R7)
@@ -97,7 +97,10 @@ ATTACK = ADAPTIVE | {
 """The same of an attack itself."""
 
 PERCENT = ("mIoU", "aAcc", "iou_per_category")
-"""Metrics in 0..100; the others, those of salient objects, are in 0..1."""
+"""Metrics in 0..100; those of salient objects are in 0..1."""
+
+NATS = ("told", "told_95")
+"""Metrics of blends that may be any number."""
 
 
 def problem_with(row: object) -> str | None:
@@ -134,12 +137,12 @@ def _misplaced_making(condition: dict[str, Any]) -> str | None:
 def _misplaced_metric(metrics: dict[str, Any]) -> str | None:
     """A metric that is no number, or not within its range; null is one that has no pixel."""
     for name, value in metrics.items():
-        most = 100 if name in PERCENT else 1
+        least, most = (-math.inf, math.inf) if name in NATS else (0, 100 if name in PERCENT else 1)
         if (name == "iou_per_category") != isinstance(value, dict):
             return f"metric '{name}' is {value!r}"
         for one in value.values() if isinstance(value, dict) else (value,):
-            if one is not None and not (_is_number(one) and 0 <= one <= most):
-                return f"metric '{name}' is {one!r}, and not a number in 0..{most}"
+            if one is not None and not (_is_number(one) and math.isfinite(one) and least <= one <= most):
+                return f"metric '{name}' is {one!r}, and not a number in {least}..{most}"
     return None
 
 

@@ -383,8 +383,33 @@ def test_blends_are_scored_against_the_label_map_each_output_is_for() -> None:
     assert set(scores) == {"dominant", "phantom", "final"}
     for name, category in (("dominant", 1), ("final", 1), ("phantom", 2)):
         assert scores[name].confusion.matrix[category, category] == scores[name].confusion.matrix.sum() == 64
+    assert all("told" not in score.as_json() for score in scores.values())  # of two blends nobody can say
     model.forward = lambda image_BCHW: Separation(dominant=separation.dominant)
     assert set(evaluate_blends(model, [mixed], VOC_CATEGORIES)) == {"dominant"}
+
+
+def test_an_output_that_names_background_alone_may_still_tell_its_image() -> None:
+    """Logits of an image's own category: 2 more than of the others, and 3 less than of background."""
+    category_B = torch.tensor([1, 2, 3, 4])
+    label_BHW = category_B[:, None, None].expand(4, 2, 2).clone()
+    label_BHW[:, 0, 0] = 255
+    logits_BNHW = torch.zeros(4, N, 2, 2)
+    logits_BNHW[:, 0] = 5
+    told_BNHW = logits_BNHW.clone()
+    told_BNHW[torch.arange(4), category_B] = 2
+    mixed = MixedBatch(
+        torch.zeros(4, 3, 2, 2),
+        torch.zeros_like(label_BHW),
+        label_BHW,
+        torch.full((4,), 0.6),
+        torch.arange(4),
+    )
+    model = Rule()
+    for phantom, nats in ((told_BNHW, 2.0), (logits_BNHW, 0.0)):
+        model.forward = lambda image_BCHW, phantom=phantom: Separation(dominant=logits_BNHW, phantom=phantom)
+        score = evaluate_blends(model, [mixed, mixed], tuple("abcde"))["phantom"]
+        assert score.confusion.matrix[:, 0].sum() == score.confusion.matrix.sum() == 24
+        assert (score.as_json()["told"], score.as_json()["told_95"]) == (nats, 0)
 
 
 @pytest.mark.parametrize("wrong", [torch.float32, torch.bool])

@@ -402,11 +402,14 @@ def test_blends_are_in_no_clean_number_and_bring_no_clean_rows_along(tmp_path: P
 
 
 def test_what_the_phantom_branch_recovers_is_told_by_setting(tmp_path: Path) -> None:
-    def blended(delta: float, output: str, miou: float, **changes: Any) -> dict[str, Any]:
+    def blended(
+        delta: float, output: str, miou: float, told: dict[str, float] | None = None, **changes: Any
+    ) -> dict[str, Any]:
         condition = dict.fromkeys(results.CONDITION) | {
             "kind": "blend", "name": f"delta {delta:g}", "how": "the next", "valid": True, "making": {}
         }  # fmt: skip
-        return row(miou, stage=1, output=output, condition=condition, **changes)
+        made = row(miou, stage=1, output=output, condition=condition, **changes)
+        return made | {"metrics": made["metrics"] | (told or {})}
 
     rows = [
         blended(delta, output, miou + seed, seed=seed)
@@ -422,6 +425,19 @@ def test_what_the_phantom_branch_recovers_is_told_by_setting(tmp_path: Path) -> 
     (axis,) = separation_curves([found]).axes
     assert [list(line.get_ydata()) for line in axis.lines][2] == [3.5, 4.5, 9.5, 20.5]
     assert separations(rows[:2]) == []
+    assert (found.told, found.tells) == ({}, None)  # rows of before that was measured
+    for low, tells in ((0.1, True), (0.01, False)):
+        told = [
+            blended(0.6, "phantom", 21.0, {"told": nats, "told_95": 0.05}, seed=seed)
+            for seed, nats in ((0, 0.2), (1, low))
+        ]
+        (found,) = separations([*rows, *told])
+        assert (found.told, found.tells) == ({0: (0.2, 0.05), 1: (low, 0.05)}, tells)
+    assert results.problem_with(told[0]) is None
+    told[0]["metrics"]["told"] = -2.5  # worse than another's
+    assert results.problem_with(told[0]) is None
+    told[0]["metrics"]["told"] = "much"
+    assert "metric 'told' is 'much'" in str(results.problem_with(told[0]))
 
 
 def test_attacked_rows_are_in_no_clean_number(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from segmix_core.data.dataset import SegmentationDataset
 from segmix_core.data.transforms import center_crop, inside_crop
 from segmix_core.evaluation.confusion import ConfusionMatrix
+from segmix_core.losses import cross_entropy_B
 from segmix_core.mixing import blend
 from segmix_core.models import SourceSeparation
 from segmix_core.records import Batch, MixedBatch
@@ -29,6 +30,7 @@ class Scores:
     per_image_nNN: np.ndarray  # int64 confusion matrices, in the order of the data set
     categories: tuple[str, ...]
     mean_over: tuple[str, ...] | None = None  # the mean is restricted to these; None: every category
+    told_n: np.ndarray | None = None  # of blends: nats, see `evaluate_blends`; NaN where nobody can say
 
     @cached_property
     def confusion(self) -> ConfusionMatrix:
@@ -38,14 +40,22 @@ class Scores:
         return total
 
     def as_json(self) -> dict[str, Any]:
-        """`mIoU`, `aAcc` and `iou_per_category`, in percent; null where a category has no pixel."""
+        """`mIoU`, `aAcc` and `iou_per_category`, in percent; null where a category has no pixel.
+
+        Of blends also `told`, the mean over images in nats, and `told_95`, half of its 95 % interval.
+        """
         chosen = None if self.mean_over is None else [self.categories.index(name) for name in self.mean_over]
         iou = dict(zip(self.categories, map(_percent, self.confusion.iou()), strict=True))
+        told_n = np.zeros(0) if self.told_n is None else self.told_n[~np.isnan(self.told_n)]
+        told = {}
+        if len(told_n) > 1:
+            half = 1.96 * told_n.std(ddof=1) / math.sqrt(len(told_n))
+            told = {"told": round(float(told_n.mean()), 4), "told_95": round(float(half), 4)}
         return {
             "mIoU": _percent(self.confusion.miou(chosen)),
             "aAcc": _percent(self.confusion.aacc()),
             "iou_per_category": iou,
-        }
+        } | told
 
 
 def _percent(value: float) -> float | None:
@@ -132,7 +142,11 @@ def evaluate_blends(
 ) -> dict[str, Scores]:
     """Score the separation of blends: S_t and S_ss against the dominant maps, S_p against the phantom's.
 
-    Where delta is 1 there is no phantom in the image: what S_p scores there is owed to no separation.
+    Where delta is 1 there is no phantom in the image: what S_p scores there is owed to no separation. And
+    mIoU counts only what is named: a branch that calls everything background may still hold its object for
+    likelier than another. So beside it stands what an output *tells* of its image: by how much its
+    cross-entropy is lower against its own label map than against that of the next blend of the batch, nats
+    for each labelled pixel. That is 0 in the mean for an output that tells nothing.
 
     Args:
         mean_over: see `evaluate`.
@@ -144,6 +158,7 @@ def evaluate_blends(
     was_training = model.training
     model.eval()
     confusions: dict[str, list[np.ndarray]] = {}
+    told: dict[str, list[np.ndarray]] = {}
     done = 0
     for mixed in blends:
         separation = model(mixed.image_BCHW)
@@ -155,11 +170,26 @@ def evaluate_blends(
                 confusion = ConfusionMatrix(len(categories))
                 confusion.update(prediction, label)
                 confusions.setdefault(name, []).append(confusion.matrix)
+            told.setdefault(name, []).append(_told(logits, label_BHW))
         done += len(mixed.image_BCHW)
         if progress is not None:
             progress(done)
     model.train(was_training)
-    return {name: Scores(np.stack(matrices), categories, mean_over) for name, matrices in confusions.items()}
+    return {
+        name: Scores(np.stack(matrices), categories, mean_over, np.concatenate(told[name]))
+        for name, matrices in confusions.items()
+    }
+
+
+def _told(logits_BNHW: Tensor, label_BHW: Tensor) -> np.ndarray:
+    """Cross-entropy against the next one's label map minus that against its own, nats: (B,).
+
+    NaN in a batch of less than three: of two blends of a list, the next one's phantom is one's own dominant.
+    """
+    if len(label_BHW) < 3:
+        return np.full(len(label_BHW), np.nan)
+    others_B, own_B = (cross_entropy_B(logits_BNHW, label) for label in (label_BHW.roll(-1, 0), label_BHW))
+    return (others_B - own_B).cpu().numpy().astype(np.float64)
 
 
 def _batches(

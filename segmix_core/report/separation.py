@@ -24,12 +24,23 @@ class Separated:
     seeds: tuple[int, ...]
     images: int
     scores: dict[str, dict[float, float]]  # output -> delta -> mIoU, per cent
+    told: dict[
+        int, tuple[float, float]
+    ]  # seed -> nats (`evaluate_blends`) of S_p at the smallest delta, and ±
 
     @property
     def recovered(self) -> float:
         """Points that S_p gains once its image is in the blend: at the smallest delta, minus at delta 1."""
         phantom = self.scores["phantom"]
         return phantom[min(phantom)] - phantom[max(phantom)]
+
+    @property
+    def tells(self) -> bool | None:
+        """Whether S_p holds its image for likelier than another: each seed, beyond its interval.
+
+        None where rows are of before that was measured.
+        """
+        return all(nats > half for nats, half in self.told.values()) if self.told else None
 
 
 def separations(rows: Rows) -> list[Separated]:
@@ -53,5 +64,27 @@ def separations(rows: Rows) -> list[Separated]:
                 scores.setdefault(output, {})[delta] = entry["value"]
             first = next(iter(of.values()))
             where = f"{first['dataset']}, {first['scale']}"
-            found.append(Separated(name, where, tuple(first["seeds"]), first["images"], scores))
+            told = _told(rows, after).get(of["phantom", min(BLENDED_AT)]["setting"], {})
+            found.append(Separated(name, where, tuple(first["seeds"]), first["images"], scores, told))
     return found
+
+
+def _told(rows: Rows, after: str) -> dict[str, dict[int, tuple[float, float]]]:
+    """By setting and seed what S_p tells of its image where that weighs most; older rows lack it."""
+    nats, half = (
+        {
+            entry["setting"]: entry["by_seed"]
+            for entry in measured(
+                rows,
+                find_experiment(after),
+                output="phantom",
+                perturbation=f"delta {min(BLENDED_AT):g}",
+                metric=metric,
+            )
+        }
+        for metric in ("told", "told_95")
+    )
+    return {
+        setting: {int(seed): (value, half[setting][seed]) for seed, value in by_seed.items()}
+        for setting, by_seed in nats.items()
+    }
