@@ -8,12 +8,15 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from segmix_core.errors import InputError, WorkError
 
@@ -65,9 +68,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise WorkError(
-            f"{path}: could not be written ({error.strerror or error}); the file of before is unchanged"
+            f"{path}: could not be written ({reason}); the file of before is unchanged"
         ) from error
     finally:
         os.close(handle)
@@ -117,13 +121,11 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def alone(folder: Path, *, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold `folder` for one process at a time; others wait until the block ends or its process dies.
+def alone(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one process at a time.
 
+    Others say so, and wait until the block ends or its process dies.
     A folder that was made for a block that failed goes with it, if it holds nothing.
-
-    Args:
-        waiting: called where another process holds it.
 
     Raises:
         InputError: the folder cannot be made or written to.
@@ -144,7 +146,11 @@ def alone(folder: Path, *, waiting: Callable[[], object] = lambda: None) -> Iter
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            waiting()
+            print(
+                f"segmix: note: {folder} is in use: waiting for the other process",
+                file=sys.stderr,
+                flush=True,
+            )
             fcntl.flock(handle, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle.fileno()), lock.stat()):

@@ -106,6 +106,7 @@ LINE = {
     "checks": dict,
     "failed": [str],
 }
+CLEAN = {"clean_mIoU": NUMBER, "clean_aAcc": NUMBER}
 DOCUMENT = {"images": int, "crop": int, "measured": str}
 
 # `segmix attack`
@@ -115,7 +116,7 @@ DOCUMENT = {"images": int, "crop": int, "measured": str}
 def test_an_attack_on_single_images(attack: str, networks: Networks, tmp_path: Path) -> None:
     command = networks.attack(tmp_path, "--attack", attack, "--epsilon", "8,0")
     document = segmix(*command, "--json").document()
-    of_images = LINE | {"noise_aAcc": NUMBER, "mean_image_accuracy": NUMBER}
+    of_images = LINE | CLEAN | {"noise_mIoU": NUMBER, "noise_aAcc": NUMBER, "mean_image_accuracy": NUMBER}
     has_kind(document, DOCUMENT | {"results": [of_images]})
     assert (document["images"], document["crop"], document["measured"]) == (5, SIZE, "dominant")
     none, some = document["results"]
@@ -137,7 +138,7 @@ def test_an_attack_on_single_images(attack: str, networks: Networks, tmp_path: P
     assert text[0] == f"5 images, centre {SIZE} pixels, output dominant"
     assert len({len(line) for line in text[1:]}) == 1  # columns stand below their titles
     noise = segmix(*networks.attack(tmp_path, "--attack", "noise", "--epsilon", 8), "--json").document()
-    has_kind(noise, DOCUMENT | {"results": [LINE]})
+    has_kind(noise, DOCUMENT | {"results": [LINE | CLEAN]})
     (line,) = noise["results"]
     assert (line["aAcc"], line["steps"], line["valid"]) == (some["noise_aAcc"], None, True)
     assert (line["aim"], line["output"], line["access"]) == (None, "dominant", None)
@@ -183,7 +184,7 @@ def test_a_crafted_perturbation_is_what_evaluate_reads(
     command = networks.attack(tmp_path, "--attack", attack, "--steps", steps)
     said = segmix(*command, "--json")
     document = said.document()
-    crafted = LINE | {"control": str | None, "making": dict, "clean_mIoU": NUMBER, "clean_aAcc": NUMBER}
+    crafted = LINE | CLEAN | {"control": str | None, "making": dict}
     has_kind(document, DOCUMENT | {"results": [crafted]})
     lines = document["results"]
     plain = segmix("evaluate", *networks.of(networks.full), "--json").document()["outputs"]["dominant"]
@@ -241,7 +242,12 @@ def test_a_check_that_fails_is_said(
     command = networks.attack(tmp_path, "--attack", "apgd", "--epsilon", 8)
     (line,) = segmix(*command, "--json").document()["results"]
     assert (line["valid"], line["failed"], line["checks"][name]) == (False, [name], "made up")
-    assert segmix(*command).out.splitlines()[-1].endswith(f"INVALID, does not hold: {name}")
+    *_, clean, attacked, noise = segmix(*command).out.splitlines()
+    assert attacked.endswith(f"INVALID, does not hold: {name}")
+    told = {"as they are": (clean, "clean"), "noise": (noise, "noise")}  # what it has to be held against
+    for beside, (said, of) in told.items():
+        assert said.startswith(f"{beside}  ")
+        assert said.split()[-2:] == [str(line[f"{of}_mIoU"]), str(line[f"{of}_aAcc"])]
 
 
 def test_an_interrupted_attack_goes_on_where_it_was(
@@ -260,7 +266,7 @@ def test_an_interrupted_attack_goes_on_where_it_was(
     within: list[float] = []
 
     def interrupt(self: ProgressLine, done: int, total: int, terms: dict[str, float] | None = None) -> None:
-        if "noise" in self.what:
+        if "noise" in self.what or self.what == "as they are":
             return
         if terms:  # at every step of a batch
             assert (self.unit, done, total) == ("images", 0, 5)
@@ -345,6 +351,20 @@ def test_what_cannot_be_attacked_is_one_line(
     )
     refused(segmix(*networks.attack(tmp_path / "out", *given)), *named)
     assert places["FILE"].read_text() == "mine"
+
+
+@pytest.mark.parametrize("attack", ["apgd", "noise", "uap"])
+def test_a_list_without_labels_cannot_be_attacked(attack: str, networks: Networks, tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "voc", {"train": [np.full((SIZE, SIZE), 255)] * 2})
+    command = ("attack", networks.full, "--dataset", "voc2012", "--root", root, "--split", "train")
+    crafted_on = ("--craft-split", "train") if attack in CRAFTED else ()
+    said = segmix(*command, *crafted_on, "--attack", attack, "--out", tmp_path / "out")
+    last = replace(said, err=said.err.splitlines(keepends=True)[-1])  # after the look at the images
+    refused(last, str(root), "no image has a labelled pixel; choose a list with labels")
+
+
+def test_a_report_knows_the_parts_of_the_study() -> None:
+    refused(segmix("report", "robustnes"), "did you mean 'robustness'?", "adaptive", "table11")
 
 
 def test_a_network_that_does_not_fit_is_one_line(networks: Networks, tmp_path: Path) -> None:

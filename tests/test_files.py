@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from segmix_core.errors import InputError
+from segmix_core.errors import InputError, WorkError
 from segmix_core.files import alone, code_digest, new_folder, replacing, sweep
 
 KILLED = """
@@ -76,13 +77,22 @@ def test_a_folder_made_for_nothing_goes_again(tmp_path: Path) -> None:
     assert work.exists()
 
 
-def test_who_waits_for_a_folder_that_goes_makes_it_anew(tmp_path: Path) -> None:
+def test_who_waits_for_a_folder_that_goes_makes_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "run"
     waiting = threading.Event()
     kept: list[bool] = []
+    said: list[str] = []
+
+    def say(words: str, **where: object) -> None:
+        said.append(words)
+        waiting.set()
+
+    monkeypatch.setattr("segmix_core.files.print", say, raising=False)
 
     def second() -> None:
-        with alone(folder, waiting=waiting.set):
+        with alone(folder):
             (folder / "work").write_text("done")
             kept.append((folder / ".lock").exists())
 
@@ -97,7 +107,20 @@ def test_who_waits_for_a_folder_that_goes_makes_it_anew(tmp_path: Path) -> None:
         hold_and_fail(folder, until_it_waits)
     other.join(timeout=10)
     assert kept == [True]
+    assert said == [f"segmix: note: {folder} is in use: waiting for the other process"]
     assert (folder / "work").read_text() == "done"
+
+
+def test_a_disk_that_fills_up_under_safetensors_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "v.safetensors"
+    path.write_text("before")
+    with (
+        pytest.raises(WorkError, match=r"v\.safetensors: .*No space left.*the file of before is unchanged"),
+        replacing(path),
+    ):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "before"
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder here in which none can be made")

@@ -173,7 +173,7 @@ def _train(options: argparse.Namespace) -> Answer:
     request = request_of(options, options.experiment, options.seed)
     if options.resume and not (options.out / "checkpoint.pt").exists():
         note(f"{options.out} holds no checkpoint: training begins")
-    with alone(options.out, waiting=lambda: note(f"{options.out} is in use: waiting for the other process")):
+    with alone(options.out):
         checkpoint, rows = train_and_measure(
             request,
             options.out,
@@ -309,10 +309,14 @@ def _attack(options: argparse.Namespace) -> Answer:
         ),
         reporter=ProgressLine,
     )
-    shown = document["results"]
-    if "clean_mIoU" in shown[0]:
-        plain = {"mIoU": shown[0]["clean_mIoU"], "aAcc": shown[0]["clean_aAcc"]}
-        shown = [{"attack": "as they are", "epsilon": 0, "valid": True} | plain, *shown]
+    first: dict[str, Any] = document["results"][0]
+    plain = {"mIoU": first["clean_mIoU"], "aAcc": first["clean_aAcc"]}
+    shown: list[dict[str, Any]] = [{"attack": "as they are", "epsilon": 0, "valid": True} | plain]
+    for line in document["results"]:
+        shown.append(line)
+        if line["epsilon"] and "noise_mIoU" in line:
+            noise = {"mIoU": line["noise_mIoU"], "aAcc": line["noise_aAcc"]}
+            shown.append({"attack": "noise", "epsilon": line["epsilon"], "valid": True} | noise)
     lines = [
         f"{document['images']} images, centre {document['crop']} pixels, output {document['measured']}",
         f"{'attack':<26}{'epsilon':>8}{'mIoU':>9}{'aAcc':>9}",

@@ -214,7 +214,7 @@ def _results_of(options: argparse.Namespace) -> Path:
 
 def _report(options: argparse.Namespace) -> Answer:
     from segmix_core import results
-    from segmix_core.experiments import find_scale
+    from segmix_core.experiments import find_scale, nearest, row_groups
     from segmix_core.experiments.robustness import PARTS, find_parts
     from segmix_core.report import as_markdown, report_rows
     from segmix_core.report.robustness_tables import report_parts
@@ -225,6 +225,9 @@ def _report(options: argparse.Namespace) -> Answer:
         parts = find_parts(options.table)
         document, text = report_parts(parts, results.read_all(where), scale=scale, dataset=options.dataset)
         return document, json.dumps(document) if options.format == "json" else text
+    groups = row_groups()
+    if options.table not in groups:
+        raise nearest("table, figure or part", options.table, sorted((*groups, "robustness", *PARTS)))
     document = {"rows": report_rows(options.table, scale=scale, dataset=options.dataset, where=where)}
     text = as_markdown(document["rows"])
     if any(row.get("table") == 6 for row in document["rows"]):

@@ -22,7 +22,7 @@ from segmix_core.errors import InputError
 from segmix_core.evaluation import evaluate
 from segmix_core.experiments import nearest
 from segmix_core.experiments.robustness import TOLERANCE
-from segmix_core.files import alone, file_digest
+from segmix_core.files import alone, file_digest, sweep
 from segmix_core.measure import reported_output, stored_crop
 from segmix_core.models import SourceSeparation, load_model, read_checkpoint
 from segmix_core.request import check_categories, check_device, device_name
@@ -102,6 +102,7 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
             f"a head '{model.architecture['head']}' has no '{asked.aim}' to attack",
             f"choose {' or '.join(available_aims(model))}",
         )
+    crafted_on = asked.craft_split and open_dataset(asked.dataset, asked.root, asked.craft_split)
     measured = asked.aim
     if asked.aim in ("joint", "phantom"):
         measured = reported_output(read_checkpoint(asked.checkpoint))
@@ -110,9 +111,31 @@ def attack_checkpoint(asked: Attacking, *, reporter: Reporter) -> dict[str, Any]
         drawn = stream(asked.seed, "attack", "images").permutation(len(opened))[: asked.images]
         chosen = opened.only(sorted(int(index) for index in drawn))
     crop = asked.crop or stored_crop(asked.checkpoint, asked.root)
-    work = _universal if asked.attack in CRAFTED else _adaptive
-    found = work(asked, model, chosen, measured, crop, reporter)
-    return {"images": len(chosen), "crop": crop, "measured": measured, "results": found}
+
+    def seen(way: Shown | None, what: str) -> dict[str, Any]:
+        scores = evaluate(
+            model,
+            chosen,
+            crop=crop,
+            device=asked.device,
+            mean_over=asked.mean_over,
+            perturb=None if way is None else way.perturb(),
+            progress=reporter(what, "images"),
+        )
+        return scores[measured].as_json()
+
+    with alone(asked.out):  # a folder that cannot be written to is found before the work
+        sweep(asked.out)
+        clean = seen(None, "as they are")
+    if clean["aAcc"] is None:
+        raise InputError(asked.root, "no image has a labelled pixel", "choose a list with labels")
+    as_they_are = {"clean_mIoU": clean["mIoU"], "clean_aAcc": clean["aAcc"]}
+    if crafted_on:
+        found = _universal(asked, seen, crafted_on, len(chosen), measured, crop, reporter)
+    else:
+        found = _adaptive(asked, model, chosen, measured, crop, reporter)
+    lines = [line | as_they_are for line in found]
+    return {"images": len(chosen), "crop": crop, "measured": measured, "results": lines}
 
 
 def _looks_on(asked: Attacking) -> bool:
@@ -128,6 +151,12 @@ def _refuse_idle(asked: Attacking) -> None:
         )
     if asked.attack == "noise" and asked.steps is not None:
         raise InputError("--steps", "noise takes no steps", "leave it out")
+    if asked.attack in CRAFTED and min(asked.epsilons) < NOTHING:
+        raise InputError(
+            "--epsilon",
+            f"{min(asked.epsilons):g} leaves nothing to craft",
+            f"give sizes of {NOTHING:g} or more",
+        )
     if asked.attack not in CRAFTED and asked.craft_split is not None:
         raise InputError("--craft-split", f"{asked.attack} is not crafted on a list", "leave it out")
 
@@ -195,45 +224,21 @@ def _adaptive(
             checks.append(never_helps("epsilon", {least: by_size[least], epsilon: right}))
         lines.append(
             _line(asked, measured, epsilon, len(dataset), metrics, checks, steps=adversary.steps)
-            | {"noise_aAcc": noise["aAcc"], "mean_image_accuracy": round(right, 4)}
+            | {"noise_mIoU": noise["mIoU"], "noise_aAcc": noise["aAcc"]}
+            | {"mean_image_accuracy": round(right, 4)}
         )
     return lines
 
 
 def _universal(
     asked: Attacking,
-    model: SourceSeparation,
-    dataset: SegmentationDataset,
+    seen: Callable[[Shown, str], dict[str, Any]],
+    training: SegmentationDataset,
+    images: int,
     measured: str,
     crop: int,
     reporter: Reporter,
 ) -> list[dict[str, Any]]:
-    if min(asked.epsilons) < NOTHING:
-        raise InputError(
-            "--epsilon",
-            f"{min(asked.epsilons):g} leaves nothing to craft",
-            f"give sizes of {NOTHING:g} or more",
-        )
-    assert asked.craft_split is not None
-    training = open_dataset(asked.dataset, asked.root, asked.craft_split)
-
-    def seen(way: Shown | None, what: str) -> dict[str, Any]:
-        scores = evaluate(
-            model,
-            dataset,
-            crop=crop,
-            device=asked.device,
-            mean_over=asked.mean_over,
-            perturb=None if way is None else way.perturb(),
-            progress=reporter(what, "images"),
-        )
-        return scores[measured].as_json()
-
-    with alone(asked.out):  # a folder that cannot be written to is found before the work
-        clean = seen(None, "as they are")
-    if clean["aAcc"] is None:
-        raise InputError(asked.root, "no image has a labelled pixel", "choose a list with labels")
-    as_they_are = {"clean_mIoU": clean["mIoU"], "clean_aAcc": clean["aAcc"]}
     lines: list[dict[str, Any]] = []
     for epsilon in sorted(set(asked.epsilons)):
         how = crafting(asked.attack, size=crop, epsilon=epsilon, steps=asked.steps, seed=asked.seed)
@@ -256,11 +261,11 @@ def _universal(
         taken = perturbation.origin["passes" if isinstance(how, UAP) else "iterations"]
         for way, metrics in zip(shown, scores, strict=True):
             line = _line(
-                asked, measured, epsilon, len(dataset), metrics, [] if way.control else [check], steps=taken
+                asked, measured, epsilon, images, metrics, [] if way.control else [check], steps=taken
             )
             if way.control:  # noise looks at no network
                 line["access"] = None
-            lines.append(line | {"control": way.control, "making": perturbation.origin} | as_they_are)
+            lines.append(line | {"control": way.control, "making": perturbation.origin})
     return lines
 
 
