@@ -12,6 +12,7 @@ from segmix_core.attacks.fooling import segmented
 from segmix_core.attacks.gd_uap import log_norms
 from segmix_core.attacks.pgd import value_and_gradient
 from segmix_core.bench import BenchRow, interleaved
+from segmix_core.data import evaluation_crop
 from segmix_core.experiments import METHODS, find_scale
 from segmix_core.experiments.robustness import STUDIES
 from segmix_core.models import Precision, SourceSeparation
@@ -28,7 +29,7 @@ def run(*, device: str, scale: str = "mini", batch: int | None = None, rounds: i
     """Rows for both networks; the labels are what each says itself, so that there is much to break."""
     chosen, study = find_scale(scale), STUDIES[scale]
     batch = batch or BATCHES[torch.device(device).type]
-    size = chosen.evaluation_crop(generated=True)
+    size = evaluation_crop(chosen.eval_crop, chosen.silhouettes[2], None)
     image_BCHW = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     models = {
         name: model_of(Request(experiment=METHODS[name], scale=chosen, pretrained="none"), CATEGORIES)
