@@ -227,7 +227,7 @@ def _report(options: argparse.Namespace) -> Answer:
         return document, json.dumps(document) if options.format == "json" else text
     groups = row_groups()
     if options.table not in groups:
-        raise nearest("table, figure or part", options.table, sorted((*groups, "robustness", *PARTS)))
+        raise nearest("table, figure or part", options.table, (*sorted(groups), "robustness", *PARTS))
     document = {"rows": report_rows(options.table, scale=scale, dataset=options.dataset, where=where)}
     text = as_markdown(document["rows"])
     if any(row.get("table") == 6 for row in document["rows"]):
