@@ -8,10 +8,9 @@ import json
 import math
 import os
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -121,11 +120,13 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one process at a time.
+def alone(folder: Path, *, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold `folder` for one process at a time; others wait until the block ends or its process dies.
 
-    Others say so, and wait until the block ends or its process dies.
     A folder that was made for a block that failed goes with it, if it holds nothing.
+
+    Args:
+        waiting: called where another process holds it.
 
     Raises:
         InputError: the folder cannot be made or written to.
@@ -146,11 +147,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(
-                f"segmix: note: {folder} is in use: waiting for the other process",
-                file=sys.stderr,
-                flush=True,
-            )
+            waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle.fileno()), lock.stat()):

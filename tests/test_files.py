@@ -77,22 +77,13 @@ def test_a_folder_made_for_nothing_goes_again(tmp_path: Path) -> None:
     assert work.exists()
 
 
-def test_who_waits_for_a_folder_that_goes_makes_it_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_waits_for_a_folder_that_goes_makes_it_anew(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     waiting = threading.Event()
     kept: list[bool] = []
-    said: list[str] = []
-
-    def say(words: str, **where: object) -> None:
-        said.append(words)
-        waiting.set()
-
-    monkeypatch.setattr("segmix_core.files.print", say, raising=False)
 
     def second() -> None:
-        with alone(folder):
+        with alone(folder, waiting=waiting.set):
             (folder / "work").write_text("done")
             kept.append((folder / ".lock").exists())
 
@@ -107,7 +98,6 @@ def test_who_waits_for_a_folder_that_goes_makes_it_anew(
         hold_and_fail(folder, until_it_waits)
     other.join(timeout=10)
     assert kept == [True]
-    assert said == [f"segmix: note: {folder} is in use: waiting for the other process"]
     assert (folder / "work").read_text() == "done"
 
 

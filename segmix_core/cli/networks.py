@@ -173,7 +173,7 @@ def _train(options: argparse.Namespace) -> Answer:
     request = request_of(options, options.experiment, options.seed)
     if options.resume and not (options.out / "checkpoint.pt").exists():
         note(f"{options.out} holds no checkpoint: training begins")
-    with alone(options.out):
+    with alone(options.out, waiting=lambda: note(f"{options.out} is in use: waiting for the other process")):
         checkpoint, rows = train_and_measure(
             request,
             options.out,
