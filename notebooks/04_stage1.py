@@ -294,7 +294,7 @@ print(
     "| steps trained:",
     {name: run.losses[-1]["step"] for name, run in runs.items()},
 )
-print("a phantom branch of longer runs has learned:", any(one.recovered >= 2 for one in longer))
+print("a phantom branch of longer runs names some of its image:", any(one.recovered >= 2 for one in longer))
 print(
     "outputs after stage 1:",
     {name: sorted({row["output"] for row in run.rows if row["stage"] == 1}) for name, run in runs.items()},
